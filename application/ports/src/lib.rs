@@ -1,0 +1,13 @@
+//! The driven ports: what the application asks of the outside world, and nothing about how it is done.
+//!
+//! Every trait is object safe and held as `Arc<dyn Port>` (ADR 0004). A change here needs an ADR in the same
+//! change. With the feature `mock`, each port has a `mockall` double for injecting failures.
+//! Start reading at [`store`], the only way to a tenant's data.
+
+pub mod clock;
+pub mod crypto;
+pub mod events;
+pub mod limits;
+pub mod models;
+pub mod store;
+pub mod tools;

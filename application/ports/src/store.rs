@@ -1,0 +1,104 @@
+//! The unit of work: the only way to a tenant's data is a transaction opened for its scope (ADR 0002, ADR 0003).
+//!
+//! No repository method takes a tenant's id, so none can be handed the wrong one.
+
+use async_trait::async_trait;
+use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::effects::JournalEntry;
+use powerhouse_domain::ids::{RunId, UserId};
+use powerhouse_domain::runs::Run;
+use powerhouse_domain::users::{Email, Membership, User};
+
+mod page;
+
+pub use page::{Limit, LimitOutOfBounds, Page};
+
+/// A failure of a store. Absence is `Ok(None)`, not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row changed since it was read, or a unique key is taken.
+    #[error("the {entity} was changed or exists already")]
+    Conflict {
+        /// What kind of row.
+        entity: &'static str,
+    },
+    /// A stored row is no valid domain value.
+    #[error("{table}.{column} holds a value that the domain refuses")]
+    CorruptRow {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// The store cannot be reached or is overloaded; trying again may help.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else.
+    #[error("the store failed")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Opens units of work.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait TenantStore: Send + Sync {
+    /// Opens a transaction that sees and writes this tenant's rows only.
+    async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError>;
+}
+
+/// An open transaction. Committing consumes it; dropping it rolls back.
+#[async_trait]
+pub trait TenantTx: Send {
+    /// The tenant's users.
+    fn users(&mut self) -> &mut dyn UserRepository;
+    /// The tenant's runs.
+    fn runs(&mut self) -> &mut dyn RunRepository;
+    /// Makes the changes last.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A tenant's users: people with a membership in it.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait UserRepository: Send {
+    /// A member by id.
+    async fn find(&mut self, id: UserId) -> Result<Option<(User, Membership)>, StoreError>;
+    /// A member by address.
+    async fn find_by_email(&mut self, email: &Email) -> Result<Option<(User, Membership)>, StoreError>;
+    /// Members in the order of their ids.
+    async fn list(
+        &mut self,
+        after: Option<UserId>,
+        limit: Limit,
+    ) -> Result<Page<(User, Membership), UserId>, StoreError>;
+    /// Stores a new member.
+    async fn add(&mut self, user: &User, membership: &Membership) -> Result<(), StoreError>;
+    /// Stores a change; `Conflict` unless the stored version is the one before.
+    async fn update(&mut self, user: &User, membership: &Membership) -> Result<(), StoreError>;
+    /// How many owners the tenant has.
+    async fn owners(&mut self) -> Result<u64, StoreError>;
+}
+
+/// A tenant's runs and their journals.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait RunRepository: Send {
+    /// A run by id.
+    async fn find(&mut self, id: RunId) -> Result<Option<Run>, StoreError>;
+    /// Runs, newest first.
+    async fn list(&mut self, before: Option<RunId>, limit: Limit) -> Result<Page<Run, RunId>, StoreError>;
+    /// Stores a run that was just accepted.
+    async fn add(&mut self, run: &Run) -> Result<(), StoreError>;
+    /// Stores a change; `Conflict` unless the stored version is the one before.
+    async fn update(&mut self, run: &Run) -> Result<(), StoreError>;
+    /// A run's journal, in the order of writing.
+    async fn journal(&mut self, id: RunId) -> Result<Vec<JournalEntry>, StoreError>;
+    /// Appends to a run's journal; `Conflict` when an effect has an entry already.
+    async fn append(&mut self, id: RunId, entries: &[JournalEntry]) -> Result<(), StoreError>;
+}
+
+#[cfg(feature = "mock")]
+mod mock;
+
+#[cfg(feature = "mock")]
+pub use mock::MockTenantTx;

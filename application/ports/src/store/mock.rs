@@ -1,0 +1,31 @@
+//! A transaction over mocked repositories, for use cases that must see a store fail.
+
+use async_trait::async_trait;
+
+use super::{MockRunRepository, MockUserRepository, RunRepository, StoreError, TenantTx, UserRepository};
+
+/// A transaction whose repositories are mocks; `commit` answers as told.
+#[derive(Debug, Default)]
+pub struct MockTenantTx {
+    /// What `users()` gives.
+    pub users: MockUserRepository,
+    /// What `runs()` gives.
+    pub runs: MockRunRepository,
+    /// How committing fails, if it does.
+    pub commit_error: Option<StoreError>,
+}
+
+#[async_trait]
+impl TenantTx for MockTenantTx {
+    fn users(&mut self) -> &mut dyn UserRepository {
+        &mut self.users
+    }
+
+    fn runs(&mut self) -> &mut dyn RunRepository {
+        &mut self.runs
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.commit_error.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,18 @@
+//! Tools that agents call.
+
+use async_trait::async_trait;
+use powerhouse_domain::tools::{ToolOutput, ToolSpec};
+
+/// A tool. Dropping the future of a call stops it.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// How the tool is offered to a model.
+    fn spec(&self) -> ToolSpec;
+
+    /// Whether a call may be made again when nobody knows whether the first one took effect.
+    fn is_safe_to_repeat(&self) -> bool;
+
+    /// Calls it. What the model can react to, bad arguments included, is an output with `is_error`.
+    async fn call(&self, arguments: &serde_json::Value) -> ToolOutput;
+}

@@ -1,0 +1,488 @@
+//! Who may do what: roles, actions, the matrix between them, and the permits that prove a decision.
+//!
+//! This is the first of two stages. The matrix of [`allows`] decides alone here; a tenant's own Cedar policies are
+//! to come as a second stage that can only narrow what the matrix grants.
+
+use std::fmt;
+
+use crate::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+
+/// A text is not one of the names of an enum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {kind}")]
+pub struct UnknownName {
+    /// What was to be named: `role`, `action`, `plan`.
+    pub kind: &'static str,
+}
+
+/// Declares an enum whose variants have stable names, for the database and the wire.
+macro_rules! named_enum {
+    ($(#[$meta:meta])* $name:ident as $kind:literal { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_meta])* $variant,)*
+        }
+
+        impl $name {
+            /// Every variant, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The stable name.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::access::UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err($crate::access::UnknownName { kind: $kind }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use named_enum;
+
+named_enum! {
+    /// What a member is in a tenant. Each role may do all that the roles declared after it may.
+    Role as "role" {
+        /// Answers for the tenant, and alone may close it.
+        Owner = "owner",
+        /// Manages users, policies and what is published.
+        Admin = "admin",
+        /// Drafts agents and looks after everyone's runs.
+        Operator = "operator",
+        /// Starts runs and sees their own.
+        Member = "member",
+        /// Looks, and changes nothing.
+        Viewer = "viewer",
+    }
+}
+
+impl Role {
+    /// Whether a member with this role may give, change or take away `other`.
+    ///
+    /// Nobody reaches above themselves: without this, `users.update` would let an admin become the owner.
+    /// A change of role has to pass for both the old role and the new one.
+    pub const fn may_assign(self, other: Self) -> bool {
+        self.rank() >= other.rank()
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Owner => 4,
+            Self::Admin => 3,
+            Self::Operator => 2,
+            Self::Member => 1,
+            Self::Viewer => 0,
+        }
+    }
+}
+
+named_enum! {
+    /// Something that a principal may want to do.
+    Action as "action" {
+        /// See the tenant.
+        TenantRead = "tenant.read",
+        /// Rename the tenant.
+        TenantUpdate = "tenant.update",
+        /// Close the tenant for good.
+        TenantClose = "tenant.close",
+        /// See the tenant's users.
+        UsersRead = "users.read",
+        /// Add a user to the tenant.
+        UsersCreate = "users.create",
+        /// Change a user or a membership.
+        UsersUpdate = "users.update",
+        /// Remove a user from the tenant.
+        UsersDelete = "users.delete",
+        /// See agents.
+        AgentsRead = "agents.read",
+        /// Draft a new agent.
+        AgentsCreate = "agents.create",
+        /// Change an agent's draft.
+        AgentsUpdate = "agents.update",
+        /// Make a draft the version that runs use.
+        AgentsPublish = "agents.publish",
+        /// Retire an agent.
+        AgentsArchive = "agents.archive",
+        /// See the tenant's policies.
+        PoliciesRead = "policies.read",
+        /// Change the tenant's policies.
+        PoliciesUpdate = "policies.update",
+        /// Start a run.
+        RunsCreate = "runs.create",
+        /// See one's own runs.
+        RunsRead = "runs.read",
+        /// See everyone's runs.
+        RunsReadAny = "runs.read_any",
+        /// Cancel one's own run.
+        RunsCancel = "runs.cancel",
+        /// Cancel anyone's run.
+        RunsCancelAny = "runs.cancel_any",
+        /// Judge the result of one's own run.
+        RunsFeedback = "runs.feedback",
+        /// See the tenant's usage and the state of its queue.
+        OpsRead = "ops.read",
+    }
+}
+
+/// The role × action matrix. What is not written here is denied.
+pub const fn allows(role: Role, action: Action) -> bool {
+    use Action::{
+        AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, OpsRead, PoliciesRead,
+        PoliciesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
+        TenantClose, TenantRead, TenantUpdate, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
+    };
+    use Role::{Admin, Member, Operator, Owner, Viewer};
+
+    matches!(
+        (role, action),
+        (Owner, TenantClose)
+            | (
+                Owner | Admin,
+                TenantUpdate
+                    | UsersCreate
+                    | UsersUpdate
+                    | UsersDelete
+                    | AgentsPublish
+                    | AgentsArchive
+                    | PoliciesUpdate
+            )
+            | (
+                Owner | Admin | Operator,
+                UsersRead
+                    | AgentsCreate
+                    | AgentsUpdate
+                    | PoliciesRead
+                    | RunsReadAny
+                    | RunsCancelAny
+                    | OpsRead
+            )
+            | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
+            | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead)
+    )
+}
+
+/// Who is calling, as verified: which user, in which tenant and session, with which role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Principal {
+    tenant_id: TenantId,
+    user_id: UserId,
+    session_id: SessionId,
+    role: Role,
+}
+
+impl Principal {
+    /// The principal that a verifier found behind a request's credentials. Nothing else should call this.
+    pub const fn verified(tenant_id: TenantId, user_id: UserId, session_id: SessionId, role: Role) -> Self {
+        Self { tenant_id, user_id, session_id, role }
+    }
+
+    /// The tenant that the credentials are for.
+    pub const fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+
+    /// The user.
+    pub const fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    /// The session that the credentials belong to.
+    pub const fn session_id(&self) -> SessionId {
+        self.session_id
+    }
+
+    /// The user's role in the tenant.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The tenant whose data this principal's requests may touch.
+    pub const fn scope(&self) -> TenantScope {
+        TenantScope { tenant_id: self.tenant_id }
+    }
+
+    /// Decides by role whether this principal may do `A` to `resource`, and proves a yes.
+    ///
+    /// The resource counts too: one that names another tenant is refused, and so is another user's, unless the
+    /// role also has [`Privilege::ACTION_ON_OTHERS`].
+    pub fn permit<A: Privilege>(&self, resource: A::Resource) -> Result<Permit<A>, Denied> {
+        if resource.tenant().is_some_and(|tenant| tenant != self.tenant_id) {
+            return Err(Denied::OtherTenant { action: A::ACTION });
+        }
+        if !allows(self.role, A::ACTION) {
+            return Err(Denied::Role { role: self.role, action: A::ACTION });
+        }
+        let of_another = resource.owner().is_some_and(|owner| owner != self.user_id);
+        if of_another && !A::ACTION_ON_OTHERS.is_some_and(|action| allows(self.role, action)) {
+            return Err(Denied::NotOwner { action: A::ACTION });
+        }
+        Ok(Permit { scope: self.scope(), granted_to: self.user_id, resource })
+    }
+}
+
+/// One tenant's data. Only [`Principal::scope`] makes one, so no caller can name a tenant that was not verified.
+///
+/// ```compile_fail,E0451
+/// use powerhouse_domain::access::TenantScope;
+/// fn forge(tenant_id: powerhouse_domain::ids::TenantId) -> TenantScope {
+///     TenantScope { tenant_id }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TenantScope {
+    tenant_id: TenantId,
+}
+
+impl TenantScope {
+    /// The tenant.
+    pub const fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+}
+
+/// Why there is no permit. What a caller may not see must look to them as if it were not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The role does not have the action.
+    #[error("the role `{role}` does not allow `{action}`")]
+    Role {
+        /// The principal's role.
+        role: Role,
+        /// What was asked for.
+        action: Action,
+    },
+    /// The resource is in another tenant than the principal.
+    #[error("`{action}` reaches into another tenant")]
+    OtherTenant {
+        /// What was asked for.
+        action: Action,
+    },
+    /// The role has the action for one's own resources only, and this is somebody else's.
+    #[error("`{action}` is for the owner of the resource")]
+    NotOwner {
+        /// What was asked for.
+        action: Action,
+    },
+}
+
+/// What a permit is for.
+pub trait Resource {
+    /// The tenant that the resource names, where it names one.
+    fn tenant(&self) -> Option<TenantId> {
+        None
+    }
+
+    /// The user whose own the resource is, where that matters.
+    fn owner(&self) -> Option<UserId> {
+        None
+    }
+}
+
+impl Resource for TenantId {
+    fn tenant(&self) -> Option<TenantId> {
+        Some(*self)
+    }
+}
+
+impl Resource for UserId {}
+
+impl Resource for AgentId {}
+
+/// A run and who started it, as looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedRun {
+    /// The run.
+    pub run: RunId,
+    /// Who started it.
+    pub owner: UserId,
+}
+
+impl Resource for OwnedRun {
+    fn owner(&self) -> Option<UserId> {
+        Some(self.owner)
+    }
+}
+
+/// A kind of permit: which action, on which kind of resource.
+pub trait Privilege {
+    /// What the action is done to. An action on no one thing, such as listing or creating, is done to the tenant.
+    type Resource: Resource;
+
+    /// What the role must have.
+    const ACTION: Action;
+
+    /// What the role must have as well if the resource is somebody else's; with `None`, nothing suffices.
+    const ACTION_ON_OTHERS: Option<Action> = None;
+}
+
+macro_rules! privileges {
+    ($($(#[$doc:meta])* $name:ident($resource:ty) = $action:ident $(, others: $others:ident)?;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub enum $name {}
+
+            impl Privilege for $name {
+                type Resource = $resource;
+                const ACTION: Action = Action::$action;
+                $(const ACTION_ON_OTHERS: Option<Action> = Some(Action::$others);)?
+            }
+        )*
+
+        #[cfg(test)]
+        const PRIVILEGED: &[Action] = &[$(Action::$action, $(Action::$others,)?)*];
+    };
+}
+
+privileges! {
+    /// See the tenant.
+    ReadTenant(TenantId) = TenantRead;
+    /// Rename the tenant.
+    UpdateTenant(TenantId) = TenantUpdate;
+    /// Close the tenant for good.
+    CloseTenant(TenantId) = TenantClose;
+    /// List the tenant's users.
+    ListUsers(TenantId) = UsersRead;
+    /// See a user.
+    ReadUser(UserId) = UsersRead;
+    /// Add a user to the tenant.
+    CreateUser(TenantId) = UsersCreate;
+    /// Change a user or a membership; see [`Role::may_assign`] for which.
+    UpdateUser(UserId) = UsersUpdate;
+    /// Remove a user from the tenant; see [`Role::may_assign`] for which.
+    DeleteUser(UserId) = UsersDelete;
+    /// List the tenant's agents.
+    ListAgents(TenantId) = AgentsRead;
+    /// See an agent.
+    ReadAgent(AgentId) = AgentsRead;
+    /// Draft a new agent.
+    CreateAgent(TenantId) = AgentsCreate;
+    /// Change an agent's draft.
+    UpdateAgent(AgentId) = AgentsUpdate;
+    /// Make an agent's draft the version that runs use.
+    PublishAgent(AgentId) = AgentsPublish;
+    /// Retire an agent.
+    ArchiveAgent(AgentId) = AgentsArchive;
+    /// See the tenant's policies.
+    ReadPolicies(TenantId) = PoliciesRead;
+    /// Change the tenant's policies.
+    UpdatePolicies(TenantId) = PoliciesUpdate;
+    /// Start a run of an agent.
+    CreateRun(AgentId) = RunsCreate;
+    /// List one's own runs.
+    ListOwnRuns(TenantId) = RunsRead;
+    /// List everyone's runs.
+    ListAllRuns(TenantId) = RunsReadAny;
+    /// See a run.
+    ReadRun(OwnedRun) = RunsRead, others: RunsReadAny;
+    /// Cancel a run.
+    CancelRun(OwnedRun) = RunsCancel, others: RunsCancelAny;
+    /// Judge the result of a run.
+    GiveFeedback(OwnedRun) = RunsFeedback;
+    /// See the tenant's usage and the state of its queue.
+    ReadOps(TenantId) = OpsRead;
+}
+
+/// Proof that a principal may do `A` to one resource, once. Only [`Principal::permit`] makes one.
+///
+/// ```
+/// use powerhouse_domain::access::{CloseTenant, Denied, Permit, Principal};
+/// use powerhouse_domain::ids::TenantId;
+///
+/// fn close(permit: Permit<CloseTenant>) -> TenantId {
+///     permit.redeem()
+/// }
+///
+/// fn handle(principal: &Principal) -> Result<TenantId, Denied> {
+///     Ok(close(principal.permit::<CloseTenant>(principal.tenant_id())?))
+/// }
+/// ```
+///
+/// It serves once, so it cannot be cloned:
+///
+/// ```compile_fail,E0599
+/// use powerhouse_domain::access::{CloseTenant, Permit};
+/// fn twice(permit: Permit<CloseTenant>) -> (Permit<CloseTenant>, Permit<CloseTenant>) {
+///     (permit.clone(), permit)
+/// }
+/// ```
+///
+/// nor redeemed twice:
+///
+/// ```compile_fail,E0382
+/// use powerhouse_domain::access::{CloseTenant, Permit};
+/// fn twice(permit: Permit<CloseTenant>) {
+///     permit.redeem();
+///     permit.redeem();
+/// }
+/// ```
+///
+/// nor made by hand:
+///
+/// ```compile_fail,E0451
+/// use powerhouse_domain::access::{CloseTenant, Permit, Principal};
+/// fn forge(principal: &Principal) -> Permit<CloseTenant> {
+///     Permit { scope: principal.scope(), granted_to: principal.user_id(), resource: principal.tenant_id() }
+/// }
+/// ```
+#[must_use = "a permit that is not redeemed did nothing"]
+pub struct Permit<A: Privilege> {
+    scope: TenantScope,
+    granted_to: UserId,
+    resource: A::Resource,
+}
+
+impl<A: Privilege> Permit<A> {
+    /// The tenant in which the permit is good.
+    pub const fn scope(&self) -> TenantScope {
+        self.scope
+    }
+
+    /// The user to whom it was given.
+    pub const fn granted_to(&self) -> UserId {
+        self.granted_to
+    }
+
+    /// The resource, before the permit is used.
+    pub const fn resource(&self) -> &A::Resource {
+        &self.resource
+    }
+
+    /// Uses the permit up for the resource that it names.
+    pub fn redeem(self) -> A::Resource {
+        self.resource
+    }
+}
+
+impl<A: Privilege> fmt::Debug for Permit<A>
+where
+    A::Resource: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("action", &A::ACTION.as_str())
+            .field("scope", &self.scope)
+            .field("granted_to", &self.granted_to)
+            .field("resource", &self.resource)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

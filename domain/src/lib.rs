@@ -1,0 +1,13 @@
+//! The domain of Powerhouse: tenants, users, agents, runs, and the strategies that agents follow.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: time and ids come in as values.
+//! Start reading at [`effects`], which explains how a strategy can be a plain `async fn` and still survive a crash.
+
+pub mod access;
+pub mod effects;
+pub mod ids;
+pub mod model;
+pub mod runs;
+pub mod tenants;
+pub mod tools;
+pub mod users;

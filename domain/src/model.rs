@@ -1,0 +1,202 @@
+//! The vocabulary of a conversation with a language model: what is asked and what comes back.
+//!
+//! These types are serialised, since the journal of a run is made of them (ADR 0008).
+
+use serde::{Deserialize, Serialize};
+
+use crate::tools::{ToolCall, ToolSpec};
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Message {
+    /// Instructions of the platform and of the agent's author.
+    System {
+        /// The text.
+        content: String,
+    },
+    /// What the user, or the strategy on the user's behalf, says.
+    User {
+        /// The text.
+        content: String,
+    },
+    /// What the model said before.
+    Assistant {
+        /// The text; empty when the model only called tools.
+        content: String,
+        /// The tools that it asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<ToolCall>,
+    },
+    /// The result of a tool call. Untrusted: data, never instructions.
+    Tool {
+        /// The [`ToolCall::id`] that this answers.
+        call_id: String,
+        /// The tool's output.
+        content: String,
+    },
+}
+
+impl Message {
+    /// A system message.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::System { content: content.into() }
+    }
+
+    /// A user message.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::User { content: content.into() }
+    }
+
+    /// An assistant message without tool calls.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self::Assistant { content: content.into(), tool_calls: Vec::new() }
+    }
+}
+
+/// A JSON Schema that the model's answer must satisfy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResponseSchema {
+    /// A name for the schema, `[a-zA-Z0-9_-]{1,64}`.
+    pub name: String,
+    /// The schema (draft 2020-12).
+    pub schema: serde_json::Value,
+}
+
+/// Who the text of a model call is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// Working material: plans, drafts, critiques.
+    Thought,
+    /// The answer to the task.
+    Answer,
+}
+
+/// What a strategy asks of a model. The model itself is chosen by the agent's definition, not here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelRequest {
+    /// What the call is for, such as `plan` or `critique`; the name of its step.
+    pub purpose: String,
+    /// Who its text is meant for.
+    pub channel: Channel,
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// Tools the model may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolSpec>,
+    /// The schema that the answer must satisfy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_schema: Option<ResponseSchema>,
+    /// Sampling temperature, 0 to 2; the provider's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Upper bound of tokens to generate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u32>,
+}
+
+impl ModelRequest {
+    /// A request for working material.
+    pub fn thought(purpose: impl Into<String>, messages: Vec<Message>) -> Self {
+        Self {
+            purpose: purpose.into(),
+            channel: Channel::Thought,
+            messages,
+            tools: Vec::new(),
+            response_schema: None,
+            temperature: None,
+            max_output_tokens: None,
+        }
+    }
+
+    /// A request for the answer to the task.
+    pub fn answer(purpose: impl Into<String>, messages: Vec<Message>) -> Self {
+        Self { channel: Channel::Answer, ..Self::thought(purpose, messages) }
+    }
+
+    /// The same request with tools that the model may call.
+    #[must_use]
+    pub fn with_tools(mut self, tools: Vec<ToolSpec>) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// The same request with a schema for the answer.
+    #[must_use]
+    pub fn with_schema(mut self, name: impl Into<String>, schema: serde_json::Value) -> Self {
+        self.response_schema = Some(ResponseSchema { name: name.into(), schema });
+        self
+    }
+
+    /// The same request at a sampling temperature.
+    #[must_use]
+    pub fn with_temperature(mut self, temperature: f32) -> Self {
+        self.temperature = Some(temperature);
+        self
+    }
+}
+
+/// Why the model stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// It had said what it had to say.
+    EndTurn,
+    /// It wants tools to be called.
+    ToolCalls,
+    /// It ran into the token bound: the text is cut.
+    MaxTokens,
+    /// The provider's filter stopped it.
+    ContentFilter,
+}
+
+/// What a call consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens generated.
+    pub output_tokens: u64,
+    /// Cost in millionths of a US dollar.
+    pub cost_micros: u64,
+}
+
+impl Usage {
+    /// The sum of two usages; saturates instead of overflowing.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cost_micros: self.cost_micros.saturating_add(other.cost_micros),
+        }
+    }
+
+    /// Tokens in both directions.
+    pub fn total_tokens(self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+}
+
+impl std::iter::Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), Self::plus)
+    }
+}
+
+/// A model's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelReply {
+    /// The text; empty when the model only called tools.
+    pub text: String,
+    /// The tools that it wants called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Why it stopped.
+    pub stop: StopReason,
+    /// What the call consumed.
+    pub usage: Usage,
+    /// The model that answered, as its provider names it.
+    pub model: String,
+}

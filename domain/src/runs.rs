@@ -1,0 +1,377 @@
+//! Runs: one execution of a task, as a state machine whose transitions consume the state.
+//!
+//! `queued → running → (waiting → running)* → succeeded | failed | cancelled | timed_out`. Every other transition
+//! is refused, and the refused run is handed back unchanged.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::ids::{AgentId, RunId, UserId};
+use crate::model::Usage;
+
+mod limits;
+mod steps;
+
+pub use limits::{LimitExceeded, RunLimits};
+pub use steps::{Step, StepKind, StepRefused, StepState};
+
+/// The most characters that a task may have.
+pub const MAX_TASK_CHARS: usize = 32_768;
+
+/// A task in words. Not blank, at most [`MAX_TASK_CHARS`] characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task(String);
+
+/// Why a text is not a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTask {
+    /// Nothing but white space.
+    #[error("a task must say something")]
+    Blank,
+    /// Too long.
+    #[error("a task has at most {MAX_TASK_CHARS} characters")]
+    TooLong,
+}
+
+impl Task {
+    /// Checks a text.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidTask> {
+        let text = text.into();
+        if text.trim().is_empty() {
+            return Err(InvalidTask::Blank);
+        }
+        if text.chars().nth(MAX_TASK_CHARS).is_some() {
+            return Err(InvalidTask::TooLong);
+        }
+        Ok(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why this agent does this run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// The agent that was chosen.
+    pub agent: AgentId,
+    /// The version of its definition that the run uses to its end.
+    pub agent_version: u32,
+    /// A sentence for people.
+    pub reason: String,
+    /// Every candidate with its score, best first.
+    pub scores: Vec<(AgentId, f64)>,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFailure {
+    /// Stable, for programs: `model_unavailable`, `non_deterministic`, …
+    pub code: String,
+    /// A sentence for people, without internals.
+    pub message: String,
+}
+
+/// Where a run is in its life, with the data that belongs to it there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunState {
+    /// Accepted; no worker has it.
+    Queued,
+    /// A worker has it.
+    Running {
+        /// When the first worker took it.
+        started_at: DateTime<Utc>,
+    },
+    /// It waits for something outside, such as a person or a point in time.
+    Waiting {
+        /// When the first worker took it.
+        started_at: DateTime<Utc>,
+        /// What it waits for, in a sentence.
+        reason: String,
+    },
+    /// It has its answer.
+    Succeeded {
+        /// The answer.
+        answer: String,
+        /// When it ended.
+        ended_at: DateTime<Utc>,
+    },
+    /// It has none, and why.
+    Failed {
+        /// Why.
+        failure: RunFailure,
+        /// When it ended.
+        ended_at: DateTime<Utc>,
+    },
+    /// Somebody stopped it.
+    Cancelled {
+        /// Who.
+        by: UserId,
+        /// When it ended.
+        ended_at: DateTime<Utc>,
+    },
+    /// It ran out of wall-clock time.
+    TimedOut {
+        /// When it ended.
+        ended_at: DateTime<Utc>,
+    },
+}
+
+impl RunState {
+    /// The state's name, as it is stored and shown.
+    pub fn name(&self) -> RunStatus {
+        match self {
+            Self::Queued => RunStatus::Queued,
+            Self::Running { .. } => RunStatus::Running,
+            Self::Waiting { .. } => RunStatus::Waiting,
+            Self::Succeeded { .. } => RunStatus::Succeeded,
+            Self::Failed { .. } => RunStatus::Failed,
+            Self::Cancelled { .. } => RunStatus::Cancelled,
+            Self::TimedOut { .. } => RunStatus::TimedOut,
+        }
+    }
+}
+
+/// A state's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunStatus {
+    /// See [`RunState::Queued`].
+    Queued,
+    /// See [`RunState::Running`].
+    Running,
+    /// See [`RunState::Waiting`].
+    Waiting,
+    /// See [`RunState::Succeeded`].
+    Succeeded,
+    /// See [`RunState::Failed`].
+    Failed,
+    /// See [`RunState::Cancelled`].
+    Cancelled,
+    /// See [`RunState::TimedOut`].
+    TimedOut,
+}
+
+impl RunStatus {
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// Whether nothing can follow.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::TimedOut)
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A transition that the state does not allow. The run is as it was.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("a run that is {} cannot become {to}", run.state().name())]
+pub struct RunTransitionRefused {
+    /// The run, unchanged.
+    pub run: Box<Run>,
+    /// What it was to become.
+    pub to: RunStatus,
+}
+
+/// One execution of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    id: RunId,
+    requested_by: UserId,
+    task: Task,
+    selection: Selection,
+    limits: RunLimits,
+    state: RunState,
+    usage: Usage,
+    created_at: DateTime<Utc>,
+    version: u64,
+}
+
+/// Every field of a [`Run`], for repositories to load one from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunParts {
+    /// Its id.
+    pub id: RunId,
+    /// Who asked for it.
+    pub requested_by: UserId,
+    /// What is to be done.
+    pub task: Task,
+    /// Who does it, and why.
+    pub selection: Selection,
+    /// What it may use.
+    pub limits: RunLimits,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// What it has used.
+    pub usage: Usage,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// Grows by one with each change.
+    pub version: u64,
+}
+
+impl Run {
+    /// Accepts a task.
+    pub fn accept(
+        id: RunId,
+        requested_by: UserId,
+        task: Task,
+        selection: Selection,
+        limits: RunLimits,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let state = RunState::Queued;
+        Self {
+            id,
+            requested_by,
+            task,
+            selection,
+            limits,
+            state,
+            usage: Usage::default(),
+            created_at: now,
+            version: 1,
+        }
+    }
+
+    /// Loads a run that was stored.
+    pub fn restore(parts: RunParts) -> Self {
+        let RunParts { id, requested_by, task, selection, limits, state, usage, created_at, version } = parts;
+        Self { id, requested_by, task, selection, limits, state, usage, created_at, version }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// Who asked for it.
+    pub fn requested_by(&self) -> UserId {
+        self.requested_by
+    }
+
+    /// What is to be done.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Who does it, and why.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &RunLimits {
+        &self.limits
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// What it has used.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// When it was accepted.
+    pub fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    /// Grows by one with each change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A worker takes it: from `queued`, or from `waiting` when what it waited for has come.
+    pub fn start(self, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
+        match self.state {
+            RunState::Queued => Ok(self.moved(RunState::Running { started_at: now })),
+            RunState::Waiting { started_at, .. } => Ok(self.moved(RunState::Running { started_at })),
+            _ => Err(self.refused(RunStatus::Running)),
+        }
+    }
+
+    /// It has to wait for something outside.
+    pub fn wait(self, reason: impl Into<String>) -> Result<Self, RunTransitionRefused> {
+        match self.state {
+            RunState::Running { started_at } => {
+                Ok(self.moved(RunState::Waiting { started_at, reason: reason.into() }))
+            }
+            _ => Err(self.refused(RunStatus::Waiting)),
+        }
+    }
+
+    /// It has its answer.
+    pub fn succeed(
+        self,
+        answer: impl Into<String>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, RunTransitionRefused> {
+        match self.state {
+            RunState::Running { .. } => {
+                Ok(self.moved(RunState::Succeeded { answer: answer.into(), ended_at: now }))
+            }
+            _ => Err(self.refused(RunStatus::Succeeded)),
+        }
+    }
+
+    /// It cannot have an answer. Also from `queued`: its agent may be gone before a worker takes it.
+    pub fn fail(self, failure: RunFailure, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
+        self.end(RunState::Failed { failure, ended_at: now })
+    }
+
+    /// Somebody stops it.
+    pub fn cancel(self, by: UserId, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
+        self.end(RunState::Cancelled { by, ended_at: now })
+    }
+
+    /// Its time is over.
+    pub fn time_out(self, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
+        self.end(RunState::TimedOut { ended_at: now })
+    }
+
+    /// Adds what a step consumed. Only while it runs.
+    pub fn charge(mut self, usage: Usage) -> Result<Self, RunTransitionRefused> {
+        if !matches!(self.state, RunState::Running { .. }) {
+            return Err(self.refused(RunStatus::Running));
+        }
+        self.usage = self.usage.plus(usage);
+        self.version += 1;
+        Ok(self)
+    }
+
+    fn end(self, to: RunState) -> Result<Self, RunTransitionRefused> {
+        if self.state.name().is_final() { Err(self.refused(to.name())) } else { Ok(self.moved(to)) }
+    }
+
+    fn moved(self, state: RunState) -> Self {
+        Self { state, version: self.version + 1, ..self }
+    }
+
+    fn refused(self, to: RunStatus) -> RunTransitionRefused {
+        RunTransitionRefused { run: Box::new(self), to }
+    }
+}
+
+#[cfg(test)]
+mod tests;

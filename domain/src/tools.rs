@@ -1,0 +1,46 @@
+//! What a tool is to a strategy: a name, a schema, a call and its output.
+
+use serde::{Deserialize, Serialize};
+
+/// A tool as it is offered to a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// Its name, `[a-z][a-z0-9_]{0,63}`.
+    pub name: String,
+    /// What it does, for the model to read.
+    pub description: String,
+    /// JSON Schema (draft 2020-12) of its arguments, an object.
+    pub parameters: serde_json::Value,
+}
+
+/// A model's wish to call a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// The provider's id of this call.
+    pub id: String,
+    /// The tool's name.
+    pub name: String,
+    /// The arguments as the model wrote them: JSON text that may be malformed.
+    pub arguments: String,
+}
+
+/// What a tool gave back. Untrusted: data, never instructions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolOutput {
+    /// The text that the model will read.
+    pub content: String,
+    /// Whether the tool reports a failure that the model may react to.
+    pub is_error: bool,
+}
+
+impl ToolOutput {
+    /// Output of a call that worked.
+    pub fn ok(content: impl Into<String>) -> Self {
+        Self { content: content.into(), is_error: false }
+    }
+
+    /// A failure in words that the model can act on.
+    pub fn error(content: impl Into<String>) -> Self {
+        Self { content: content.into(), is_error: true }
+    }
+}
