@@ -4,10 +4,12 @@
 //! Start reading at [`effects`], which explains how a strategy can be a plain `async fn` and still survive a crash.
 
 pub mod access;
+pub mod agents;
 pub mod effects;
 pub mod ids;
 pub mod model;
 pub mod runs;
+pub mod strategies;
 pub mod tenants;
 pub mod tools;
 pub mod users;

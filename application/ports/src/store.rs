@@ -4,8 +4,9 @@
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::agents::{Agent, AgentName};
 use powerhouse_domain::effects::JournalEntry;
-use powerhouse_domain::ids::{RunId, UserId};
+use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::runs::Run;
 use powerhouse_domain::users::{Email, Membership, User};
 
@@ -51,6 +52,8 @@ pub trait TenantStore: Send + Sync {
 pub trait TenantTx: Send {
     /// The tenant's users.
     fn users(&mut self) -> &mut dyn UserRepository;
+    /// The tenant's agents.
+    fn agents(&mut self) -> &mut dyn AgentRepository;
     /// The tenant's runs.
     fn runs(&mut self) -> &mut dyn RunRepository;
     /// Makes the changes last.
@@ -77,6 +80,26 @@ pub trait UserRepository: Send {
     async fn update(&mut self, user: &User, membership: &Membership) -> Result<(), StoreError>;
     /// How many owners the tenant has.
     async fn owners(&mut self) -> Result<u64, StoreError>;
+}
+
+/// A tenant's agents.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait AgentRepository: Send {
+    /// An agent by id.
+    async fn find(&mut self, id: AgentId) -> Result<Option<Agent>, StoreError>;
+    /// An agent by name.
+    async fn find_by_name(&mut self, name: &AgentName) -> Result<Option<Agent>, StoreError>;
+    /// Agents in the order of their ids.
+    async fn list(
+        &mut self,
+        after: Option<AgentId>,
+        limit: Limit,
+    ) -> Result<Page<Agent, AgentId>, StoreError>;
+    /// Stores a new agent.
+    async fn add(&mut self, agent: &Agent) -> Result<(), StoreError>;
+    /// Stores a change; `Conflict` unless the stored revision is the one before.
+    async fn update(&mut self, agent: &Agent) -> Result<(), StoreError>;
 }
 
 /// A tenant's runs and their journals.

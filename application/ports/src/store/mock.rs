@@ -2,13 +2,18 @@
 
 use async_trait::async_trait;
 
-use super::{MockRunRepository, MockUserRepository, RunRepository, StoreError, TenantTx, UserRepository};
+use super::{
+    AgentRepository, MockAgentRepository, MockRunRepository, MockUserRepository, RunRepository, StoreError,
+    TenantTx, UserRepository,
+};
 
 /// A transaction whose repositories are mocks; `commit` answers as told.
 #[derive(Debug, Default)]
 pub struct MockTenantTx {
     /// What `users()` gives.
     pub users: MockUserRepository,
+    /// What `agents()` gives.
+    pub agents: MockAgentRepository,
     /// What `runs()` gives.
     pub runs: MockRunRepository,
     /// How committing fails, if it does.
@@ -19,6 +24,10 @@ pub struct MockTenantTx {
 impl TenantTx for MockTenantTx {
     fn users(&mut self) -> &mut dyn UserRepository {
         &mut self.users
+    }
+
+    fn agents(&mut self) -> &mut dyn AgentRepository {
+        &mut self.agents
     }
 
     fn runs(&mut self) -> &mut dyn RunRepository {
