@@ -10,4 +10,5 @@ pub mod events;
 pub mod limits;
 pub mod models;
 pub mod store;
+pub mod tokens;
 pub mod tools;

@@ -1,86 +1,141 @@
-//! Reflection: Self-Refine (Madaan et al. 2023). Draft, then critique and revise until the critic accepts.
+//! Reflection, after Self-Refine (Madaan et al. 2023): draft, feedback, refine, until the critic accepts.
+//!
+//! The critic may accept a draft only after it was written, so only the last round's revision is an `Answer`.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{Answer, Brief, StrategyError};
+use super::kind::Bounded;
+use super::{Answer, Brief, ParameterError, StrategyError, answer, ask, parse_object};
 use crate::effects::Effects;
-use crate::model::{Message, ModelRequest};
+use crate::model::ModelRequest;
 
-/// How often the draft is criticised at most: 1 to 5.
+pub(super) const MAX_ROUNDS: Bounded = Bounded { field: "max_rounds", min: 1, max: 5, default: 2 };
+
+/// The parameters of the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rounds(u8);
+pub struct Parameters {
+    max_rounds: u32,
+}
 
-/// A number of rounds out of bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("rounds must be 1 to 5")]
-pub struct RoundsOutOfBounds;
+impl Parameters {
+    /// Parameters with 1 to 5 rounds.
+    pub fn new(max_rounds: u32) -> Result<Self, ParameterError> {
+        Ok(Self { max_rounds: MAX_ROUNDS.check(max_rounds)? })
+    }
 
-impl Rounds {
-    /// Checks a number of rounds.
-    pub const fn new(rounds: u8) -> Result<Self, RoundsOutOfBounds> {
-        if rounds >= 1 && rounds <= 5 { Ok(Self(rounds)) } else { Err(RoundsOutOfBounds) }
+    /// The most rounds of critique and revision.
+    pub fn max_rounds(self) -> u32 {
+        self.max_rounds
+    }
+
+    pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
+        Self::new(MAX_ROUNDS.read(fields)?)
+    }
+
+    pub(super) fn max_model_calls(self) -> u32 {
+        1 + 2 * self.max_rounds
     }
 }
 
-impl Default for Rounds {
+impl Default for Parameters {
     fn default() -> Self {
-        Self(2)
+        Self { max_rounds: MAX_ROUNDS.default }
     }
 }
 
-/// The critic's verdict.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 struct Critique {
     accept: bool,
     #[serde(default)]
     issues: Vec<String>,
 }
 
-/// 1 call for the draft, and 2 for each round; 1 for the round in which the critic accepts.
-pub(super) async fn run(brief: Brief, rounds: Rounds, fx: Effects) -> Result<Answer, StrategyError> {
-    let ask = |prompt: String| vec![Message::system(brief.instructions.clone()), Message::user(prompt)];
-    let mut draft = fx.model(ModelRequest::answer("draft", ask(brief.task.clone()))).await?.text;
-    for _ in 0..rounds.0 {
-        let request = ModelRequest::thought("critique", ask(critique_prompt(&brief.task, &draft)));
-        let critique =
-            read_critique(&fx.model(request.with_schema("critique", critique_schema())).await?.text);
+pub(super) async fn run(brief: Brief, parameters: Parameters, fx: Effects) -> Result<Answer, StrategyError> {
+    let request = ModelRequest::thought("draft", brief.conversation("", &brief.task));
+    let mut draft = answer(&ask(&fx, request).await?.text, "draft")?;
+    for round in 1..=parameters.max_rounds {
+        let messages = brief.conversation(CRITIC, critique_prompt(&brief.task, &draft.text));
+        let request = ModelRequest::thought("critique", messages).with_schema("critique", schema());
+        let critique = read_critique(ask(&fx, request).await?.text);
         if critique.accept {
             break;
         }
-        let prompt = revise_prompt(&brief.task, &draft, &critique.issues);
-        draft = fx.model(ModelRequest::answer("revise", ask(prompt))).await?.text;
+        let prompt = revise_prompt(&brief.task, &draft.text, &critique.issues);
+        let messages = brief.conversation("", prompt);
+        let request = if round == parameters.max_rounds {
+            ModelRequest::answer("revise", messages)
+        } else {
+            ModelRequest::thought("revise", messages)
+        };
+        draft = answer(&ask(&fx, request).await?.text, "revise")?;
     }
-    Ok(Answer { text: draft })
+    Ok(draft)
 }
 
-/// A critique that cannot be parsed does not accept, and is one issue as a whole.
-fn read_critique(text: &str) -> Critique {
-    serde_json::from_str(text).unwrap_or_else(|_| Critique { accept: false, issues: vec![text.to_owned()] })
+/// A critique without the form is not an acceptance: all of it is the issue.
+fn read_critique(text: String) -> Critique {
+    parse_object(&text).unwrap_or_else(|_| Critique { accept: false, issues: vec![text] })
 }
 
-fn critique_schema() -> serde_json::Value {
+fn schema() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "accept": { "type": "boolean" },
-            "issues": { "type": "array", "items": { "type": "string" } },
+            "accept": {"type": "boolean"},
+            "issues": {"type": "array", "items": {"type": "string"}},
         },
         "required": ["accept", "issues"],
         "additionalProperties": false,
     })
 }
 
+const CRITIC: &str = "You are a strict critic. Judge the draft against the task. Reply with JSON: \
+    {\"accept\": true or false, \"issues\": [\"what must change\"]}. Accept only if nothing must change.";
+
 fn critique_prompt(task: &str, draft: &str) -> String {
-    format!(
-        "Task:\n{task}\n\nDraft:\n{draft}\n\nJudge the draft. Answer in JSON: \"accept\" is true when nothing of \
-         substance is to be mended; \"issues\" lists what is, each with what to do about it."
-    )
+    format!("Task:\n{task}\n\nDraft:\n{draft}")
 }
 
 fn revise_prompt(task: &str, draft: &str, issues: &[String]) -> String {
-    format!(
-        "Task:\n{task}\n\nDraft:\n{draft}\n\nIssues:\n- {}\n\nWrite the draft anew without them.",
-        issues.join("\n- ")
-    )
+    let issues = issues.join("\n- ");
+    format!("Task:\n{task}\n\nDraft:\n{draft}\n\nIssues:\n- {issues}\n\nWrite the improved answer only.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Channel;
+    use crate::strategies::Strategy;
+    use crate::strategies::scripted::{Script, brief};
+
+    const REFUSE: &str = r#"{"accept":false,"issues":["too odd"]}"#;
+    const ACCEPT: &str = r#"{"accept":true,"issues":[]}"#;
+
+    fn reflect() -> Strategy {
+        Strategy::Reflection(Parameters::default())
+    }
+
+    #[test]
+    fn an_accepted_draft_is_the_answer() {
+        let played = Script::new(["42", ACCEPT]).play(reflect(), brief());
+        assert_eq!((played.text(), played.purposes()), ("42", vec!["draft", "critique"]));
+    }
+
+    #[test]
+    fn revises_with_draft_and_critique_until_the_bound() {
+        let played = Script::new(["41", REFUSE, "43", REFUSE, "42"]).play(reflect(), brief());
+        assert_eq!(played.text(), "42");
+        assert_eq!(played.purposes(), ["draft", "critique", "revise", "critique", "revise"]);
+        assert!(played.prompt(2).contains("41") && played.prompt(2).contains("too odd"));
+        assert_eq!(played.requests[2].channel, Channel::Thought);
+        assert_eq!(played.requests[4].channel, Channel::Answer);
+    }
+
+    #[test]
+    fn an_unparseable_critique_is_an_issue() {
+        let played = Script::new(["41", "Hm, off by one", "42", ACCEPT]).play(reflect(), brief());
+        assert_eq!(played.text(), "42");
+        assert!(played.prompt(2).contains("Hm, off by one"));
+    }
 }
