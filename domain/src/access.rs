@@ -236,7 +236,8 @@ impl Principal {
     }
 }
 
-/// One tenant's data. Only [`Principal::scope`] makes one, so no caller can name a tenant that was not verified.
+/// One tenant's data. Only [`Principal::scope`] and [`Lease::scope`](crate::runs::Lease::scope) make one, so no
+/// caller can name a tenant that was not verified.
 ///
 /// ```compile_fail,E0451
 /// use powerhouse_domain::access::TenantScope;
@@ -250,6 +251,11 @@ pub struct TenantScope {
 }
 
 impl TenantScope {
+    /// The scope of a run that a worker was granted: the lease stands for its tenant.
+    pub(crate) const fn of_lease(tenant_id: TenantId) -> Self {
+        Self { tenant_id }
+    }
+
     /// The tenant.
     pub const fn tenant_id(&self) -> TenantId {
         self.tenant_id

@@ -10,9 +10,15 @@ use chrono::{DateTime, Utc};
 use crate::ids::{AgentId, RunId, UserId};
 use crate::model::Usage;
 
+mod events;
+mod feedback;
+mod lease;
 mod limits;
 mod steps;
 
+pub use events::{EventBody, RunEvent, settled, steps};
+pub use feedback::{Feedback, InvalidComment, Verdict};
+pub use lease::{FencingToken, Lease};
 pub use limits::{LimitExceeded, RunLimits};
 pub use steps::{Step, StepKind, StepRefused, StepState};
 

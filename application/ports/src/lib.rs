@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod events;
 pub mod limits;
 pub mod models;
+pub mod platform;
 pub mod store;
 pub mod tokens;
 pub mod tools;

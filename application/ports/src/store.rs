@@ -3,11 +3,12 @@
 //! No repository method takes a tenant's id, so none can be handed the wrong one.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::agents::{Agent, AgentName};
-use powerhouse_domain::effects::JournalEntry;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
-use powerhouse_domain::runs::Run;
+use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent};
+use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
 mod page;
@@ -23,6 +24,9 @@ pub enum StoreError {
         /// What kind of row.
         entity: &'static str,
     },
+    /// Another worker has the run, or nobody has.
+    #[error("the run is no longer this worker's")]
+    LeaseLost,
     /// A stored row is no valid domain value.
     #[error("{table}.{column} holds a value that the domain refuses")]
     CorruptRow {
@@ -50,6 +54,10 @@ pub trait TenantStore: Send + Sync {
 /// An open transaction. Committing consumes it; dropping it rolls back.
 #[async_trait]
 pub trait TenantTx: Send {
+    /// The tenant itself.
+    async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError>;
+    /// Stores a change of the tenant; `Conflict` unless the stored version is the one before.
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError>;
     /// The tenant's users.
     fn users(&mut self) -> &mut dyn UserRepository;
     /// The tenant's agents.
@@ -74,11 +82,13 @@ pub trait UserRepository: Send {
         after: Option<UserId>,
         limit: Limit,
     ) -> Result<Page<(User, Membership), UserId>, StoreError>;
-    /// Stores a new member.
-    async fn add(&mut self, user: &User, membership: &Membership) -> Result<(), StoreError>;
+    /// Stores a new member with the hash of a password; `Conflict` when the address is taken in this tenant.
+    async fn add(&mut self, user: &User, membership: &Membership, password: &str) -> Result<(), StoreError>;
+    /// Removes a member, with every session. Whether there was one.
+    async fn remove(&mut self, id: UserId) -> Result<bool, StoreError>;
     /// Stores a change; `Conflict` unless the stored version is the one before.
     async fn update(&mut self, user: &User, membership: &Membership) -> Result<(), StoreError>;
-    /// How many owners the tenant has.
+    /// How many owners who may sign in the tenant has; their rows are locked until the transaction ends.
     async fn owners(&mut self) -> Result<u64, StoreError>;
 }
 
@@ -110,14 +120,29 @@ pub trait RunRepository: Send {
     async fn find(&mut self, id: RunId) -> Result<Option<Run>, StoreError>;
     /// Runs, newest first.
     async fn list(&mut self, before: Option<RunId>, limit: Limit) -> Result<Page<Run, RunId>, StoreError>;
-    /// Stores a run that was just accepted.
+    /// Stores a run that was just accepted, with its first event; from the commit on, a worker may claim it.
     async fn add(&mut self, run: &Run) -> Result<(), StoreError>;
-    /// Stores a change; `Conflict` unless the stored version is the one before.
-    async fn update(&mut self, run: &Run) -> Result<(), StoreError>;
-    /// A run's journal, in the order of writing.
-    async fn journal(&mut self, id: RunId) -> Result<Vec<JournalEntry>, StoreError>;
-    /// Appends to a run's journal; `Conflict` when an effect has an entry already.
-    async fn append(&mut self, id: RunId, entries: &[JournalEntry]) -> Result<(), StoreError>;
+    /// Stores a change that is not a worker's, with its events; `Conflict` unless the stored version is the one
+    /// before. Takes the run from its worker when it has ended.
+    async fn update(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
+    /// Stores what a worker did, with its events; `LeaseLost` unless the lease's token is the newest, `Conflict`
+    /// unless the stored version is at most the run's. Returns the newest sequence number.
+    async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
+    /// The journal after a sequence number, at most `limit` events.
+    async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError>;
+    /// Keeps what somebody thought of a run; a second word replaces the first.
+    async fn put_feedback(&mut self, id: RunId, feedback: &Feedback) -> Result<(), StoreError>;
+    /// What somebody thought of a run.
+    async fn feedback(&mut self, id: RunId, by: UserId) -> Result<Option<Feedback>, StoreError>;
+}
+
+/// An event that has no place in the journal yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What happened.
+    pub body: EventBody,
 }
 
 #[cfg(feature = "mock")]

@@ -1,13 +1,15 @@
 //! Steps: the effects of a run as people see them.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::effects::{EffectKey, EffectOutcome, EffectRequest};
 use crate::ids::StepId;
 use crate::model::Usage;
 
 /// What a step does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StepKind {
     /// A model call, named by its purpose.
     Model {
@@ -84,6 +86,13 @@ impl Step {
         match self.state {
             StepState::Running => Ok(Self { state: StepState::Ended { outcome, ended_at: now }, ..self }),
             StepState::Ended { .. } => Err(StepRefused { step: Box::new(self) }),
+        }
+    }
+
+    /// Ends it if it has not ended; what ended once stays as it was.
+    pub(super) fn settle(&mut self, outcome: EffectOutcome, now: DateTime<Utc>) {
+        if self.state == StepState::Running {
+            self.state = StepState::Ended { outcome, ended_at: now };
         }
     }
 

@@ -1,6 +1,7 @@
 //! A transaction over mocked repositories, for use cases that must see a store fail.
 
 use async_trait::async_trait;
+use powerhouse_domain::tenants::Tenant;
 
 use super::{
     AgentRepository, MockAgentRepository, MockRunRepository, MockUserRepository, RunRepository, StoreError,
@@ -10,6 +11,8 @@ use super::{
 /// A transaction whose repositories are mocks; `commit` answers as told.
 #[derive(Debug, Default)]
 pub struct MockTenantTx {
+    /// What `tenant()` gives.
+    pub tenant: Option<Tenant>,
     /// What `users()` gives.
     pub users: MockUserRepository,
     /// What `agents()` gives.
@@ -22,6 +25,15 @@ pub struct MockTenantTx {
 
 #[async_trait]
 impl TenantTx for MockTenantTx {
+    async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
+        Ok(self.tenant.clone())
+    }
+
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
+        self.tenant = Some(tenant.clone());
+        Ok(())
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         &mut self.users
     }

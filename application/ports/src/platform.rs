@@ -1,0 +1,108 @@
+//! Work across tenants: provisioning, signing in, and the queue. It has no way to a tenant's content (ADR 0002).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::ids::{SessionId, TenantId, UserId};
+use powerhouse_domain::runs::Lease;
+use powerhouse_domain::tenants::{Slug, Tenant};
+use powerhouse_domain::users::{Email, Membership, User};
+
+use crate::store::StoreError;
+
+/// What signing in needs to know of somebody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The user.
+    pub user_id: UserId,
+    /// The user's role.
+    pub role: Role,
+    /// Whether tenant and user both may sign in.
+    pub is_active: bool,
+    /// The password's hash in PHC string form.
+    pub password_hash: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("tenant_id", &self.tenant_id)
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of a refresh token: all that is kept of it.
+pub type RefreshDigest = [u8; 32];
+
+/// What came of presenting a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The token was the newest, or the one before it whose answer may have been lost: the new one is stored.
+    Rotated(Principal),
+    /// An older one: somebody has a copy. The session has been ended.
+    Reused,
+    /// There is no such token, or its session, user or tenant has ended.
+    Unknown,
+}
+
+/// The store's side that belongs to no tenant.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait PlatformStore: Send + Sync {
+    /// Stores a new tenant with its owner; `Conflict` when the slug is taken.
+    async fn provision(
+        &self,
+        tenant: &Tenant,
+        owner: &User,
+        membership: &Membership,
+        password_hash: &str,
+    ) -> Result<(), StoreError>;
+
+    /// Who signs in with this address to the tenant with this slug.
+    async fn credentials(&self, tenant: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError>;
+
+    /// Opens a session with its first refresh token.
+    async fn open_session(
+        &self,
+        principal: &Principal,
+        digest: &RefreshDigest,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError>;
+
+    /// Replaces a refresh token by the next one, in one step.
+    async fn rotate(
+        &self,
+        presented: &RefreshDigest,
+        next: &RefreshDigest,
+        now: DateTime<Utc>,
+    ) -> Result<Rotation, StoreError>;
+
+    /// Ends a session. Ending an ended one is no error.
+    async fn end_session(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError>;
+
+    /// The principal as it is now, if its session, user and tenant are all active.
+    async fn current(
+        &self,
+        principal: &Principal,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Principal>, StoreError>;
+
+    /// Grants leases on up to `limit` runs that are queued, or whose lease has expired; tenants in turn, and within
+    /// a tenant the oldest first.
+    async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError>;
+
+    /// Extends a lease; `LeaseLost` when another worker has it, or the run has ended.
+    async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError>;
+
+    /// Hands a lease back, so that any worker may claim the run at once.
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,57 @@
+//! Leases: that one worker, and no other, may write to a run for now.
+
+use chrono::{DateTime, Utc};
+
+use crate::access::TenantScope;
+use crate::ids::{RunId, TenantId};
+
+/// Grows with every claim of a run. A write with an older token than the stored one is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FencingToken(pub u64);
+
+/// A claim on a run until it expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    tenant_id: TenantId,
+    run: RunId,
+    token: FencingToken,
+    expires_at: DateTime<Utc>,
+}
+
+impl Lease {
+    /// What the queue granted. Nothing but the queue should call this.
+    pub const fn granted(
+        tenant_id: TenantId,
+        run: RunId,
+        token: FencingToken,
+        expires_at: DateTime<Utc>,
+    ) -> Self {
+        Self { tenant_id, run, token, expires_at }
+    }
+
+    /// The data that the run may touch: its tenant's.
+    pub const fn scope(&self) -> TenantScope {
+        TenantScope::of_lease(self.tenant_id)
+    }
+
+    /// The run.
+    pub const fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// The token that each write carries.
+    pub const fn token(&self) -> FencingToken {
+        self.token
+    }
+
+    /// When another worker may claim the run.
+    pub const fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at
+    }
+
+    /// The same claim, for longer.
+    #[must_use]
+    pub const fn extended(self, expires_at: DateTime<Utc>) -> Self {
+        Self { expires_at, ..self }
+    }
+}
