@@ -9,6 +9,7 @@ pub mod effects;
 pub mod ids;
 pub mod model;
 pub mod runs;
+pub mod selection;
 pub mod strategies;
 pub mod tenants;
 pub mod tools;
