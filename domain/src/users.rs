@@ -293,6 +293,14 @@ impl User {
         self.parts.updated_at
     }
 
+    /// Counts a change of the membership as a change of the user, so that two of them cannot overwrite each other.
+    #[must_use]
+    pub fn membership_changed(mut self, now: DateTime<Utc>) -> Self {
+        self.parts.version += 1;
+        self.parts.updated_at = self.parts.updated_at.max(now);
+        self
+    }
+
     /// Bars the user from signing in.
     ///
     /// It does not look at memberships: where the user is a tenant's owner, ask [`keeps_an_owner`] first.

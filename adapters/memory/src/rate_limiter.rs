@@ -6,22 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use powerhouse_domain::access::TenantScope;
-use powerhouse_domain::ids::TenantId;
 use powerhouse_ports::clock::Clock;
-use powerhouse_ports::limits::{Admission, Rate, RateLimiter};
+use powerhouse_ports::limits::{Admission, Bucket, Rate, RateLimiter};
 
 const NANOS_PER_MINUTE: i128 = 60_000_000_000;
 
 /// Nanoseconds since the Unix epoch.
 type Instant = i128;
 
-/// Buckets by tenant and name. In any interval of length τ a bucket admits at most `burst + rate · τ`.
+/// In any interval of length τ a bucket admits at most `burst + rate · τ`.
 pub struct MemoryRateLimiter {
     clock: Arc<dyn Clock>,
     max_buckets: usize,
     /// When each bucket will be full again: the theoretical arrival time.
-    full_at: Mutex<HashMap<(TenantId, String), Instant>>,
+    full_at: Mutex<HashMap<Bucket, Instant>>,
 }
 
 impl MemoryRateLimiter {
@@ -34,19 +32,18 @@ impl MemoryRateLimiter {
 
 #[async_trait]
 impl RateLimiter for MemoryRateLimiter {
-    async fn admit(&self, scope: &TenantScope, name: &str, rate: Rate) -> Admission {
+    async fn admit(&self, bucket: Bucket, rate: Rate) -> Admission {
         let now = nanos(self.clock.now());
-        let key = (scope.tenant_id(), name.to_owned());
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if full_at.len() >= self.max_buckets && !full_at.contains_key(&key) {
+        if full_at.len() >= self.max_buckets && !full_at.contains_key(&bucket) {
             full_at.retain(|_, instant| *instant > now);
             if full_at.len() >= self.max_buckets {
                 return Admission::Refused { retry_after: Duration::from_secs(1) };
             }
         }
-        let bucket = full_at.entry(key).or_insert(now);
-        let (next, admission) = decide(*bucket, now, rate);
-        *bucket = next;
+        let full = full_at.entry(bucket).or_insert(now);
+        let (next, admission) = decide(*full, now, rate);
+        *full = next;
         admission
     }
 }
@@ -73,6 +70,8 @@ fn nanos(at: DateTime<Utc>) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::testing::scope;
     use powerhouse_ports::clock::MockClock;
@@ -130,30 +129,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tenants_and_names_have_buckets_of_their_own_and_remaining_counts_down() {
+    async fn tenants_and_addresses_have_buckets_of_their_own_and_remaining_counts_down() {
         let limiter = MemoryRateLimiter::new(still_clock(), 10);
         let rate = Rate { burst: 2, per_minute: 1 };
-        assert_eq!(limiter.admit(&scope(1), "api", rate).await, Admission::Admitted { remaining: 1 });
-        assert_eq!(limiter.admit(&scope(1), "api", rate).await, Admission::Admitted { remaining: 0 });
+        assert_eq!(limiter.admit(Bucket::Tenant(scope(1)), rate).await, Admission::Admitted { remaining: 1 });
+        assert_eq!(limiter.admit(Bucket::Tenant(scope(1)), rate).await, Admission::Admitted { remaining: 0 });
         let minute = Admission::Refused { retry_after: Duration::from_mins(1) };
-        assert_eq!(limiter.admit(&scope(1), "api", rate).await, minute);
-        assert!(is_admitted(limiter.admit(&scope(2), "api", rate).await));
-        assert!(is_admitted(limiter.admit(&scope(1), "runs", rate).await));
+        assert_eq!(limiter.admit(Bucket::Tenant(scope(1)), rate).await, minute);
+        assert!(is_admitted(limiter.admit(Bucket::Tenant(scope(2)), rate).await));
+        assert!(is_admitted(limiter.admit(Bucket::Address(Ipv4Addr::LOCALHOST.into()), rate).await));
     }
 
     #[tokio::test]
     async fn a_full_table_refuses_newcomers_and_keeps_its_bounds() {
         let limiter = MemoryRateLimiter::new(still_clock(), 1);
         let rate = Rate { burst: 2, per_minute: 60 };
-        assert!(is_admitted(limiter.admit(&scope(1), "api", rate).await));
-        assert!(!is_admitted(limiter.admit(&scope(2), "api", rate).await));
-        assert!(is_admitted(limiter.admit(&scope(1), "api", rate).await));
+        assert!(is_admitted(limiter.admit(Bucket::Tenant(scope(1)), rate).await));
+        assert!(!is_admitted(limiter.admit(Bucket::Tenant(scope(2)), rate).await));
+        assert!(is_admitted(limiter.admit(Bucket::Tenant(scope(1)), rate).await));
     }
 
     #[tokio::test]
     async fn a_rate_of_nothing_admits_nothing() {
         let limiter = MemoryRateLimiter::new(still_clock(), 1);
-        assert!(!is_admitted(limiter.admit(&scope(1), "api", Rate { burst: 0, per_minute: 5 }).await));
-        assert!(!is_admitted(limiter.admit(&scope(1), "api", Rate { burst: 5, per_minute: 0 }).await));
+        assert!(!is_admitted(
+            limiter.admit(Bucket::Tenant(scope(1)), Rate { burst: 0, per_minute: 5 }).await
+        ));
+        assert!(!is_admitted(
+            limiter.admit(Bucket::Tenant(scope(1)), Rate { burst: 5, per_minute: 0 }).await
+        ));
     }
 }

@@ -1,9 +1,19 @@
 //! Rate limits.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
+
+/// Whose allowance a request counts against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// Everything that a tenant's users ask for.
+    Tenant(TenantScope),
+    /// What comes from an address before anybody has signed in.
+    Address(IpAddr),
+}
 
 /// A token bucket: `burst` at once, then `per_minute` evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +43,6 @@ pub enum Admission {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait RateLimiter: Send + Sync {
-    /// Takes one from the bucket `name` of the tenant.
-    async fn admit(&self, scope: &TenantScope, name: &str, rate: Rate) -> Admission;
+    /// Takes one from a bucket. A bucket is always asked with the same rate, but for a change of plan.
+    async fn admit(&self, bucket: Bucket, rate: Rate) -> Admission;
 }

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
-use powerhouse_domain::agents::{Agent, AgentName};
+use powerhouse_domain::agents::{Agent, AgentName, PublishedVersion};
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent};
 use powerhouse_domain::tenants::Tenant;
@@ -86,8 +86,11 @@ pub trait UserRepository: Send {
     async fn add(&mut self, user: &User, membership: &Membership, password: &str) -> Result<(), StoreError>;
     /// Removes a member, with every session. Whether there was one.
     async fn remove(&mut self, id: UserId) -> Result<bool, StoreError>;
-    /// Stores a change; `Conflict` unless the stored version is the one before.
-    async fn update(&mut self, user: &User, membership: &Membership) -> Result<(), StoreError>;
+    /// Stores a change; `Conflict` unless the stored version is `read`. A role changed or a user disabled shows in
+    /// [`PlatformStore::current`](crate::platform::PlatformStore::current) from the commit on.
+    async fn update(&mut self, user: &User, membership: &Membership, read: u64) -> Result<(), StoreError>;
+    /// How many members the tenant has.
+    async fn count(&mut self) -> Result<u64, StoreError>;
     /// How many owners who may sign in the tenant has; their rows are locked until the transaction ends.
     async fn owners(&mut self) -> Result<u64, StoreError>;
 }
@@ -106,6 +109,12 @@ pub trait AgentRepository: Send {
         after: Option<AgentId>,
         limit: Limit,
     ) -> Result<Page<Agent, AgentId>, StoreError>;
+    /// Agents that are not archived.
+    async fn count_in_use(&mut self) -> Result<u64, StoreError>;
+    /// A published version, of an archived agent too.
+    async fn version(&mut self, id: AgentId, number: u32) -> Result<Option<PublishedVersion>, StoreError>;
+    /// Every agent that has a published version and is not archived, in the order of their ids; at most `limit`.
+    async fn runnable(&mut self, limit: u32) -> Result<Vec<Agent>, StoreError>;
     /// Stores a new agent.
     async fn add(&mut self, agent: &Agent) -> Result<(), StoreError>;
     /// Stores a change; `Conflict` unless the stored revision is the one before.

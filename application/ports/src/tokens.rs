@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::Principal;
 use zeroize::Zeroizing;
 
+use crate::platform::RefreshDigest;
+
 /// A signed access token. Wiped when dropped, never printed.
 pub struct AccessToken {
     /// The token in its compact form.
@@ -48,4 +50,23 @@ pub trait TokenIssuer: Send + Sync {
 pub trait TokenVerifier: Send + Sync {
     /// Who the token speaks for at `now`.
     fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Principal, TokenError>;
+}
+
+/// A refresh token: opaque, 256 random bits. Wiped when dropped, never printed.
+pub struct RefreshToken(pub Zeroizing<String>);
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshToken(…)")
+    }
+}
+
+/// Makes refresh tokens, and recognises their form.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait RefreshTokens: Send + Sync {
+    /// A new one.
+    fn generate(&self) -> RefreshToken;
+
+    /// What is kept of a token; nothing when the text cannot be one.
+    fn digest(&self, text: &str) -> Option<RefreshDigest>;
 }

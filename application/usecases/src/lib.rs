@@ -1,0 +1,13 @@
+//! What the product does. Each use case is a concrete struct that holds the ports it uses, with one method.
+//!
+//! Start reading at [`runs::SubmitRun`] for how a task is accepted, and at [`runner::Worker`] for how it is done.
+
+pub mod agents;
+mod refused;
+pub mod runner;
+pub mod runs;
+pub mod sessions;
+pub mod tenants;
+pub mod users;
+
+pub use refused::{Refused, permit};

@@ -1,0 +1,1 @@
+//! Runs: accepting tasks, watching them, stopping them.

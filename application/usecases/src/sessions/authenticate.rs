@@ -1,0 +1,35 @@
+//! Who calls: the token's signature first, then whether its session, user and tenant still stand.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::Principal;
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::tokens::{TokenError, TokenVerifier};
+
+use crate::Refused;
+
+/// Finds out who calls.
+#[derive(Clone)]
+pub struct Authenticate {
+    /// Verifies access tokens.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// Knows which sessions stand.
+    pub platform: Arc<dyn PlatformStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Authenticate {
+    /// The principal behind an access token, with the role of this moment: signing out, a change of role and a
+    /// suspension take effect with the next request.
+    pub async fn execute(&self, token: &str) -> Result<Principal, Refused> {
+        let now = self.clock.now();
+        let claimed = self.verifier.verify(token, now).map_err(|error| match error {
+            TokenError::Expired => Refused::Unauthenticated("the access token has expired: refresh it"),
+            TokenError::Invalid => Refused::Unauthenticated("the access token is not valid: sign in again"),
+        })?;
+        let current = self.platform.current(&claimed, now).await?;
+        current.ok_or(Refused::Unauthenticated("the session has ended: sign in again"))
+    }
+}

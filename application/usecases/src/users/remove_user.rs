@@ -1,0 +1,32 @@
+//! The end of a membership.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::{self, Action, Principal};
+use powerhouse_domain::ids::UserId;
+use powerhouse_ports::store::TenantStore;
+
+use super::{last_owner, may_assign};
+use crate::{Refused, permit};
+
+/// Removes members.
+#[derive(Clone)]
+pub struct RemoveUser {
+    /// Where users are.
+    pub store: Arc<dyn TenantStore>,
+}
+
+impl RemoveUser {
+    /// Removes a member whose role is not above the caller's, with every session.
+    pub async fn execute(&self, principal: &Principal, id: UserId) -> Result<(), Refused> {
+        let visible = principal.permit::<access::ReadUser>(id).is_ok() || id == principal.user_id();
+        let permit = permit::<access::DeleteUser>(principal, id, "user", visible)?;
+        let mut tx = self.store.begin(&permit.scope()).await?;
+        let id = permit.redeem();
+        let (_, membership) = tx.users().find(id).await?.ok_or(Refused::NotFound("user"))?;
+        may_assign(principal.role(), membership.role(), Action::UsersDelete)?;
+        membership.remove(tx.users().owners().await?).map_err(last_owner)?;
+        tx.users().remove(id).await?;
+        Ok(tx.commit().await?)
+    }
+}
