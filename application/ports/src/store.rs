@@ -127,8 +127,13 @@ pub trait AgentRepository: Send {
 pub trait RunRepository: Send {
     /// A run by id.
     async fn find(&mut self, id: RunId) -> Result<Option<Run>, StoreError>;
-    /// Runs, newest first.
-    async fn list(&mut self, before: Option<RunId>, limit: Limit) -> Result<Page<Run, RunId>, StoreError>;
+    /// Runs, newest first; only those that `owner` asked for, when given.
+    async fn list(
+        &mut self,
+        owner: Option<UserId>,
+        before: Option<RunId>,
+        limit: Limit,
+    ) -> Result<Page<Run, RunId>, StoreError>;
     /// Stores a run that was just accepted, with its first event; from the commit on, a worker may claim it.
     async fn add(&mut self, run: &Run) -> Result<(), StoreError>;
     /// Stores a change that is not a worker's, with its events; `Conflict` unless the stored version is the one

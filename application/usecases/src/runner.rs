@@ -1,1 +1,69 @@
-//! The runner.
+//! The runner: claims runs, performs the effects that their strategies ask for, journals and streams.
+
+mod deltas;
+mod drive;
+mod ending;
+mod perform;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use powerhouse_ports::clock::{Clock, IdSource};
+use powerhouse_ports::events::EventBus;
+use powerhouse_ports::models::ModelProvider;
+use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::store::TenantStore;
+use powerhouse_ports::tools::Tool;
+
+pub use worker::Worker;
+
+/// Tools by their names.
+pub type Toolbox = BTreeMap<String, Arc<dyn Tool>>;
+
+/// What the runner works with.
+pub struct Workshop {
+    /// Where runs and journals are.
+    pub store: Arc<dyn TenantStore>,
+    /// Where runs are claimed.
+    pub platform: Arc<dyn PlatformStore>,
+    /// Who answers model calls.
+    pub models: Arc<dyn ModelProvider>,
+    /// The model of agents that name none.
+    pub default_model: String,
+    /// What agents may call, if their definition lists it.
+    pub tools: Toolbox,
+    /// Tells who watches.
+    pub bus: Arc<dyn EventBus>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives ids.
+    pub ids: Arc<dyn IdSource>,
+    /// How it works.
+    pub settings: Settings,
+}
+
+/// How the runner works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Runs at the same time in this process.
+    pub concurrency: u32,
+    /// How long a claim lasts without a heartbeat.
+    pub lease: Duration,
+    /// How often the queue is looked at when nobody wakes the worker.
+    pub poll_every: Duration,
+    /// How long a tool may take.
+    pub tool_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 64,
+            lease: Duration::from_secs(30),
+            poll_every: Duration::from_millis(500),
+            tool_timeout: Duration::from_mins(1),
+        }
+    }
+}

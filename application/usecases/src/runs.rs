@@ -1,1 +1,38 @@
-//! Runs: accepting tasks, watching them, stopping them.
+//! Runs: accepting a task, watching what happens, stopping it, and saying what it was worth.
+
+mod cancel_run;
+mod give_feedback;
+mod list_runs;
+mod read_run;
+mod submit_run;
+mod watch_run;
+
+use powerhouse_domain::access::{OwnedRun, Permit, Principal, Privilege, ReadRun as Read};
+use powerhouse_domain::ids::RunId;
+use powerhouse_domain::runs::Run;
+use powerhouse_ports::store::TenantTx;
+
+pub use cancel_run::CancelRun;
+pub use give_feedback::GiveFeedback;
+pub use list_runs::ListRuns;
+pub(crate) use read_run::whole_journal;
+pub use read_run::{ReadRun, ReadSteps};
+pub use submit_run::{SubmitRun, SubmitRunCommand, Target};
+pub use watch_run::{RunWatch, WatchRun};
+
+use crate::{Refused, permit};
+
+const NO_RUN: Refused = Refused::NotFound("run");
+
+/// A run that the caller may see, with the permit to do `A` to it.
+async fn find<A: Privilege<Resource = OwnedRun>>(
+    tx: &mut dyn TenantTx,
+    principal: &Principal,
+    id: RunId,
+) -> Result<(Run, Permit<A>), Refused> {
+    let run = tx.runs().find(id).await?.ok_or(NO_RUN)?;
+    let owned = OwnedRun { run: id, owner: run.requested_by() };
+    let visible = principal.permit::<Read>(owned).is_ok();
+    let permit = permit::<A>(principal, owned, "run", visible)?;
+    Ok((run, permit))
+}

@@ -1,0 +1,119 @@
+//! Performing one effect through the ports.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use powerhouse_domain::effects::{
+    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, ToolRequest,
+};
+use powerhouse_domain::model::{Channel, ModelRequest};
+use powerhouse_domain::tools::ToolOutput;
+use powerhouse_ports::models::{DeltaSink, ModelError};
+use tokio::sync::mpsc;
+
+use super::Workshop;
+
+/// The most bytes of a tool's output that a model is shown.
+const MAX_TOOL_OUTPUT: usize = 64 * 1024;
+
+/// A piece of a model's text on its way to the journal.
+#[derive(Debug)]
+pub(super) struct Delta {
+    pub(super) key: EffectKey,
+    pub(super) channel: Channel,
+    pub(super) text: String,
+}
+
+/// What an agent may use.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    pub(super) model: String,
+    pub(super) tools: Arc<[String]>,
+}
+
+/// Performs an effect. Dropping the future drops the connection to the model or the tool.
+pub(super) async fn perform(
+    workshop: Arc<Workshop>,
+    allowed: Allowed,
+    key: EffectKey,
+    request: EffectRequest,
+    deltas: mpsc::Sender<Delta>,
+) -> (EffectKey, EffectOutcome) {
+    let outcome = match request {
+        EffectRequest::Model(request) => ask(&workshop, &allowed.model, &key, &request, deltas).await,
+        EffectRequest::Tool(request) => EffectOutcome::Tool(call(&workshop, &allowed, &request).await),
+    };
+    (key, outcome)
+}
+
+async fn ask(
+    workshop: &Workshop,
+    model: &str,
+    key: &EffectKey,
+    request: &ModelRequest,
+    deltas: mpsc::Sender<Delta>,
+) -> EffectOutcome {
+    let sink = Sink { key: key.clone(), channel: request.channel, deltas };
+    match workshop.models.complete(model, request, Box::new(sink)).await {
+        Ok(reply) => EffectOutcome::Model(reply),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                purpose = request.purpose,
+                "a model call failed"
+            );
+            let class = match error {
+                ModelError::Unavailable { .. } | ModelError::Malformed(_) => FailureClass::Unavailable,
+                ModelError::Rejected(_) => FailureClass::Rejected,
+            };
+            EffectOutcome::Failed(EffectFailure { class, message: error.to_string() })
+        }
+    }
+}
+
+/// Only what the agent's definition lists can be called, whatever the model asks for.
+async fn call(workshop: &Workshop, allowed: &Allowed, request: &ToolRequest) -> ToolOutput {
+    let tool = allowed.tools.contains(&request.name).then(|| workshop.tools.get(&request.name)).flatten();
+    let Some(tool) = tool else { return ToolOutput::error("this agent has no such tool") };
+    let limit = workshop.settings.tool_timeout;
+    match tokio::time::timeout(limit, tool.call(&request.arguments)).await {
+        Ok(output) => bounded(output),
+        Err(_) => ToolOutput::error(format!("the tool took longer than {} seconds", limit.as_secs())),
+    }
+}
+
+fn bounded(mut output: ToolOutput) -> ToolOutput {
+    if output.content.len() > MAX_TOOL_OUTPUT {
+        output.content.truncate(output.content.floor_char_boundary(MAX_TOOL_OUTPUT));
+        output.content.push_str("\n[cut: the output was longer]");
+    }
+    output
+}
+
+struct Sink {
+    key: EffectKey,
+    channel: Channel,
+    deltas: mpsc::Sender<Delta>,
+}
+
+#[async_trait]
+impl DeltaSink for Sink {
+    async fn push(&mut self, text: &str) {
+        let delta = Delta { key: self.key.clone(), channel: self.channel, text: text.to_owned() };
+        // The drive has ended when nobody receives; then this future is about to be dropped too.
+        let _ = self.deltas.send(delta).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_output_is_cut_at_a_character_and_says_so() {
+        let cut = bounded(ToolOutput::ok("é".repeat(MAX_TOOL_OUTPUT)));
+        assert!(cut.content.ends_with("[cut: the output was longer]"));
+        assert!(cut.content.len() < MAX_TOOL_OUTPUT + 64);
+        assert_eq!(bounded(ToolOutput::ok("short")), ToolOutput::ok("short"));
+    }
+}

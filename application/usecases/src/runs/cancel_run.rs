@@ -1,0 +1,55 @@
+//! Stopping a run.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::ids::RunId;
+use powerhouse_domain::runs::{EventBody, Run, RunStatus};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::events::{EventBus, RunNews};
+use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
+
+use super::find;
+use crate::Refused;
+
+/// How often the worker may be faster before we give up.
+const TRIES: u32 = 10;
+
+/// Stops runs.
+#[derive(Clone)]
+pub struct CancelRun {
+    /// Where runs are.
+    pub store: Arc<dyn TenantStore>,
+    /// Tells the worker, which drops the call in flight.
+    pub bus: Arc<dyn EventBus>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl CancelRun {
+    /// Ends a run as cancelled. To cancel it again changes nothing.
+    pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
+        for _ in 0..TRIES {
+            let mut tx = self.store.begin(&principal.scope()).await?;
+            let (run, permit) = find::<access::CancelRun>(&mut *tx, principal, id).await?;
+            if run.state().name() == RunStatus::Cancelled {
+                return Ok(run);
+            }
+            let now = self.clock.now();
+            let run = run
+                .cancel(permit.granted_to(), now)
+                .map_err(|refused| Refused::conflict("run_ended", refused))?;
+            match tx.runs().update(&run, &[NewEvent { at: now, body: EventBody::Cancelled }]).await {
+                Ok(seq) => {
+                    tx.commit().await?;
+                    self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
+                    return Ok(run);
+                }
+                // The worker wrote meanwhile: read again.
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refused::Stale)
+    }
+}

@@ -1,0 +1,43 @@
+//! Saying what a run was worth.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::ids::RunId;
+use powerhouse_domain::runs::{Feedback, Verdict};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::store::TenantStore;
+
+use super::find;
+use crate::Refused;
+
+/// Takes feedback.
+#[derive(Clone)]
+pub struct GiveFeedback {
+    /// Where runs are.
+    pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl GiveFeedback {
+    /// Keeps the caller's word on a run that has ended; a second word replaces the first.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: RunId,
+        verdict: Verdict,
+        comment: String,
+    ) -> Result<Feedback, Refused> {
+        let mut tx = self.store.begin(&principal.scope()).await?;
+        let (run, permit) = find::<access::GiveFeedback>(&mut *tx, principal, id).await?;
+        if !run.state().name().is_final() {
+            return Err(Refused::conflict("run_not_ended", "feedback can be given once the run has ended"));
+        }
+        let feedback = Feedback::new(permit.granted_to(), verdict, comment, self.clock.now())
+            .map_err(|error| Refused::invalid("/comment", error))?;
+        tx.runs().put_feedback(permit.redeem().run, &feedback).await?;
+        tx.commit().await?;
+        Ok(feedback)
+    }
+}

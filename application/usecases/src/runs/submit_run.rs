@@ -1,0 +1,103 @@
+//! Accepting a task: who does it, within which limits, and the run that a worker will claim.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::agents::Agent;
+use powerhouse_domain::ids::{AgentId, RunId};
+use powerhouse_domain::runs::{Run, RunLimits, Selection, Task};
+use powerhouse_domain::selection::{self, Wish};
+use powerhouse_domain::tenants::PlanLimits;
+use powerhouse_ports::clock::{Clock, IdSource};
+use powerhouse_ports::events::{EventBus, RunNews};
+use powerhouse_ports::store::{TenantStore, TenantTx};
+use tokio::sync::Notify;
+
+use crate::{Refused, permit};
+
+/// Agents that are looked at when the caller names none.
+const MAX_CANDIDATES: u32 = 2_000;
+
+/// Who is to do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This agent.
+    Agent(AgentId),
+    /// Whoever is best, within the wish.
+    Auto(Wish),
+}
+
+/// What is to be done, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmitRunCommand {
+    /// The task.
+    pub task: Task,
+    /// By whom.
+    pub target: Target,
+}
+
+/// Accepts tasks.
+#[derive(Clone)]
+pub struct SubmitRun {
+    /// Where runs are.
+    pub store: Arc<dyn TenantStore>,
+    /// Tells who watches.
+    pub bus: Arc<dyn EventBus>,
+    /// Wakes the worker of this process.
+    pub wake: Arc<Notify>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives ids.
+    pub ids: Arc<dyn IdSource>,
+}
+
+impl SubmitRun {
+    /// Accepts a task. Once this returns, the run is stored and will end.
+    pub async fn execute(&self, principal: &Principal, command: SubmitRunCommand) -> Result<Run, Refused> {
+        let SubmitRunCommand { task, target } = command;
+        let scope = principal.scope();
+        let mut tx = self.store.begin(&scope).await?;
+        let (agent, selection) = select(&mut *tx, &task, target).await?;
+        permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
+        let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
+        let version = agent.runnable().ok_or(Refused::NotFound("agent"))?;
+        let limits = version.definition.limits.narrowed_by(&plan_limits(&tenant.plan().limits()));
+        let id = RunId::from_uuid(self.ids.next());
+        let run = Run::accept(id, principal.user_id(), task, selection, limits, self.clock.now());
+        tx.runs().add(&run).await?;
+        tx.commit().await?;
+        self.bus.publish(&scope, RunNews { run: id, seq: 1 }).await;
+        self.wake.notify_one();
+        Ok(run)
+    }
+}
+
+async fn select(tx: &mut dyn TenantTx, task: &Task, target: Target) -> Result<(Agent, Selection), Refused> {
+    match target {
+        Target::Agent(id) => {
+            let agent = tx.agents().find(id).await?.ok_or(Refused::NotFound("agent"))?;
+            let version = agent.runnable().ok_or_else(|| {
+                Refused::conflict("agent_not_published", "the agent has no published version")
+            })?;
+            let selection = selection::named(id, version.number);
+            Ok((agent, selection))
+        }
+        Target::Auto(wish) => {
+            let agents = tx.agents().runnable(MAX_CANDIDATES).await?;
+            let selection = selection::choose(task.as_str(), &agents, &wish)
+                .map_err(|error| Refused::conflict("no_agent", error))?;
+            let chosen = agents.into_iter().find(|agent| agent.id() == selection.agent);
+            Ok((chosen.ok_or(Refused::NotFound("agent"))?, selection))
+        }
+    }
+}
+
+fn plan_limits(plan: &PlanLimits) -> RunLimits {
+    RunLimits {
+        steps: plan.max_run_steps,
+        tokens: plan.max_run_tokens,
+        cost_micros: 0,
+        wall_clock: Duration::from_secs(plan.max_run_seconds.into()),
+    }
+}
