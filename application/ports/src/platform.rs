@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_domain::runs::Lease;
-use powerhouse_domain::tenants::{Slug, Tenant};
+use powerhouse_domain::tenants::{Plan, Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
 
 use crate::store::StoreError;
@@ -48,6 +48,15 @@ pub enum Rotation {
     Reused,
     /// There is no such token, or its session, user or tenant has ended.
     Unknown,
+}
+
+/// Somebody who has signed in, as of this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who, with the role of now.
+    pub principal: Principal,
+    /// What the tenant has signed up for.
+    pub plan: Plan,
 }
 
 /// The store's side that belongs to no tenant.
@@ -91,7 +100,7 @@ pub trait PlatformStore: Send + Sync {
         &self,
         principal: &Principal,
         now: DateTime<Utc>,
-    ) -> Result<Option<Principal>, StoreError>;
+    ) -> Result<Option<Standing>, StoreError>;
 
     /// Grants leases on up to `limit` runs that are queued, or whose lease has expired; tenants in turn, and within
     /// a tenant the oldest first.

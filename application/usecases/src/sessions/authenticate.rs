@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use powerhouse_domain::access::Principal;
 use powerhouse_ports::clock::Clock;
-use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::platform::{PlatformStore, Standing};
 use powerhouse_ports::tokens::{TokenError, TokenVerifier};
 
 use crate::Refused;
@@ -23,7 +22,7 @@ pub struct Authenticate {
 impl Authenticate {
     /// The principal behind an access token, with the role of this moment: signing out, a change of role and a
     /// suspension take effect with the next request.
-    pub async fn execute(&self, token: &str) -> Result<Principal, Refused> {
+    pub async fn execute(&self, token: &str) -> Result<Standing, Refused> {
         let now = self.clock.now();
         let claimed = self.verifier.verify(token, now).map_err(|error| match error {
             TokenError::Expired => Refused::Unauthenticated("the access token has expired: refresh it"),
