@@ -148,6 +148,18 @@ impl Strategy {
         }
     }
 
+    /// Its parameters as JSON, defaults included; [`Strategy::from_parameters`] reads them back.
+    pub fn parameters(&self) -> serde_json::Value {
+        match self {
+            Self::Direct => serde_json::json!({}),
+            Self::ChainOfThought(parameters) => parameters.to_json(),
+            Self::React(parameters) => parameters.to_json(),
+            Self::PlanAndExecute(parameters) => parameters.to_json(),
+            Self::Reflection(parameters) => parameters.to_json(),
+            Self::Debate(parameters) => parameters.to_json(),
+        }
+    }
+
     /// The most model calls that it can make.
     pub fn max_model_calls(&self) -> u32 {
         match self {

@@ -1,1 +1,3 @@
-//! Tests that span crates live in `tests/`; this library is empty.
+//! What tests of several crates share: the contract suites, each generic over a harness, run against every adapter.
+
+pub mod contract;

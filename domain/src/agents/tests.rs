@@ -111,3 +111,11 @@ fn a_definition_out_of_bounds_is_refused_by_name() {
     );
     assert_eq!(refusal(|d| d.limits.steps = 0), invalid(InvalidDefinition::ZeroLimit { field: "steps" }));
 }
+
+#[test]
+fn every_kinds_default_parameters_survive_their_json() {
+    for kind in crate::strategies::AgentKind::ALL {
+        let strategy = Strategy::from_parameters(kind, &serde_json::json!({})).unwrap();
+        assert_eq!(Strategy::from_parameters(kind, &strategy.parameters()), Ok(strategy), "{kind}");
+    }
+}

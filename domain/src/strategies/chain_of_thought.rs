@@ -33,6 +33,14 @@ impl Parameters {
         self.mode
     }
 
+    pub(super) fn to_json(self) -> Value {
+        let mode = match self.mode {
+            Mode::OneCall => "one_call",
+            Mode::TwoCalls => "two_calls",
+        };
+        json!({ "mode": mode })
+    }
+
     pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
         match fields.get("mode").map(Value::as_str) {
             None => Ok(Self::default()),

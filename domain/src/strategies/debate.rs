@@ -28,6 +28,10 @@ impl Parameters {
         self.rounds
     }
 
+    pub(super) fn to_json(self) -> Value {
+        serde_json::json!({ "rounds": self.rounds })
+    }
+
     pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
         Self::new(ROUNDS.read(fields)?)
     }

@@ -37,6 +37,10 @@ impl Parameters {
         self.max_replans
     }
 
+    pub(super) fn to_json(self) -> Value {
+        serde_json::json!({ "max_steps": self.max_steps, "max_replans": self.max_replans })
+    }
+
     pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
         Self::new(MAX_STEPS.read(fields)?, MAX_REPLANS.read(fields)?)
     }

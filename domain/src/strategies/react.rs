@@ -30,6 +30,10 @@ impl Parameters {
         self.max_turns
     }
 
+    pub(super) fn to_json(self) -> Value {
+        serde_json::json!({ "max_turns": self.max_turns })
+    }
+
     pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
         Self::new(MAX_TURNS.read(fields)?)
     }

@@ -29,6 +29,10 @@ impl Parameters {
         self.max_rounds
     }
 
+    pub(super) fn to_json(self) -> Value {
+        serde_json::json!({ "max_rounds": self.max_rounds })
+    }
+
     pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
         Self::new(MAX_ROUNDS.read(fields)?)
     }

@@ -1,0 +1,28 @@
+//! Rows and how they become domain values: one module a table, private to this crate.
+
+pub(crate) mod agent;
+pub(crate) mod agent_version;
+pub(crate) mod run;
+pub(crate) mod run_event;
+pub(crate) mod run_feedback;
+pub(crate) mod session;
+pub(crate) mod stored;
+pub(crate) mod tenant;
+pub(crate) mod user;
+
+use powerhouse_ports::store::StoreError;
+
+/// A stored value that the domain refuses.
+pub(crate) fn corrupt<E>(table: &'static str, column: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |_| StoreError::CorruptRow { table, column }
+}
+
+/// A count that was stored as a signed number.
+pub(crate) fn unsigned(table: &'static str, column: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(corrupt(table, column))
+}
+
+/// A count as it is stored. More than 2⁶³ is stored as that.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

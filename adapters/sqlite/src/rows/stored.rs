@@ -1,0 +1,178 @@
+//! The JSON that rows hold: its own types, so that a change of the domain does not change what is stored.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use powerhouse_domain::agents::Definition;
+use powerhouse_domain::ids::{AgentId, UserId};
+use powerhouse_domain::runs::{RunFailure, RunLimits, RunState, Selection};
+use powerhouse_domain::strategies::Strategy;
+use powerhouse_ports::store::StoreError;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::corrupt;
+
+/// Writes a stored form. It cannot fail: every key is a string.
+pub(crate) fn write<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Reads a stored form.
+pub(crate) fn read<T: DeserializeOwned>(
+    table: &'static str,
+    column: &'static str,
+    value: Value,
+) -> Result<T, StoreError> {
+    serde_json::from_value(value).map_err(corrupt(table, column))
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Limits {
+    steps: u32,
+    tokens: u64,
+    cost_micros: u64,
+    wall_clock_ms: u64,
+}
+
+impl From<&RunLimits> for Limits {
+    fn from(limits: &RunLimits) -> Self {
+        Self {
+            steps: limits.steps,
+            tokens: limits.tokens,
+            cost_micros: limits.cost_micros,
+            wall_clock_ms: u64::try_from(limits.wall_clock.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl From<Limits> for RunLimits {
+    fn from(stored: Limits) -> Self {
+        Self {
+            steps: stored.steps,
+            tokens: stored.tokens,
+            cost_micros: stored.cost_micros,
+            wall_clock: Duration::from_millis(stored.wall_clock_ms),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredDefinition {
+    kind: String,
+    parameters: Value,
+    description: String,
+    instructions: String,
+    model: Option<String>,
+    tools: Vec<String>,
+    capabilities: Vec<String>,
+    examples: Vec<String>,
+    limits: Limits,
+}
+
+impl From<&Definition> for StoredDefinition {
+    fn from(definition: &Definition) -> Self {
+        Self {
+            kind: definition.strategy.kind().as_str().to_owned(),
+            parameters: definition.strategy.parameters(),
+            description: definition.description.clone(),
+            instructions: definition.instructions.clone(),
+            model: definition.model.clone(),
+            tools: definition.tools.clone(),
+            capabilities: definition.capabilities.clone(),
+            examples: definition.examples.clone(),
+            limits: (&definition.limits).into(),
+        }
+    }
+}
+
+impl StoredDefinition {
+    pub(crate) fn into_domain(
+        self,
+        table: &'static str,
+        column: &'static str,
+    ) -> Result<Definition, StoreError> {
+        let kind = self.kind.parse().map_err(corrupt(table, column))?;
+        Ok(Definition {
+            description: self.description,
+            strategy: Strategy::from_parameters(kind, &self.parameters).map_err(corrupt(table, column))?,
+            instructions: self.instructions,
+            model: self.model,
+            tools: self.tools,
+            capabilities: self.capabilities,
+            examples: self.examples,
+            limits: self.limits.into(),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredSelection {
+    agent: AgentId,
+    agent_version: u32,
+    reason: String,
+    scores: Vec<(AgentId, f64)>,
+}
+
+impl From<&Selection> for StoredSelection {
+    fn from(selection: &Selection) -> Self {
+        Self {
+            agent: selection.agent,
+            agent_version: selection.agent_version,
+            reason: selection.reason.clone(),
+            scores: selection.scores.clone(),
+        }
+    }
+}
+
+impl From<StoredSelection> for Selection {
+    fn from(stored: StoredSelection) -> Self {
+        let StoredSelection { agent, agent_version, reason, scores } = stored;
+        Self { agent, agent_version, reason, scores }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(crate) enum StoredState {
+    Queued,
+    Running { started_at: DateTime<Utc> },
+    Waiting { started_at: DateTime<Utc>, reason: String },
+    Succeeded { answer: String, ended_at: DateTime<Utc> },
+    Failed { code: String, message: String, ended_at: DateTime<Utc> },
+    Cancelled { by: UserId, ended_at: DateTime<Utc> },
+    TimedOut { ended_at: DateTime<Utc> },
+}
+
+impl From<&RunState> for StoredState {
+    fn from(state: &RunState) -> Self {
+        match state.clone() {
+            RunState::Queued => Self::Queued,
+            RunState::Running { started_at } => Self::Running { started_at },
+            RunState::Waiting { started_at, reason } => Self::Waiting { started_at, reason },
+            RunState::Succeeded { answer, ended_at } => Self::Succeeded { answer, ended_at },
+            RunState::Failed { failure: RunFailure { code, message }, ended_at } => {
+                Self::Failed { code, message, ended_at }
+            }
+            RunState::Cancelled { by, ended_at } => Self::Cancelled { by, ended_at },
+            RunState::TimedOut { ended_at } => Self::TimedOut { ended_at },
+        }
+    }
+}
+
+impl From<StoredState> for RunState {
+    fn from(stored: StoredState) -> Self {
+        match stored {
+            StoredState::Queued => Self::Queued,
+            StoredState::Running { started_at } => Self::Running { started_at },
+            StoredState::Waiting { started_at, reason } => Self::Waiting { started_at, reason },
+            StoredState::Succeeded { answer, ended_at } => Self::Succeeded { answer, ended_at },
+            StoredState::Failed { code, message, ended_at } => {
+                Self::Failed { failure: RunFailure { code, message }, ended_at }
+            }
+            StoredState::Cancelled { by, ended_at } => Self::Cancelled { by, ended_at },
+            StoredState::TimedOut { ended_at } => Self::TimedOut { ended_at },
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A tenant's transaction. Each statement below names the tenant: `own` is the only way in here to a query.
+
+use async_trait::async_trait;
+use powerhouse_domain::ids::TenantId;
+use powerhouse_domain::tenants::Tenant;
+use powerhouse_ports::store::{AgentRepository, RunRepository, StoreError, TenantTx, UserRepository};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, UpdateResult};
+use uuid::Uuid;
+
+use crate::error::store_error;
+use crate::rows;
+
+mod agents;
+mod runs;
+mod users;
+
+/// An open transaction of one tenant.
+pub(crate) struct SqliteTx {
+    tx: DatabaseTransaction,
+    tenant: Uuid,
+}
+
+impl SqliteTx {
+    pub(crate) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
+        Self { tx, tenant: tenant.as_uuid() }
+    }
+
+    /// A statement on this tenant's rows only.
+    fn own<Q: QueryFilter>(&self, query: Q, tenant_column: impl ColumnTrait) -> Q {
+        query.filter(tenant_column.eq(self.tenant))
+    }
+}
+
+/// No row changed: it was not at the version that was read.
+fn changed_one(entity: &'static str, result: &UpdateResult) -> Result<(), StoreError> {
+    if result.rows_affected == 1 { Ok(()) } else { Err(StoreError::Conflict { entity }) }
+}
+
+#[async_trait]
+impl TenantTx for SqliteTx {
+    async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
+        let row = self.own(rows::tenant::Entity::find(), rows::tenant::Column::Id).one(&self.tx).await;
+        row.map_err(store_error("tenant"))?.map(Tenant::try_from).transpose()
+    }
+
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
+        let read = rows::signed(tenant.version()) - 1;
+        let update = self
+            .own(rows::tenant::Entity::update_many(), rows::tenant::Column::Id)
+            .filter(rows::tenant::Column::Version.eq(read))
+            .set(rows::tenant::ActiveModel::from(tenant));
+        changed_one("tenant", &update.exec(&self.tx).await.map_err(store_error("tenant"))?)
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepository {
+        self
+    }
+
+    fn agents(&mut self) -> &mut dyn AgentRepository {
+        self
+    }
+
+    fn runs(&mut self) -> &mut dyn RunRepository {
+        self
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.tx.commit().await.map_err(store_error("transaction"))
+    }
+}

@@ -1,0 +1,90 @@
+//! Sample tenants, users, agents and runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::runs::{Run, RunLimits, Task};
+use powerhouse_domain::selection;
+use powerhouse_domain::strategies::Strategy;
+use powerhouse_domain::tenants::{Plan, Tenant};
+use powerhouse_domain::users::{Membership, User};
+use powerhouse_ports::platform::PlatformStore;
+use uuid::Uuid;
+
+/// A new id, later than every one before.
+pub fn next_id() -> Uuid {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Uuid::from_u128(u128::from(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A fixed day, so many seconds after its beginning.
+pub fn at(second: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(second)
+}
+
+/// A tenant that is stored, with its owner.
+#[derive(Clone, Debug)]
+pub struct Office {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its owner.
+    pub owner: User,
+    /// The owner's membership.
+    pub membership: Membership,
+    /// The owner, signed in to a session that is not stored.
+    pub principal: Principal,
+}
+
+/// Stores a tenant. All have the same names; only the slug must differ.
+pub async fn office(platform: &dyn PlatformStore, plan: Plan) -> Office {
+    let id = next_id();
+    let slug = format!("office-{}", id.as_u128()).parse().expect("a slug");
+    let tenant =
+        Tenant::found(TenantId::from_uuid(id), slug, "The Office".parse().expect("a name"), plan, at(0));
+    let email = "owner@example.org".parse().expect("an address");
+    let owner =
+        User::register(UserId::from_uuid(next_id()), email, "The Owner".parse().expect("a name"), at(0));
+    let membership = Membership::new(tenant.id(), owner.id(), Role::Owner, at(0));
+    platform.provision(&tenant, &owner, &membership, "hash").await.expect("the tenant is new");
+    let principal =
+        Principal::verified(tenant.id(), owner.id(), SessionId::from_uuid(next_id()), Role::Owner);
+    Office { tenant, owner, membership, principal }
+}
+
+/// A definition with this description.
+pub fn definition(description: &str) -> Definition {
+    Definition {
+        description: description.into(),
+        strategy: Strategy::Direct,
+        instructions: "be brief".into(),
+        model: Some("small".into()),
+        tools: vec!["calculator".into()],
+        capabilities: vec!["numbers".into()],
+        examples: vec!["2 + 2".into()],
+        limits: limits(),
+    }
+}
+
+/// Limits that no test meets by chance.
+pub fn limits() -> RunLimits {
+    RunLimits { steps: 20, tokens: 10_000, cost_micros: 5, wall_clock: Duration::from_mins(5) }
+}
+
+/// A published agent that is not stored.
+pub fn agent(name: &str) -> Agent {
+    let id = AgentId::from_uuid(next_id());
+    let draft =
+        Agent::draft(id, name.parse().expect("a name"), definition("helps"), at(1)).expect("a definition");
+    draft.publish(at(2)).expect("a draft")
+}
+
+/// A queued run that is not stored.
+pub fn run(requested_by: UserId, agent: &Agent, second: i64) -> Run {
+    let task = Task::new("2 + 2").expect("a task");
+    let id = RunId::from_uuid(next_id());
+    Run::accept(id, requested_by, task, selection::named(agent.id(), 1), limits(), at(second))
+}

@@ -1,0 +1,60 @@
+//! The contract of `TenantStore` and `PlatformStore`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::store::TenantStore;
+
+pub mod isolation;
+pub mod queue;
+pub mod runs;
+pub mod sessions;
+pub mod transactions;
+
+/// The adapter under test. Each call gives stores on data of their own.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// Fresh stores.
+    async fn stores(&self) -> Stores;
+}
+
+/// Both sides of one database.
+#[derive(Clone)]
+pub struct Stores {
+    /// The tenants' side.
+    pub tenants: Arc<dyn TenantStore>,
+    /// The platform's side.
+    pub platform: Arc<dyn PlatformStore>,
+}
+
+/// Declares the suite for a harness, an expression that may be evaluated often: one test a promise.
+#[macro_export]
+macro_rules! store_contract {
+    ($harness:expr) => {
+        $crate::store_contract!(@ $harness;
+            transactions: dropping_rolls_back, committing_shows, a_lost_update_is_refused,
+                a_conflict_does_not_poison_the_store, values_survive, pages_are_stable_under_inserts,
+                published_versions_never_change;
+            isolation: no_method_shows_or_changes_another_tenants_rows;
+            runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
+                feedback_replaces, only_an_owners_runs_are_listed_when_asked;
+            queue: no_run_is_granted_twice, an_expired_lease_is_granted_anew_with_a_higher_token,
+                tenants_take_turns, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,
+                a_suspended_tenants_runs_wait;
+            sessions: refresh_tokens_rotate_and_reuse_ends_the_session, the_token_before_serves_after_a_lost_answer,
+                an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now,
+                credentials_are_those_of_the_named_tenant;
+        );
+    };
+    (@ $harness:expr; $($module:ident: $($test:ident),+;)+) => {
+        $(mod $module {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let stores = $crate::contract::stores::Harness::stores(&$harness).await;
+                $crate::contract::stores::$module::$test(&stores).await;
+            })+
+        })+
+    };
+}

@@ -1,0 +1,74 @@
+//! Two tenants with the same names for everything.
+
+use std::time::Duration;
+
+use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
+use powerhouse_domain::tenants::Plan;
+use powerhouse_ports::store::{Limit, NewEvent, StoreError};
+
+use super::Stores;
+use crate::contract::sample::{agent, at, office, run};
+
+/// With every id of another tenant in hand, a transaction finds nothing and changes nothing.
+pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
+    let ours = office(&*stores.platform, Plan::Team).await;
+    let theirs = office(&*stores.platform, Plan::Team).await;
+    let their_agent = agent("helper");
+    let their_run = run(theirs.owner.id(), &their_agent, 5);
+    let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
+    tx.agents().add(&their_agent).await.expect("add");
+    tx.runs().add(&their_run).await.expect("add");
+    tx.commit().await.expect("commit");
+    let lease = stores.platform.claim(1, at(6), Duration::from_mins(1)).await.expect("claim")[0];
+
+    let mut tx = stores.tenants.begin(&ours.principal.scope()).await.expect("begin");
+    tx.agents().add(&agent("helper")).await.expect("the same name is free here");
+    let everything = Limit::new(100).expect("a limit");
+
+    assert_eq!(tx.tenant().await.expect("tenant").map(|tenant| tenant.id()), Some(ours.tenant.id()));
+    let refused =
+        tx.update_tenant(&theirs.tenant.clone().change_plan(Plan::Free, at(7)).expect("a plan")).await;
+    assert!(refused.is_err(), "another tenant was changed");
+
+    assert_eq!(tx.users().find(theirs.owner.id()).await.expect("find"), None);
+    let same_address =
+        tx.users().find_by_email(theirs.owner.email()).await.expect("find").expect("our own owner");
+    assert_eq!(same_address.0.id(), ours.owner.id());
+    assert_eq!(tx.users().list(None, everything).await.expect("list").items.len(), 1);
+    assert_eq!(tx.users().count().await.expect("count"), 1);
+    assert_eq!(tx.users().owners().await.expect("owners"), 1);
+    assert!(!tx.users().remove(theirs.owner.id()).await.expect("remove"));
+    let renamed = theirs.owner.clone().rename("Mallory".parse().expect("a name"), at(7));
+    let refused = tx.users().update(&renamed, &theirs.membership, 1).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+
+    assert_eq!(tx.agents().find(their_agent.id()).await.expect("find"), None);
+    assert_eq!(tx.agents().version(their_agent.id(), 1).await.expect("version"), None);
+    assert_eq!(tx.agents().list(None, everything).await.expect("list").items.len(), 1);
+    assert_eq!(tx.agents().runnable(100).await.expect("runnable").len(), 1);
+    assert_eq!(tx.agents().count_in_use().await.expect("count"), 1);
+    let refused = tx.agents().update(&their_agent.clone().archive(at(7)).expect("archive")).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+
+    let id = their_run.id();
+    assert_eq!(tx.runs().find(id).await.expect("find"), None);
+    assert!(tx.runs().list(None, None, everything).await.expect("list").items.is_empty());
+    assert!(tx.runs().list(Some(theirs.owner.id()), None, everything).await.expect("list").items.is_empty());
+    assert!(tx.runs().events(id, 0, 100).await.expect("events").is_empty());
+    let event = [NewEvent { at: at(8), body: EventBody::Cancelled }];
+    let cancelled = their_run.clone().cancel(ours.owner.id(), at(8)).expect("cancel");
+    assert!(tx.runs().update(&cancelled, &event).await.is_err(), "another tenant's run was cancelled");
+    assert!(tx.runs().record(&lease, &cancelled, &event).await.is_err(), "another tenant's run was written");
+    let word = Feedback::new(ours.owner.id(), Verdict::Bad, String::new(), at(8)).expect("feedback");
+    assert!(tx.runs().put_feedback(id, &word).await.is_err(), "another tenant's run was judged");
+    assert_eq!(tx.runs().feedback(id, theirs.owner.id()).await.expect("feedback"), None);
+    drop(tx);
+
+    let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
+    assert_eq!(
+        tx.users().find(theirs.owner.id()).await.expect("find").map(|found| found.0),
+        Some(theirs.owner)
+    );
+    assert_eq!(tx.agents().find(their_agent.id()).await.expect("find"), Some(their_agent));
+    assert_eq!(tx.runs().events(id, 0, 100).await.expect("events").len(), 1);
+}

@@ -1,0 +1,150 @@
+//! Runs and their journals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use powerhouse_domain::ids::{RunId, UserId};
+use powerhouse_domain::model::{Channel, Usage};
+use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, Verdict};
+use powerhouse_domain::tenants::Plan;
+use powerhouse_ports::store::{Limit, NewEvent, StoreError};
+
+use super::Stores;
+use crate::contract::sample::{Office, agent, at, next_id, office, run};
+
+fn delta(text: &str) -> NewEvent {
+    let body = EventBody::TextDelta {
+        key: "0".parse().expect("a key"),
+        channel: Channel::Answer,
+        text: text.into(),
+    };
+    NewEvent { at: at(10), body }
+}
+
+async fn accepted(stores: &Stores) -> (Office, Run) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let run = run(office.owner.id(), &agent("helper"), 5);
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    tx.runs().add(&run).await.expect("add");
+    tx.commit().await.expect("commit");
+    (office, run)
+}
+
+async fn claimed(stores: &Stores, second: i64) -> Lease {
+    stores.platform.claim(1, at(second), Duration::from_secs(30)).await.expect("claim").remove(0)
+}
+
+async fn record(stores: &Stores, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
+    let mut tx = stores.tenants.begin(&lease.scope()).await?;
+    let seq = tx.runs().record(lease, run, events).await?;
+    tx.commit().await?;
+    Ok(seq)
+}
+
+async fn sequence(stores: &Stores, office: &Office, id: RunId) -> Vec<u64> {
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let events = tx.runs().events(id, 0, 10_000).await.expect("events");
+    events.iter().map(|event| event.seq).collect()
+}
+
+/// Writers at the same time get sequence numbers without gaps, each its own.
+pub async fn events_have_no_gaps_whoever_writes(stores: &Stores) {
+    let (office, run) = accepted(stores).await;
+    let lease = claimed(stores, 6).await;
+    let run = Arc::new(run.start(at(6)).expect("start"));
+    let writers = (0..8).map(|_| {
+        let (stores, run) = (stores.clone(), Arc::clone(&run));
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                record(&stores, &lease, &run, &[delta("a"), delta("b")]).await.expect("record");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("the writer ends");
+    }
+    let expected: Vec<u64> = (1..=81).collect();
+    assert_eq!(sequence(stores, &office, run.id()).await, expected);
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let page = tx.runs().events(run.id(), 40, 3).await.expect("events");
+    assert_eq!(page.iter().map(|event| event.seq).collect::<Vec<_>>(), [41, 42, 43]);
+    assert_eq!(page[0].body, delta("b").body);
+}
+
+/// A worker whose run was claimed by another cannot write, not even once.
+pub async fn a_stale_lease_cannot_write(stores: &Stores) {
+    let (office, run) = accepted(stores).await;
+    let stale = claimed(stores, 6).await;
+    let newer = claimed(stores, 60).await;
+    let run = run.start(at(6)).expect("start");
+    let refused = record(stores, &stale, &run, &[delta("stale")]).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    assert_eq!(record(stores, &newer, &run, &[delta("newer")]).await.expect("record"), 2);
+    assert!(matches!(stores.platform.extend(&stale, at(99)).await, Err(StoreError::LeaseLost)));
+    assert!(matches!(stores.platform.release(&stale).await, Err(StoreError::LeaseLost)));
+    assert_eq!(sequence(stores, &office, run.id()).await, [1, 2]);
+}
+
+/// Once a run has been cancelled, its worker can neither write nor keep it, and nobody claims it.
+pub async fn a_cancelled_run_takes_no_more(stores: &Stores) {
+    let (office, queued) = accepted(stores).await;
+    let lease = claimed(stores, 6).await;
+    let running = queued.start(at(6)).expect("start");
+    let usage = Usage { input_tokens: 7, output_tokens: 8, cost_micros: 9 };
+    let charged = running.charge(usage).expect("charge");
+    record(stores, &lease, &charged, &[delta("before")]).await.expect("record");
+
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let read = tx.runs().find(charged.id()).await.expect("find").expect("the run");
+    assert_eq!(read, charged, "state and usage are stored");
+    let cancelled = read.cancel(office.owner.id(), at(8)).expect("cancel");
+    let event = [NewEvent { at: at(8), body: EventBody::Cancelled }];
+    assert_eq!(tx.runs().update(&cancelled, &event).await.expect("update"), 3);
+    let again = tx.runs().update(&cancelled, &event).await;
+    assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
+    tx.commit().await.expect("commit");
+
+    let refused = record(stores, &lease, &charged, &[delta("after")]).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    assert!(matches!(stores.platform.extend(&lease, at(99)).await, Err(StoreError::LeaseLost)));
+    assert!(stores.platform.claim(9, at(999), Duration::from_secs(1)).await.expect("claim").is_empty());
+    assert_eq!(sequence(stores, &office, cancelled.id()).await, [1, 2, 3]);
+}
+
+/// A second word on a run replaces the first; words of others stand beside it.
+pub async fn feedback_replaces(stores: &Stores) {
+    let (office, run) = accepted(stores).await;
+    let (one, other) = (office.owner.id(), UserId::from_uuid(next_id()));
+    let word =
+        |by, verdict, comment: &str| Feedback::new(by, verdict, comment.into(), at(9)).expect("feedback");
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    for given in
+        [word(one, Verdict::Good, "fine"), word(other, Verdict::Good, ""), word(one, Verdict::Bad, "no")]
+    {
+        tx.runs().put_feedback(run.id(), &given).await.expect("feedback");
+    }
+    let found = tx.runs().feedback(run.id(), one).await.expect("feedback");
+    assert_eq!(found, Some(word(one, Verdict::Bad, "no")));
+    assert_eq!(
+        tx.runs().feedback(run.id(), other).await.expect("feedback"),
+        Some(word(other, Verdict::Good, ""))
+    );
+}
+
+/// A list may be narrowed to who asked for the runs; it is newest first, page by page.
+pub async fn only_an_owners_runs_are_listed_when_asked(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let helper = agent("helper");
+    let (one, other) = (office.owner.id(), UserId::from_uuid(next_id()));
+    let runs: Vec<Run> = [one, other, one, one].into_iter().map(|user| run(user, &helper, 5)).collect();
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    for run in &runs {
+        tx.runs().add(run).await.expect("add");
+    }
+    let two = Limit::new(2).expect("a limit");
+    let page = tx.runs().list(Some(one), None, two).await.expect("list");
+    assert_eq!(page.items, [runs[3].clone(), runs[2].clone()]);
+    let rest = tx.runs().list(Some(one), page.next, two).await.expect("list");
+    assert_eq!((rest.items, rest.next), (vec![runs[0].clone()], None));
+    assert_eq!(tx.runs().list(None, None, Limit::default()).await.expect("list").items.len(), 4);
+}

@@ -1,0 +1,123 @@
+//! Signing in, and what ends it.
+
+use powerhouse_domain::access::Role;
+use powerhouse_domain::tenants::{Plan, SuspensionReason};
+use powerhouse_ports::platform::{RefreshDigest, Rotation};
+
+use super::Stores;
+use crate::contract::sample::{Office, at, next_id, office};
+
+fn digest() -> RefreshDigest {
+    let mut digest = [0; 32];
+    digest[..16].copy_from_slice(next_id().as_bytes());
+    digest
+}
+
+async fn signed_in(stores: &Stores) -> (Office, RefreshDigest) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let digest = digest();
+    stores.platform.open_session(&office.principal, &digest, at(1), at(1_000)).await.expect("session");
+    (office, digest)
+}
+
+async fn stands(stores: &Stores, office: &Office) -> bool {
+    stores.platform.current(&office.principal, at(10)).await.expect("current").is_some()
+}
+
+/// Each token serves once; an old one that comes back ends the session for whoever holds the newest.
+pub async fn refresh_tokens_rotate_and_reuse_ends_the_session(stores: &Stores) {
+    let (office, first) = signed_in(stores).await;
+    let (second, third) = (digest(), digest());
+    let rotated = Rotation::Rotated(office.principal);
+    assert_eq!(stores.platform.rotate(&first, &second, at(2)).await.expect("rotate"), rotated);
+    assert_eq!(stores.platform.rotate(&second, &third, at(3)).await.expect("rotate"), rotated);
+    assert_eq!(stores.platform.rotate(&first, &digest(), at(4)).await.expect("rotate"), Rotation::Reused);
+    assert_eq!(stores.platform.rotate(&third, &digest(), at(5)).await.expect("rotate"), Rotation::Unknown);
+    assert!(!stands(stores, &office).await);
+    assert_eq!(stores.platform.rotate(&digest(), &digest(), at(5)).await.expect("rotate"), Rotation::Unknown);
+}
+
+/// A client whose answer was lost tries again with the token that it has.
+pub async fn the_token_before_serves_after_a_lost_answer(stores: &Stores) {
+    let (office, first) = signed_in(stores).await;
+    let (lost, second) = (digest(), digest());
+    let rotated = Rotation::Rotated(office.principal);
+    assert_eq!(stores.platform.rotate(&first, &lost, at(2)).await.expect("rotate"), rotated);
+    assert_eq!(stores.platform.rotate(&first, &second, at(3)).await.expect("rotate"), rotated);
+    assert_eq!(stores.platform.rotate(&second, &digest(), at(4)).await.expect("rotate"), rotated);
+    assert!(stands(stores, &office).await);
+}
+
+/// Signing out, time, and a suspended tenant each end it.
+pub async fn an_ended_session_is_nobody(stores: &Stores) {
+    let (office, token) = signed_in(stores).await;
+    assert!(stands(stores, &office).await);
+    stores.platform.end_session(office.principal.session_id(), at(2)).await.expect("end");
+    stores
+        .platform
+        .end_session(office.principal.session_id(), at(3))
+        .await
+        .expect("ending twice is no error");
+    assert!(!stands(stores, &office).await);
+    assert_eq!(stores.platform.rotate(&token, &digest(), at(4)).await.expect("rotate"), Rotation::Unknown);
+
+    let (expired, _) = signed_in(stores).await;
+    assert!(stores.platform.current(&expired.principal, at(1_000)).await.expect("current").is_none());
+
+    let (suspended, _) = signed_in(stores).await;
+    let mut tx = stores.tenants.begin(&suspended.principal.scope()).await.expect("begin");
+    let tenant = suspended.tenant.clone().suspend(SuspensionReason::Security, at(5)).expect("suspend");
+    tx.update_tenant(&tenant).await.expect("update");
+    tx.commit().await.expect("commit");
+    assert!(!stands(stores, &suspended).await);
+    let found =
+        stores.platform.credentials(tenant.slug(), suspended.owner.email()).await.expect("credentials");
+    assert!(!found.expect("they are there").is_active);
+}
+
+/// Who was removed or disabled is signed out everywhere.
+pub async fn a_removed_or_disabled_user_is_nobody(stores: &Stores) {
+    let (disabled, _) = signed_in(stores).await;
+    let mut tx = stores.tenants.begin(&disabled.principal.scope()).await.expect("begin");
+    let user = disabled.owner.clone().disable(at(5)).expect("disable");
+    tx.users().update(&user, &disabled.membership, 1).await.expect("update");
+    tx.commit().await.expect("commit");
+    assert!(!stands(stores, &disabled).await);
+
+    let (removed, token) = signed_in(stores).await;
+    let mut tx = stores.tenants.begin(&removed.principal.scope()).await.expect("begin");
+    assert!(tx.users().remove(removed.owner.id()).await.expect("remove"));
+    tx.commit().await.expect("commit");
+    assert!(!stands(stores, &removed).await);
+    assert_eq!(stores.platform.rotate(&token, &digest(), at(6)).await.expect("rotate"), Rotation::Unknown);
+}
+
+/// A change of role shows in the next request, whatever the token says.
+pub async fn a_role_is_that_of_now(stores: &Stores) {
+    let (office, _) = signed_in(stores).await;
+    let membership = office.membership.change_role(Role::Viewer, 2).expect("a second owner, so to say");
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let user = office.owner.clone().membership_changed(at(5));
+    tx.users().update(&user, &membership, 1).await.expect("update");
+    tx.commit().await.expect("commit");
+    let standing =
+        stores.platform.current(&office.principal, at(10)).await.expect("current").expect("somebody");
+    assert_eq!(standing.principal.role(), Role::Viewer);
+    assert_eq!(standing.plan, Plan::Team);
+}
+
+/// The same address in two tenants is two people.
+pub async fn credentials_are_those_of_the_named_tenant(stores: &Stores) {
+    let one = office(&*stores.platform, Plan::Team).await;
+    let other = office(&*stores.platform, Plan::Team).await;
+    assert_eq!(one.owner.email(), other.owner.email());
+    for office in [&one, &other] {
+        let found = stores.platform.credentials(office.tenant.slug(), office.owner.email()).await;
+        let found = found.expect("credentials").expect("they are there");
+        assert_eq!((found.tenant_id, found.user_id), (office.tenant.id(), office.owner.id()));
+        assert_eq!((found.role, found.is_active, found.password_hash.as_str()), (Role::Owner, true, "hash"));
+    }
+    let nobody = "nobody@example.org".parse().expect("an address");
+    assert_eq!(stores.platform.credentials(one.tenant.slug(), &nobody).await.expect("credentials"), None);
+    stores.platform.ping().await.expect("ping");
+}
