@@ -10,6 +10,8 @@ use sea_orm_migration::prelude::*;
 mod m0001_tenants_and_users;
 mod m0002_agents;
 mod m0003_runs;
+#[cfg(test)]
+mod on_postgres;
 mod rls;
 mod table;
 

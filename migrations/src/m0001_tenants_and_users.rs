@@ -4,7 +4,7 @@
 use sea_orm_migration::prelude::*;
 
 use crate::rls;
-use crate::table::{foreign_key, instant, instant_or_null, integer, tenant_table, text, uuid};
+use crate::table::{foreign_key, index, instant, instant_or_null, integer, tenant_table, text, uuid};
 
 pub(crate) struct Migration;
 
@@ -46,14 +46,7 @@ impl MigrationTrait for Migration {
             .col(instant("updated_at"))
             .foreign_key(&mut foreign_key("users", &[], "tenants", &[]));
         manager.create_table(users).await?;
-        let by_email = Index::create()
-            .name("users_by_email")
-            .table("users")
-            .col("tenant_id")
-            .col("email")
-            .unique()
-            .to_owned();
-        manager.create_index(by_email).await?;
+        manager.create_index(index("users", "by_email", &["tenant_id", "email"]).unique().to_owned()).await?;
 
         let mut sessions = tenant_table("sessions", &["id"]);
         sessions
@@ -66,14 +59,19 @@ impl MigrationTrait for Migration {
             .col(instant_or_null("ended_at"))
             .foreign_key(&mut foreign_key("sessions", &["user_id"], "users", &["id"]));
         manager.create_table(sessions).await?;
+        manager.create_index(index("sessions", "by_id", &["id"])).await?;
+        manager.create_index(index("sessions", "by_user", &["tenant_id", "user_id"])).await?;
 
         // Every digest that a session ever had: an old one that comes back ends the session.
         let mut digests = tenant_table("refresh_digests", &["digest"]);
         digests
-            .col(ColumnDef::new("digest").binary_len(32).not_null().unique_key())
+            .col(ColumnDef::new("digest").binary_len(32).not_null())
             .col(uuid("session_id"))
             .foreign_key(&mut foreign_key("refresh_digests", &["session_id"], "sessions", &["id"]));
         manager.create_table(digests).await?;
+        // Not unique over all tenants, so that no error tells of another one's; 256 random bits do not meet.
+        manager.create_index(index("refresh_digests", "by_digest", &["digest"])).await?;
+        manager.create_index(index("refresh_digests", "by_session", &["tenant_id", "session_id"])).await?;
 
         for table in ["users", "sessions", "refresh_digests"] {
             rls::enable(manager, table).await?;

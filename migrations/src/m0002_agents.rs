@@ -4,7 +4,7 @@
 use sea_orm_migration::prelude::*;
 
 use crate::rls;
-use crate::table::{foreign_key, instant, instant_or_null, integer, json, tenant_table, text, uuid};
+use crate::table::{foreign_key, index, instant, instant_or_null, integer, json, tenant_table, text, uuid};
 
 pub(crate) struct Migration;
 
@@ -28,14 +28,7 @@ impl MigrationTrait for Migration {
             .col(instant("created_at"))
             .foreign_key(&mut foreign_key("agents", &[], "tenants", &[]));
         manager.create_table(agents).await?;
-        let by_name = Index::create()
-            .name("agents_by_name")
-            .table("agents")
-            .col("tenant_id")
-            .col("name")
-            .unique()
-            .to_owned();
-        manager.create_index(by_name).await?;
+        manager.create_index(index("agents", "by_name", &["tenant_id", "name"]).unique().to_owned()).await?;
 
         let mut versions = tenant_table("agent_versions", &["agent_id", "number"]);
         versions

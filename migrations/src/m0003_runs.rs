@@ -4,7 +4,7 @@
 use sea_orm_migration::prelude::*;
 
 use crate::rls;
-use crate::table::{foreign_key, instant, instant_or_null, integer, json, tenant_table, text, uuid};
+use crate::table::{foreign_key, index, instant, instant_or_null, integer, json, tenant_table, text, uuid};
 
 pub(crate) struct Migration;
 
@@ -38,9 +38,10 @@ impl MigrationTrait for Migration {
             .col(integer("next_seq"))
             .foreign_key(&mut foreign_key("runs", &[], "tenants", &[]));
         manager.create_table(runs).await?;
-        let queue =
-            Index::create().name("runs_queue").table("runs").col("status").col("created_at").to_owned();
-        manager.create_index(queue).await?;
+        // The queue looks over all tenants; everybody else at one.
+        manager.create_index(index("runs", "queue", &["status", "tenant_id", "created_at", "id"])).await?;
+        manager.create_index(index("runs", "by_lease", &["lease_expires_at"])).await?;
+        manager.create_index(index("runs", "by_requester", &["tenant_id", "requested_by", "id"])).await?;
 
         let mut events = tenant_table("run_events", &["run_id", "seq"]);
         events
@@ -61,14 +62,19 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut foreign_key("run_feedback", &["run_id"], "runs", &["id"]));
         manager.create_table(feedback).await?;
 
-        for table in ["runs", "run_events", "run_feedback"] {
+        // The queue serves tenants in turn: the number of the last grant to each.
+        let mut turns = tenant_table("queue_turns", &[]);
+        turns.col(integer("turn")).foreign_key(&mut foreign_key("queue_turns", &[], "tenants", &[]));
+        manager.create_table(turns).await?;
+
+        for table in ["runs", "run_events", "run_feedback", "queue_turns"] {
             rls::enable(manager, table).await?;
         }
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in ["run_feedback", "run_events", "runs"] {
+        for table in ["queue_turns", "run_feedback", "run_events", "runs"] {
             manager.drop_table(Table::drop().table(table).to_owned()).await?;
         }
         Ok(())

@@ -36,6 +36,16 @@ pub(crate) fn foreign_key(
     key
 }
 
+/// An index named after its table and `purpose`.
+pub(crate) fn index(table: &'static str, purpose: &str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create();
+    index.name(format!("{table}_{purpose}")).table(table);
+    for column in columns {
+        index.col(*column);
+    }
+    index
+}
+
 pub(crate) fn uuid(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).uuid().not_null().take()
 }

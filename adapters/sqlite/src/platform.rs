@@ -19,7 +19,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::SqliteStore;
-use crate::error::store_error;
+use crate::error::{read_error, store_error};
 use crate::rows::session::{self, digest};
 use crate::rows::tenant::ACTIVE;
 use crate::rows::{corrupt, tenant, user};
@@ -48,13 +48,17 @@ impl PlatformStore for SqliteStore {
     }
 
     async fn credentials(&self, slug: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError> {
-        let tx = self.transaction().await?;
+        let tx = self.snapshot().await?;
         let query = tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.as_str()));
-        let Some(tenant) = query.one(&tx).await.map_err(store_error("tenant"))? else { return Ok(None) };
+        let Some(tenant) = query.one(&tx).await.map_err(read_error::<tenant::Entity>("tenant"))? else {
+            return Ok(None);
+        };
         let query = user::Entity::find()
             .filter(user::Column::TenantId.eq(tenant.id))
             .filter(user::Column::Email.eq(email.as_str()));
-        let Some(user) = query.one(&tx).await.map_err(store_error("user"))? else { return Ok(None) };
+        let Some(user) = query.one(&tx).await.map_err(read_error::<user::Entity>("user"))? else {
+            return Ok(None);
+        };
         Ok(Some(Credentials {
             tenant_id: TenantId::from_uuid(tenant.id),
             user_id: UserId::from_uuid(user.id),
@@ -95,12 +99,15 @@ impl PlatformStore for SqliteStore {
     ) -> Result<Rotation, StoreError> {
         let tx = self.transaction().await?;
         let query = digest::Entity::find().filter(digest::Column::Digest.eq(presented.to_vec()));
-        let Some(known) = query.one(&tx).await.map_err(store_error(SESSION))? else {
+        let Some(known) = query.one(&tx).await.map_err(read_error::<digest::Entity>(SESSION))? else {
             return Ok(Rotation::Unknown);
         };
         let Some(found) = session(&tx, known.tenant_id, known.session_id).await? else {
             return Ok(Rotation::Unknown);
         };
+        if has_ended(&found, now) {
+            return Ok(Rotation::Unknown);
+        }
         let is_newest = found.current_digest == presented;
         if !is_newest && found.previous_digest.as_deref() != Some(presented) {
             end(&tx, known.session_id, now).await?;
@@ -134,7 +141,7 @@ impl PlatformStore for SqliteStore {
         principal: &Principal,
         now: DateTime<Utc>,
     ) -> Result<Option<Standing>, StoreError> {
-        let tx = self.transaction().await?;
+        let tx = self.snapshot().await?;
         let (tenant, id) = (principal.tenant_id().as_uuid(), principal.session_id().as_uuid());
         match session(&tx, tenant, id).await? {
             Some(found) if found.user_id == principal.user_id().as_uuid() => standing(&tx, &found, now).await,
@@ -155,7 +162,7 @@ impl PlatformStore for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        let tx = self.transaction().await?;
+        let tx = self.snapshot().await?;
         tx.execute_unprepared("SELECT 1").await.map_err(store_error("transaction"))?;
         Ok(())
     }
@@ -181,7 +188,7 @@ async fn session(
     tenant: Uuid,
     id: Uuid,
 ) -> Result<Option<session::Model>, StoreError> {
-    session::Entity::find_by_id((tenant, id)).one(tx).await.map_err(store_error(SESSION))
+    session::Entity::find_by_id((tenant, id)).one(tx).await.map_err(read_error::<session::Entity>(SESSION))
 }
 
 async fn end(tx: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
@@ -195,21 +202,29 @@ async fn end(tx: &DatabaseTransaction, id: Uuid, now: DateTime<Utc>) -> Result<(
     Ok(())
 }
 
+fn has_ended(session: &session::Model, now: DateTime<Utc>) -> bool {
+    session.ended_at.is_some() || session.expires_at <= now
+}
+
 /// Whose session it is, if session, user and tenant all stand.
 async fn standing(
     tx: &DatabaseTransaction,
     session: &session::Model,
     now: DateTime<Utc>,
 ) -> Result<Option<Standing>, StoreError> {
-    if session.ended_at.is_some() || session.expires_at <= now {
+    if has_ended(session, now) {
         return Ok(None);
     }
     let user = user::Entity::find_by_id((session.tenant_id, session.user_id)).one(tx).await;
-    let Some(user) = user.map_err(store_error("user"))?.filter(|user| user.disabled_since.is_none()) else {
+    let Some(user) =
+        user.map_err(read_error::<user::Entity>("user"))?.filter(|user| user.disabled_since.is_none())
+    else {
         return Ok(None);
     };
     let tenant = tenant::Entity::find_by_id(session.tenant_id).one(tx).await;
-    let Some(tenant) = tenant.map_err(store_error("tenant"))?.filter(|tenant| tenant.status == ACTIVE) else {
+    let Some(tenant) =
+        tenant.map_err(read_error::<tenant::Entity>("tenant"))?.filter(|tenant| tenant.status == ACTIVE)
+    else {
         return Ok(None);
     };
     let principal = Principal::verified(

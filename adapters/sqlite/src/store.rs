@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_migrations::{Migrator, MigratorTrait};
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+use sea_orm::sqlx::ConnectOptions as _;
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 
 use crate::error::store_error;
@@ -17,6 +19,10 @@ use crate::tenant::SqliteTx;
 
 /// How long a transaction may wait for its turn.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long a statement may wait for another process.
+const BUSY: Duration = Duration::from_secs(5);
+/// How many transactions may read at the same time.
+const READERS: u32 = 4;
 
 /// The database cannot be opened.
 #[derive(Debug)]
@@ -37,33 +43,38 @@ impl std::error::Error for OpenError {
 /// The stores, on one file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    db: DatabaseConnection,
+    /// One connection: SQLite has one writer, and here it waits in this process instead of for a lock.
+    pub(crate) writer: DatabaseConnection,
+    /// Connections that cannot write. In memory there is only the writer's.
+    pub(crate) readers: DatabaseConnection,
 }
 
 impl SqliteStore {
     /// Opens a file, made if there is none, and brings its schema up to date.
     pub async fn open(file: &Path) -> Result<Self, OpenError> {
-        Self::connect(&format!("sqlite://{}?mode=rwc", file.display())).await
+        Self::open_waiting(file, BUSY).await
+    }
+
+    /// Opens a file; `busy` is how long a statement may wait for another process.
+    pub(crate) async fn open_waiting(file: &Path, busy: Duration) -> Result<Self, OpenError> {
+        let settings = durable(file, busy);
+        let mut options = pool(1);
+        let of_writer = settings.clone();
+        options.map_sqlx_sqlite_opts(move |_| of_writer.clone());
+        let writer = migrated(options).await?;
+        let mut options = pool(READERS);
+        options.map_sqlx_sqlite_opts(move |_| settings.clone().pragma("query_only", "on"));
+        let readers = Database::connect(options).await.map_err(OpenError)?;
+        Ok(Self { writer, readers })
     }
 
     /// A database that is gone when the last clone is dropped; for tests.
     pub async fn in_memory() -> Result<Self, OpenError> {
-        Self::connect("sqlite::memory:").await
-    }
-
-    async fn connect(url: &str) -> Result<Self, OpenError> {
-        let mut options = ConnectOptions::new(url);
-        options.max_connections(1).min_connections(1).acquire_timeout(WAIT).sqlx_logging(false);
-        // A connection to a file in memory must never be closed and opened anew.
-        options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>).test_before_acquire(false);
-        let db = Database::connect(options).await.map_err(OpenError)?;
-        // FULL: an acknowledged run must survive a power cut, not only a crash.
-        for pragma in ["journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"]
-        {
-            db.execute_unprepared(&format!("PRAGMA {pragma}")).await.map_err(OpenError)?;
-        }
-        Migrator::up(&db, None).await.map_err(OpenError)?;
-        Ok(Self { db })
+        let mut options = pool(1);
+        // Its only connection must never be closed and opened anew.
+        options.min_connections(1).idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
+        let writer = migrated(options).await?;
+        Ok(Self { readers: writer.clone(), writer })
     }
 
     /// A transaction that may write. IMMEDIATE: one that reads first and writes then could otherwise be refused.
@@ -72,8 +83,38 @@ impl SqliteStore {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        self.db.begin_with_options(options).await.map_err(store_error("transaction"))
+        self.writer.begin_with_options(options).await.map_err(store_error("transaction"))
     }
+
+    /// A transaction that reads one state of the database, and waits for no writer.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.readers.begin().await.map_err(store_error("transaction"))
+    }
+}
+
+fn pool(connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options.max_connections(connections).acquire_timeout(WAIT).test_before_acquire(false).sqlx_logging(false);
+    options
+}
+
+/// The settings of every connection to a file. FULL: an acknowledged run must survive a power cut, not only a crash.
+fn durable(file: &Path, busy: Duration) -> SqliteConnectOptions {
+    // A path is no URL: it may have a `?`, a `%`, or bytes that are no text.
+    SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(busy)
+        .disable_statement_logging()
+}
+
+async fn migrated(options: ConnectOptions) -> Result<DatabaseConnection, OpenError> {
+    let db = Database::connect(options).await.map_err(OpenError)?;
+    Migrator::up(&db, None).await.map_err(OpenError)?;
+    Ok(db)
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use powerhouse_ports::store::{AgentRepository, RunRepository, StoreError, Tenant
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, UpdateResult};
 use uuid::Uuid;
 
-use crate::error::store_error;
+use crate::error::{read_error, store_error};
 use crate::rows;
 
 mod agents;
@@ -40,10 +40,13 @@ fn changed_one(entity: &'static str, result: &UpdateResult) -> Result<(), StoreE
 impl TenantTx for SqliteTx {
     async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
         let row = self.own(rows::tenant::Entity::find(), rows::tenant::Column::Id).one(&self.tx).await;
-        row.map_err(store_error("tenant"))?.map(Tenant::try_from).transpose()
+        row.map_err(read_error::<rows::tenant::Entity>("tenant"))?.map(Tenant::try_from).transpose()
     }
 
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
+        if tenant.id().as_uuid() != self.tenant {
+            return Err(StoreError::Conflict { entity: "tenant" });
+        }
         let read = rows::signed(tenant.version()) - 1;
         let update = self
             .own(rows::tenant::Entity::update_many(), rows::tenant::Column::Id)

@@ -39,6 +39,13 @@ pub struct Office {
     pub principal: Principal,
 }
 
+/// A tenant that is not stored.
+pub fn unstored_tenant() -> Tenant {
+    let id = next_id();
+    let slug = format!("office-{}", id.as_u128()).parse().expect("a slug");
+    Tenant::found(TenantId::from_uuid(id), slug, "The Office".parse().expect("a name"), Plan::Team, at(0))
+}
+
 /// Stores a tenant. All have the same names; only the slug must differ.
 pub async fn office(platform: &dyn PlatformStore, plan: Plan) -> Office {
     let id = next_id();
@@ -53,6 +60,15 @@ pub async fn office(platform: &dyn PlatformStore, plan: Plan) -> Office {
     let principal =
         Principal::verified(tenant.id(), owner.id(), SessionId::from_uuid(next_id()), Role::Owner);
     Office { tenant, owner, membership, principal }
+}
+
+/// A new member of an office, with this address; not stored.
+pub fn member(office: &Office, email: &str) -> (User, Membership) {
+    let email = email.parse().expect("an address");
+    let name = "A Member".parse().expect("a name");
+    let user = User::register(UserId::from_uuid(next_id()), email, name, at(1));
+    let membership = Membership::new(office.tenant.id(), user.id(), Role::Member, at(1));
+    (user, membership)
 }
 
 /// A definition with this description.

@@ -11,6 +11,7 @@ pub mod queue;
 pub mod runs;
 pub mod sessions;
 pub mod transactions;
+pub mod twins;
 
 /// The adapter under test. Each call gives stores on data of their own.
 #[async_trait]
@@ -33,17 +34,19 @@ pub struct Stores {
 macro_rules! store_contract {
     ($harness:expr) => {
         $crate::store_contract!(@ $harness;
-            transactions: dropping_rolls_back, committing_shows, a_lost_update_is_refused,
-                a_conflict_does_not_poison_the_store, values_survive, pages_are_stable_under_inserts,
+            transactions: dropping_rolls_back, committing_shows, a_lost_update_is_refused, of_many_writers_one_wins, an_address_is_taken_once_in_a_tenant,
+                a_conflict_does_not_poison_the_store, values_survive, pages_are_stable_under_inserts, pages_of_users_and_runs_are_stable_too,
                 published_versions_never_change;
             isolation: no_method_shows_or_changes_another_tenants_rows;
+            twins: twins_never_meet;
             runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
-            queue: no_run_is_granted_twice, an_expired_lease_is_granted_anew_with_a_higher_token,
-                tenants_take_turns, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,
+            queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
+                tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
+                the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,
                 a_suspended_tenants_runs_wait;
             sessions: refresh_tokens_rotate_and_reuse_ends_the_session, the_token_before_serves_after_a_lost_answer,
-                an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now,
+                an_ended_sessions_tokens_are_unknown, sessions_end_one_by_one, an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now,
                 credentials_are_those_of_the_named_tenant;
         );
     };
@@ -52,7 +55,8 @@ macro_rules! store_contract {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                let stores = $crate::contract::stores::Harness::stores(&$harness).await;
+                let harness = $harness;
+                let stores = $crate::contract::stores::Harness::stores(&harness).await;
                 $crate::contract::stores::$module::$test(&stores).await;
             })+
         })+

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::runs::{Run, RunParts, Task};
+use powerhouse_domain::runs::{Run, RunParts, RunStatus, Task};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::entity::prelude::*;
@@ -40,6 +40,14 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The states in which nothing can follow, as they are stored.
+pub(crate) const ENDED: [&str; 4] = [
+    RunStatus::Succeeded.as_str(),
+    RunStatus::Failed.as_str(),
+    RunStatus::Cancelled.as_str(),
+    RunStatus::TimedOut.as_str(),
+];
 
 /// What changes of a run while it lives.
 pub(crate) fn changes(run: &Run) -> ActiveModel {

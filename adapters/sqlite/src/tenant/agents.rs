@@ -15,7 +15,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{SqliteTx, changed_one};
-use crate::error::store_error;
+use crate::error::{read_error, store_error};
 use crate::rows::agent::{ActiveModel, Column, Entity, Model};
 use crate::rows::agent_version as version;
 use crate::rows::stored::{StoredDefinition, read, write};
@@ -25,7 +25,7 @@ const AGENT: &str = "agent";
 
 impl SqliteTx {
     async fn agents(&self, query: Select<Entity>) -> Result<Vec<Agent>, StoreError> {
-        let rows = query.all(&self.tx).await.map_err(store_error(AGENT))?;
+        let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(AGENT))?;
         // One more query for all of them, whatever their number.
         let current = rows
             .iter()
@@ -37,7 +37,7 @@ impl SqliteTx {
         if !current.is_empty() {
             let query =
                 self.own(version::Entity::find(), version::Column::TenantId).filter(pair.is_in(current));
-            for row in query.all(&self.tx).await.map_err(store_error(AGENT))? {
+            for row in query.all(&self.tx).await.map_err(read_error::<version::Entity>(AGENT))? {
                 versions.insert(row.agent_id, published(row)?);
             }
         }
@@ -95,10 +95,12 @@ fn agent(row: Model, current: Option<PublishedVersion>) -> Result<Agent, StoreEr
         None => None,
     };
     let state = match (row.archived_at, current, draft) {
-        (Some(archived_at), last, _) => AgentState::Archived { last, archived_at },
+        (Some(archived_at), last, _) if last.is_some() == row.current_version.is_some() => {
+            AgentState::Archived { last, archived_at }
+        }
         (None, Some(current), draft) => AgentState::Published { current, draft },
-        (None, None, Some(draft)) => AgentState::Draft { draft },
-        (None, None, None) => return Err(bad("current_version")),
+        (None, None, Some(draft)) if row.current_version.is_none() => AgentState::Draft { draft },
+        _ => return Err(bad("current_version")),
     };
     let name = row.name.parse().map_err(corrupt("agents", "name"))?;
     let revision = unsigned("agents", "revision", row.revision)?;
@@ -156,7 +158,7 @@ impl AgentRepository for SqliteTx {
             .own(version::Entity::find(), version::Column::TenantId)
             .filter(version::Column::AgentId.eq(id.as_uuid()))
             .filter(version::Column::Number.eq(i64::from(number)));
-        query.one(&self.tx).await.map_err(store_error(AGENT))?.map(published).transpose()
+        query.one(&self.tx).await.map_err(read_error::<version::Entity>(AGENT))?.map(published).transpose()
     }
 
     async fn runnable(&mut self, limit: u32) -> Result<Vec<Agent>, StoreError> {

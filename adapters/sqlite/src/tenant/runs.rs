@@ -6,23 +6,29 @@ use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent};
 use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 
-use super::{SqliteTx, changed_one};
-use crate::error::store_error;
-use crate::rows::run::{ActiveModel, Column, Entity, Model, accepted, changes};
+use super::SqliteTx;
+use crate::error::{read_error, store_error};
+use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes};
 use crate::rows::stored::write;
 use crate::rows::{run_event as event, run_feedback as feedback, signed, unsigned};
 
 const RUN: &str = "run";
-/// States in which nothing can follow, as they are stored.
-const FINAL: [&str; 4] = ["succeeded", "failed", "cancelled", "timed_out"];
 
 impl SqliteTx {
-    async fn row(&self, id: RunId) -> Result<Option<Model>, StoreError> {
-        let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
-        query.one(&self.tx).await.map_err(store_error(RUN))
+    /// Why a worker's write found no row: another has the run, or it has ended; else its version is newer.
+    async fn why_refused(&self, lease: &Lease) -> Result<StoreError, StoreError> {
+        let held = self
+            .own(Entity::find(), Column::TenantId)
+            .filter(Column::Id.eq(lease.run().as_uuid()))
+            .filter(Column::FencingToken.eq(signed(lease.token().0)))
+            .filter(Column::Status.is_not_in(ENDED));
+        let is_held = held.count(&self.tx).await.map_err(store_error(RUN))? == 1;
+        Ok(if is_held { StoreError::Conflict { entity: RUN } } else { StoreError::LeaseLost })
     }
 
     /// Appends to the journal from `first` on, and returns the newest sequence number.
@@ -38,14 +44,33 @@ impl SqliteTx {
         unsigned("runs", "next_seq", first + count - 1)
     }
 
-    async fn write(&self, row: &Model, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
+    /// Stores a run if the row still is as `expected`, takes numbers for its events and appends these. Nothing when
+    /// the row is another.
+    async fn write(
+        &self,
+        run: &Run,
+        expected: Condition,
+        events: &[NewEvent],
+    ) -> Result<Option<u64>, StoreError> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
         let update = self
             .own(Entity::update_many(), Column::TenantId)
-            .filter(Column::Id.eq(row.id))
-            .set(ActiveModel { next_seq: Set(row.next_seq + count), ..changes(run) });
-        changed_one(RUN, &update.exec(&self.tx).await.map_err(store_error(RUN))?)?;
-        self.append(run.id(), row.next_seq, events).await
+            .filter(Column::Id.eq(run.id().as_uuid()))
+            .filter(expected)
+            .set(changes(run))
+            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count));
+        if update.exec(&self.tx).await.map_err(store_error(RUN))?.rows_affected == 0 {
+            return Ok(None);
+        }
+        let query = self
+            .own(Entity::find(), Column::TenantId)
+            .filter(Column::Id.eq(run.id().as_uuid()))
+            .select_only()
+            .column(Column::NextSeq)
+            .into_tuple::<i64>();
+        let next = query.one(&self.tx).await.map_err(store_error(RUN))?;
+        let next = next.ok_or(StoreError::Conflict { entity: RUN })?;
+        self.append(run.id(), next - count, events).await.map(Some)
     }
 }
 
@@ -68,7 +93,8 @@ fn event_row(
 #[async_trait]
 impl RunRepository for SqliteTx {
     async fn find(&mut self, id: RunId) -> Result<Option<Run>, StoreError> {
-        self.row(id).await?.map(Run::try_from).transpose()
+        let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
+        query.one(&self.tx).await.map_err(read_error::<Entity>(RUN))?.map(Run::try_from).transpose()
     }
 
     async fn list(
@@ -84,7 +110,8 @@ impl RunRepository for SqliteTx {
         if let Some(before) = before {
             query = query.filter(Column::Id.lt(before.as_uuid()));
         }
-        let rows = query.limit(u64::from(limit.get()) + 1).all(&self.tx).await.map_err(store_error(RUN))?;
+        let rows =
+            query.limit(u64::from(limit.get()) + 1).all(&self.tx).await.map_err(read_error::<Entity>(RUN))?;
         let runs = rows.into_iter().map(Run::try_from).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(runs, limit, Run::id))
     }
@@ -98,22 +125,21 @@ impl RunRepository for SqliteTx {
     }
 
     async fn update(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
-        // IMMEDIATE transactions have the database for themselves: what was read here is still so when written.
-        match self.row(run.id()).await? {
-            Some(row) if row.version == signed(run.version()) - 1 => self.write(&row, run, events).await,
-            _ => Err(StoreError::Conflict { entity: RUN }),
-        }
+        let expected = Column::Version.eq(signed(run.version()) - 1).into_condition();
+        self.write(run, expected, events).await?.ok_or(StoreError::Conflict { entity: RUN })
     }
 
     async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
-        let Some(row) = self.row(lease.run()).await? else { return Err(StoreError::LeaseLost) };
-        if row.fencing_token != signed(lease.token().0) || FINAL.contains(&row.status.as_str()) {
-            return Err(StoreError::LeaseLost);
+        // INVARIANT: the token is compared in the statement that writes, so that nothing can come between.
+        let expected = Condition::all()
+            .add(Column::Id.eq(lease.run().as_uuid()))
+            .add(Column::FencingToken.eq(signed(lease.token().0)))
+            .add(Column::Status.is_not_in(ENDED))
+            .add(Column::Version.lte(signed(run.version())));
+        match self.write(run, expected, events).await? {
+            Some(seq) => Ok(seq),
+            None => Err(self.why_refused(lease).await?),
         }
-        if row.version > signed(run.version()) || run.id() != lease.run() {
-            return Err(StoreError::Conflict { entity: RUN });
-        }
-        self.write(&row, run, events).await
     }
 
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError> {
@@ -123,7 +149,7 @@ impl RunRepository for SqliteTx {
             .filter(event::Column::Seq.gt(signed(after)))
             .order_by_asc(event::Column::Seq)
             .limit(u64::from(limit));
-        let rows = query.all(&self.tx).await.map_err(store_error("event"))?;
+        let rows = query.all(&self.tx).await.map_err(read_error::<event::Entity>("event"))?;
         rows.into_iter().map(RunEvent::try_from).collect()
     }
 
@@ -150,6 +176,11 @@ impl RunRepository for SqliteTx {
             .own(feedback::Entity::find(), feedback::Column::TenantId)
             .filter(feedback::Column::RunId.eq(id.as_uuid()))
             .filter(feedback::Column::UserId.eq(by.as_uuid()));
-        query.one(&self.tx).await.map_err(store_error("feedback"))?.map(Feedback::try_from).transpose()
+        query
+            .one(&self.tx)
+            .await
+            .map_err(read_error::<feedback::Entity>("feedback"))?
+            .map(Feedback::try_from)
+            .transpose()
     }
 }

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::{SqliteTx, changed_one};
-use crate::error::store_error;
+use crate::error::{read_error, store_error};
 use crate::rows::signed;
 use crate::rows::user::{Column, Entity, active, member};
 
@@ -21,12 +21,12 @@ const USER: &str = "user";
 impl UserRepository for SqliteTx {
     async fn find(&mut self, id: UserId) -> Result<Option<(User, Membership)>, StoreError> {
         let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
-        query.one(&self.tx).await.map_err(store_error(USER))?.as_ref().map(member).transpose()
+        query.one(&self.tx).await.map_err(read_error::<Entity>(USER))?.as_ref().map(member).transpose()
     }
 
     async fn find_by_email(&mut self, email: &Email) -> Result<Option<(User, Membership)>, StoreError> {
         let query = self.own(Entity::find(), Column::TenantId).filter(Column::Email.eq(email.as_str()));
-        query.one(&self.tx).await.map_err(store_error(USER))?.as_ref().map(member).transpose()
+        query.one(&self.tx).await.map_err(read_error::<Entity>(USER))?.as_ref().map(member).transpose()
     }
 
     async fn list(
@@ -38,7 +38,11 @@ impl UserRepository for SqliteTx {
         if let Some(after) = after {
             query = query.filter(Column::Id.gt(after.as_uuid()));
         }
-        let rows = query.limit(u64::from(limit.get()) + 1).all(&self.tx).await.map_err(store_error(USER))?;
+        let rows = query
+            .limit(u64::from(limit.get()) + 1)
+            .all(&self.tx)
+            .await
+            .map_err(read_error::<Entity>(USER))?;
         let members = rows.iter().map(member).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(members, limit, |(user, _)| user.id()))
     }

@@ -37,6 +37,8 @@ pub struct SignedUp {
     pub tenant: Tenant,
     /// Its owner.
     pub owner: User,
+    /// The owner's membership.
+    pub membership: Membership,
 }
 
 /// Signs tenants up.
@@ -78,7 +80,7 @@ impl SignUp {
             tx.agents().add(&agent).await?;
         }
         tx.commit().await?;
-        Ok(SignedUp { tenant, owner })
+        Ok(SignedUp { tenant, owner, membership })
     }
 }
 

@@ -7,7 +7,7 @@ use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError};
 
 use super::Stores;
-use crate::contract::sample::{agent, at, office, run};
+use crate::contract::sample::{self, agent, at, office, run};
 
 /// With every id of another tenant in hand, a transaction finds nothing and changes nothing.
 pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
@@ -28,7 +28,11 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     assert_eq!(tx.tenant().await.expect("tenant").map(|tenant| tenant.id()), Some(ours.tenant.id()));
     let refused =
         tx.update_tenant(&theirs.tenant.clone().change_plan(Plan::Free, at(7)).expect("a plan")).await;
-    assert!(refused.is_err(), "another tenant was changed");
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    let nobodys = sample::unstored_tenant().change_plan(Plan::Free, at(7)).expect("a plan");
+    let refused = tx.update_tenant(&nobodys).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    assert_eq!(tx.tenant().await.expect("tenant"), Some(ours.tenant.clone()));
 
     assert_eq!(tx.users().find(theirs.owner.id()).await.expect("find"), None);
     let same_address =

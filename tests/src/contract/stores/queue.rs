@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use powerhouse_domain::runs::Lease;
+use powerhouse_domain::runs::{EventBody, Lease};
 use powerhouse_domain::tenants::{Plan, SuspensionReason};
+use powerhouse_ports::store::NewEvent;
 
 use super::Stores;
 use crate::contract::sample::{Office, agent, at, office, run};
@@ -42,6 +43,21 @@ pub async fn no_run_is_granted_twice(stores: &Stores) {
     assert_eq!(granted.iter().map(Lease::run).collect::<HashSet<_>>().len(), 30);
 }
 
+/// However many claim at the same time, a plan's limit holds.
+pub async fn concurrent_claims_keep_a_plans_limit(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Free).await;
+    enqueue(stores, &office, 20, 0).await;
+    let claims = (0..10).map(|_| {
+        let stores = stores.clone();
+        tokio::spawn(async move { claim(&stores, 3, 100).await.len() })
+    });
+    let mut granted = 0;
+    for claim in claims.collect::<Vec<_>>() {
+        granted += claim.await.expect("the claim ends");
+    }
+    assert_eq!(granted, usize::try_from(Plan::Free.limits().concurrent_runs).expect("a small number"));
+}
+
 /// A worker that is silent for longer than its lease loses the run, and the next has a higher token.
 pub async fn an_expired_lease_is_granted_anew_with_a_higher_token(stores: &Stores) {
     let office = office(&*stores.platform, Plan::Team).await;
@@ -65,6 +81,72 @@ pub async fn tenants_take_turns(stores: &Stores) {
     let granted = claim(stores, 2, 100).await;
     let tenants: HashSet<_> = granted.iter().map(|lease| lease.scope().tenant_id()).collect();
     assert_eq!(tenants, HashSet::from([busy.tenant.id(), small.tenant.id()]));
+}
+
+/// A worker that takes one run at a time serves each tenant in turn, though one's backlog is older than the other's.
+pub async fn a_backlog_holds_nobody_up(stores: &Stores) {
+    let busy = office(&*stores.platform, Plan::Enterprise).await;
+    enqueue(stores, &busy, 50, 0).await;
+    let small = office(&*stores.platform, Plan::Free).await;
+    enqueue(stores, &small, 2, 90).await;
+    let mut served = Vec::new();
+    for second in 100..104 {
+        let lease = claim(stores, 1, second).await.remove(0);
+        served.push(lease.scope().tenant_id());
+        // The run ends at once, so that nothing but the order of service tells the tenants apart.
+        let owner = if served.last() == Some(&busy.tenant.id()) { &busy } else { &small };
+        let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+        let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+        let ended = run.cancel(owner.owner.id(), at(second)).expect("cancel");
+        tx.runs().record(&lease, &ended, &[]).await.expect("record");
+        tx.commit().await.expect("commit");
+    }
+    assert_eq!(served.iter().filter(|tenant| **tenant == small.tenant.id()).count(), 2, "{served:?}");
+}
+
+/// Tenants at their limit, however many and however old their backlogs, take nobody's place.
+pub async fn tenants_at_their_limit_hold_nobody_up(stores: &Stores) {
+    for _ in 0..6 {
+        let full = office(&*stores.platform, Plan::Free).await;
+        enqueue(stores, &full, 9, 0).await;
+    }
+    assert_eq!(claim(stores, 100, 100).await.len(), 12);
+    let idle = office(&*stores.platform, Plan::Free).await;
+    enqueue(stores, &idle, 1, 90).await;
+    let granted = claim(stores, 1, 101).await;
+    let tenants: Vec<_> = granted.iter().map(|lease| lease.scope().tenant_id()).collect();
+    assert_eq!(tenants, [idle.tenant.id()]);
+}
+
+/// Within a tenant, the oldest run is first, whatever order the ids have.
+pub async fn the_oldest_run_is_first(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    for second in [30, 10, 20] {
+        enqueue(stores, &office, 1, second).await;
+    }
+    let mut seconds = Vec::new();
+    for lease in claim(stores, 3, 100).await {
+        let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+        let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+        seconds.push((run.created_at() - at(0)).num_seconds());
+    }
+    assert_eq!(seconds, [10, 20, 30]);
+}
+
+/// A run that waits keeps its worker's lease, and is nobody else's until it is queued again.
+pub async fn a_waiting_run_is_not_granted(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    enqueue(stores, &office, 1, 0).await;
+    let lease = claim(stores, 1, 100).await.remove(0);
+    let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+    let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+    let waiting = run.start(at(101)).and_then(|run| run.wait("approval")).expect("wait");
+    let event = NewEvent { at: at(101), body: EventBody::Waiting { reason: "approval".into() } };
+    tx.runs().record(&lease, &waiting, &[event]).await.expect("record");
+    tx.commit().await.expect("commit");
+    stores.platform.extend(&lease, at(140)).await.expect("the run has not ended");
+    stores.platform.release(&lease).await.expect("the run has not ended");
+    assert!(claim(stores, 1, 1_000).await.is_empty());
 }
 
 /// No more of a tenant's runs are worked on at the same time than its plan has.

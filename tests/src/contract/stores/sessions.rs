@@ -1,6 +1,7 @@
 //! Signing in, and what ends it.
 
-use powerhouse_domain::access::Role;
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::ids::SessionId;
 use powerhouse_domain::tenants::{Plan, SuspensionReason};
 use powerhouse_ports::platform::{RefreshDigest, Rotation};
 
@@ -35,6 +36,44 @@ pub async fn refresh_tokens_rotate_and_reuse_ends_the_session(stores: &Stores) {
     assert_eq!(stores.platform.rotate(&third, &digest(), at(5)).await.expect("rotate"), Rotation::Unknown);
     assert!(!stands(stores, &office).await);
     assert_eq!(stores.platform.rotate(&digest(), &digest(), at(5)).await.expect("rotate"), Rotation::Unknown);
+}
+
+/// A session that has ended or expired is unknown, whichever of its tokens is presented.
+pub async fn an_ended_sessions_tokens_are_unknown(stores: &Stores) {
+    let (office, first) = signed_in(stores).await;
+    let (second, third) = (digest(), digest());
+    stores.platform.rotate(&first, &second, at(2)).await.expect("rotate");
+    stores.platform.rotate(&second, &third, at(3)).await.expect("rotate");
+    for token in [&first, &second, &third] {
+        let late = stores.platform.rotate(token, &digest(), at(1_000)).await.expect("rotate");
+        assert_eq!(late, Rotation::Unknown, "it has expired");
+    }
+    assert!(stands(stores, &office).await, "an expired token ends nothing that is not over");
+    stores.platform.end_session(office.principal.session_id(), at(4)).await.expect("end");
+    for token in [&first, &second, &third] {
+        let late = stores.platform.rotate(token, &digest(), at(5)).await.expect("rotate");
+        assert_eq!(late, Rotation::Unknown, "it has ended");
+    }
+}
+
+/// A token that comes back ends its own session; the same user's others go on.
+pub async fn sessions_end_one_by_one(stores: &Stores) {
+    let (office, first) = signed_in(stores).await;
+    let elsewhere = Principal::verified(
+        office.tenant.id(),
+        office.owner.id(),
+        SessionId::from_uuid(next_id()),
+        Role::Owner,
+    );
+    let other = digest();
+    stores.platform.open_session(&elsewhere, &other, at(1), at(1_000)).await.expect("session");
+    let next = digest();
+    stores.platform.rotate(&first, &next, at(2)).await.expect("rotate");
+    stores.platform.rotate(&next, &digest(), at(3)).await.expect("rotate");
+    assert_eq!(stores.platform.rotate(&first, &digest(), at(4)).await.expect("rotate"), Rotation::Reused);
+    assert!(!stands(stores, &office).await);
+    let rotated = stores.platform.rotate(&other, &digest(), at(5)).await.expect("rotate");
+    assert_eq!(rotated, Rotation::Rotated(elsewhere));
 }
 
 /// A client whose answer was lost tries again with the token that it has.

@@ -2,10 +2,11 @@
 
 use powerhouse_domain::agents::AgentState;
 use powerhouse_domain::tenants::Plan;
+use powerhouse_domain::users::User;
 use powerhouse_ports::store::{Limit, StoreError};
 
 use super::Stores;
-use crate::contract::sample::{agent, at, definition, office};
+use crate::contract::sample::{agent, at, definition, member, office, run};
 
 /// A transaction that is dropped leaves nothing.
 pub async fn dropping_rolls_back(stores: &Stores) {
@@ -58,6 +59,50 @@ pub async fn a_lost_update_is_refused(stores: &Stores) {
     tx.update_tenant(&tenant).await.expect("update");
     let refused = tx.update_tenant(&tenant).await;
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+}
+
+/// Of many who read the same version at the same time, one writes.
+pub async fn of_many_writers_one_wins(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let writers = (0..8).map(|number| {
+        let (stores, office) = (stores.clone(), office.clone());
+        tokio::spawn(async move {
+            let name = format!("Name {number}").parse().expect("a name");
+            let user = office.owner.clone().rename(name, at(5));
+            let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+            match tx.users().update(&user, &office.membership, 1).await {
+                Ok(()) => tx.commit().await.map(|()| Some(user)),
+                Err(StoreError::Conflict { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    });
+    let mut winners = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        winners.extend(writer.await.expect("the writer ends").expect("no other error"));
+    }
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let kept = tx.users().find(office.owner.id()).await.expect("find").expect("the owner").0;
+    assert_eq!(winners, [kept]);
+}
+
+/// An address is taken once in a tenant, whoever else has it; the refusal says no more than that.
+pub async fn an_address_is_taken_once_in_a_tenant(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let (first, second) = (member(&office, "a@example.org"), member(&office, "a@example.org"));
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    tx.users().add(&first.0, &first.1, "hash").await.expect("add");
+    tx.commit().await.expect("commit");
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let taken = tx.users().add(&second.0, &second.1, "hash").await.expect_err("the address is taken");
+    assert!(matches!(taken, StoreError::Conflict { .. }), "{taken:?}");
+    assert!(!taken.to_string().contains("example.org"), "{taken}");
+    drop(tx);
+    let other = crate::contract::sample::office(&*stores.platform, Plan::Team).await;
+    let there = member(&other, "a@example.org");
+    let mut tx = stores.tenants.begin(&other.principal.scope()).await.expect("begin");
+    tx.users().add(&there.0, &there.1, "hash").await.expect("add");
+    assert_eq!(tx.users().find_by_email(first.0.email()).await.expect("find"), Some(there));
 }
 
 /// After a taken key, the store serves on, and so does the next transaction.
@@ -133,6 +178,46 @@ pub async fn pages_are_stable_under_inserts(stores: &Stores) {
         }
     }
     assert_eq!(seen, expected);
+}
+
+/// Users from the first on, and runs from the newest back, are also shown once each.
+pub async fn pages_of_users_and_runs_are_stable_too(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let helper = agent("helper");
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let (mut users, mut runs) = (vec![office.owner.id()], Vec::new());
+    for number in 0..4 {
+        let (user, membership) = member(&office, &format!("user-{number}@example.org"));
+        tx.users().add(&user, &membership, "hash").await.expect("add");
+        users.push(user.id());
+        let run = run(office.owner.id(), &helper, number);
+        tx.runs().add(&run).await.expect("add");
+        runs.insert(0, run.id());
+    }
+    let limit = Limit::new(2).expect("a limit");
+    let mut seen = Vec::new();
+    let mut page = tx.users().list(None, limit).await.expect("list");
+    let (late, membership) = member(&office, "late@example.org");
+    tx.users().add(&late, &membership, "hash").await.expect("add");
+    users.push(late.id());
+    loop {
+        seen.extend(page.items.iter().map(|(user, _): &(User, _)| user.id()));
+        let Some(after) = page.next else { break };
+        page = tx.users().list(Some(after), limit).await.expect("list");
+    }
+    assert_eq!(seen, users);
+    assert_eq!(tx.users().count().await.expect("count"), 6);
+
+    let mut seen = Vec::new();
+    let mut page = tx.runs().list(None, None, limit).await.expect("list");
+    // A newer run belongs before the first page, and so is not shown on a later one.
+    tx.runs().add(&run(office.owner.id(), &helper, 9)).await.expect("add");
+    loop {
+        seen.extend(page.items.iter().map(powerhouse_domain::runs::Run::id));
+        let Some(before) = page.next else { break };
+        page = tx.runs().list(None, Some(before), limit).await.expect("list");
+    }
+    assert_eq!(seen, runs);
 }
 
 /// A version stays what it was, whatever is published or archived after it.

@@ -1,0 +1,19 @@
+//! Passwords, signing keys, access tokens and refresh tokens.
+//!
+//! Start reading at [`SigningKeys`], which [`JwtIssuer`] and [`JwtVerifier`] share. [`Argon2Hasher`] and
+//! [`OpaqueRefreshTokens`] stand alone.
+
+mod access_tokens;
+mod ed25519;
+mod jwks;
+mod keys;
+mod password;
+mod refresh_tokens;
+#[cfg(test)]
+mod testing;
+
+pub use access_tokens::{JwtIssuer, JwtVerifier, LEEWAY, MAX_TOKEN_BYTES, ProfileError, TokenProfile};
+pub use jwks::{JwkSet, PublicJwk};
+pub use keys::{KeyError, SigningKeys};
+pub use password::{Argon2Hasher, HashingLimits};
+pub use refresh_tokens::{OpaqueRefreshTokens, is_same_digest};

@@ -1,0 +1,175 @@
+//! Reading what callers send: bodies, ids, pages, versions. Every bound is here.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
+use powerhouse_ports::store::Limit;
+use salvo::http::ParseError;
+use salvo::prelude::Request;
+use serde::de::DeserializeOwned;
+
+use crate::cursor;
+use crate::problem::Problem;
+
+/// The most bytes of a body.
+pub(crate) const MAX_BODY: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Reads a JSON body. Its type lists its fields, and refuses others.
+pub(crate) async fn json<T: DeserializeOwned>(req: &mut Request) -> Result<T, Problem> {
+    if !is_json(req.headers()) {
+        let detail = "send the body as JSON, with `Content-Type: application/json`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+    }
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, req.payload_with_max_size(MAX_BODY)).await else {
+        let detail = "the body took too long to arrive";
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail));
+    };
+    let bytes = read.map_err(|error| match error {
+        ParseError::PayloadTooLarge => {
+            let detail = format!("a body has at most {MAX_BODY} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        }
+        _ => Problem::bad_request("body_unreadable", "the body could not be read to its end"),
+    })?;
+    parse(bytes)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::bad_request("body_missing", "this request needs a JSON body"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path());
+        let error = error.into_inner();
+        if error.is_data() {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", reason(&error)).at(pointer)
+        } else {
+            Problem::bad_request("body_malformed", format!("the body is not JSON: {error}"))
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|_| Problem::bad_request("body_malformed", "something follows after the JSON value"))?;
+    Ok(value)
+}
+
+/// What serde says, without the place: the pointer names that.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((reason, _)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// An id in the path. One that cannot be an id names nothing.
+pub(crate) fn id<T: FromStr>(req: &Request, name: &str, what: &str) -> Result<T, Problem> {
+    req.params().get(name).and_then(|text| text.parse().ok()).ok_or_else(|| Problem::not_found(what))
+}
+
+/// A text of the body that has a rule of its own.
+pub(crate) fn field<T>(pointer: &str, text: &str) -> Result<T, Problem>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    text.parse().map_err(|error: T::Err| invalid(pointer, error))
+}
+
+/// A rule that a part of the body breaks.
+#[expect(clippy::needless_pass_by_value, reason = "takes an error as it comes")]
+pub(crate) fn invalid(pointer: &str, error: impl ToString) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", error.to_string()).at(pointer)
+}
+
+/// `?limit=` and `?cursor=`.
+pub(crate) fn page<K: FromStr>(req: &Request) -> Result<(Option<K>, Limit), Problem> {
+    let limit = match req.queries().get("limit") {
+        None => Limit::default(),
+        Some(text) => {
+            let limit = text.parse().ok().and_then(|items| Limit::new(items).ok());
+            let detail = format!("limit must be a number from 1 to {}", Limit::MAX);
+            limit.ok_or_else(|| Problem::bad_request("limit_invalid", detail))?
+        }
+    };
+    let after = match req.queries().get("cursor") {
+        None => None,
+        Some(text) => {
+            let detail = "this is no cursor: pass the `next_cursor` of the page before, unchanged";
+            Some(cursor::decode(text).ok_or_else(|| Problem::bad_request("cursor_invalid", detail))?)
+        }
+    };
+    Ok((after, limit))
+}
+
+/// The version in `If-Match`; any when there is none, or `*`.
+pub(crate) fn if_match(req: &Request) -> Result<Option<u64>, Problem> {
+    let Some(value) = req.headers().get(IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let version =
+        text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+    let detail = "`If-Match` must be the ETag that you were given";
+    version.map(Some).ok_or_else(|| Problem::bad_request("if_match_invalid", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "read by serde only")]
+    struct Sample {
+        list: Vec<u8>,
+    }
+
+    fn refusal(body: &[u8]) -> serde_json::Value {
+        serde_json::to_value(parse::<Sample>(body).unwrap_err().document(None)).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_is_pointed_at() {
+        let wrong = refusal(br#"{"list":[1,"two"]}"#);
+        assert_eq!((wrong["status"].as_u64(), wrong["pointer"].as_str()), (Some(422), Some("/list/1")));
+        assert!(!wrong["detail"].as_str().unwrap().contains("line"), "{wrong}");
+        assert_eq!(refusal(br#"{"list":[],"x":1}"#)["status"], 422);
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        let deep = "[".repeat(100_000);
+        for body in [&b"{"[..], b"\xff\xfe", b"{\"list\":[]} x"] {
+            assert_eq!(refusal(body)["code"], "body_malformed");
+        }
+        let deep = parse::<serde_json::Value>(deep.as_bytes()).unwrap_err();
+        assert_eq!(serde_json::to_value(deep.document(None)).unwrap()["code"], "body_malformed");
+        assert_eq!(refusal(b"")["code"], "body_missing");
+    }
+}

@@ -1,0 +1,61 @@
+//! The API's own description: `/openapi.json`, and a page at `/docs` that reads it. Both work offline.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use salvo::Router;
+use salvo::oapi::naming::{FlexNamer, set_namer};
+use salvo::oapi::security::{Http, HttpAuthScheme};
+use salvo::oapi::{Contact, Info, License, OpenApi, SecurityScheme};
+use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
+use salvo_oapi::swagger_ui::SwaggerUi;
+
+/// The page's own scripts and styles, and those that it writes into itself.
+const PAGE_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; frame-ancestors 'none'";
+
+pub(crate) fn describe(router: &Router) -> OpenApi {
+    set_namer(FlexNamer::new().short_mode(true));
+    let info = Info::new("Powerhouse", env!("CARGO_PKG_VERSION"))
+        .description(
+            "Runs AI agents for many tenants. Sign up with `POST /v1/tenants`, sign in with `POST /v1/sessions`, and \
+             send the access token as `Authorization: Bearer …`. Every error is a problem document (RFC 9457) with a \
+             stable `code`; every answer names its request in `X-Correlation-ID`.",
+        )
+        .contact(Contact::new().name("Powerhouse"))
+        .license(License::new("Apache-2.0"));
+    let bearer = Http::new(HttpAuthScheme::Bearer).bearer_format("JWT");
+    OpenApi::with_info(info).add_security_scheme("bearer", SecurityScheme::Http(bearer)).merge_router(router)
+}
+
+pub(crate) fn routes(document: &OpenApi) -> Router {
+    let page = SwaggerUi::new("/openapi.json").title("Powerhouse API");
+    Router::new()
+        .push(
+            Router::with_path("openapi.json")
+                .get(Document(Arc::from(document.to_json().unwrap_or_default()))),
+        )
+        .push(Router::with_path("docs").hoop(PagePolicy).push(page.into_router("/")))
+}
+
+struct Document(Arc<str>);
+
+#[async_trait]
+impl Handler for Document {
+    async fn handle(&self, _: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
+        res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        res.body(self.0.as_bytes().to_vec());
+    }
+}
+
+struct PagePolicy;
+
+#[async_trait]
+impl Handler for PagePolicy {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+        res.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        ctrl.call_next(req, depot, res).await;
+    }
+}

@@ -1,0 +1,74 @@
+//! The routes, by slice, and the service that they make up.
+
+use std::sync::Arc;
+
+use powerhouse_ports::clock::IdSource;
+use powerhouse_ports::limits::RateLimiter;
+use powerhouse_usecases::sessions::Authenticate;
+use salvo::catcher::Catcher;
+use salvo::oapi::OpenApi;
+use salvo::{Router, Service};
+
+use crate::documents;
+use crate::guard::{Anonymous, Guard};
+use crate::layers::{CatchPanic, Correlate, NoRoute, SecurityHeaders, WellFormed};
+
+pub(crate) mod agents;
+pub(crate) mod health;
+pub(crate) mod runs;
+pub(crate) mod sessions;
+pub(crate) mod tenants;
+pub(crate) mod users;
+
+/// What the API is made of: each slice holds just what its routes use.
+#[derive(Clone)]
+pub struct Api {
+    /// Signing up, and one's own tenant.
+    pub tenants: tenants::Tenants,
+    /// Signing in and out.
+    pub sessions: sessions::Sessions,
+    /// Members.
+    pub users: users::Users,
+    /// Agents.
+    pub agents: agents::Agents,
+    /// Runs.
+    pub runs: runs::Runs,
+    /// Health.
+    pub health: health::Health,
+    /// Who calls.
+    pub authenticate: Authenticate,
+    /// How often they may.
+    pub limiter: Arc<dyn RateLimiter>,
+    /// Names requests.
+    pub ids: Arc<dyn IdSource>,
+}
+
+fn router(api: &Api) -> Router {
+    let anonymous = Anonymous { limiter: Arc::clone(&api.limiter) };
+    let guard = Guard { authenticate: api.authenticate.clone(), limiter: Arc::clone(&api.limiter) };
+    let open = Router::new().hoop(anonymous).push(api.tenants.open()).push(api.sessions.open());
+    let guarded = Router::new()
+        .hoop(guard)
+        .push(api.tenants.guarded())
+        .push(api.sessions.guarded())
+        .push(api.users.guarded())
+        .push(api.agents.guarded())
+        .push(api.runs.guarded());
+    Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
+}
+
+/// The OpenAPI document of the routes (OpenAPI 3.1).
+pub fn openapi(api: &Api) -> OpenApi {
+    documents::describe(&router(api))
+}
+
+/// The service: the layers of every request in their order, then the routes.
+pub fn service(api: &Api) -> Service {
+    let document = openapi(api);
+    Service::new(router(api).push(documents::routes(&document)))
+        .hoop(Correlate { ids: Arc::clone(&api.ids) })
+        .hoop(SecurityHeaders)
+        .hoop(CatchPanic)
+        .hoop(WellFormed)
+        .catcher(Catcher::new(NoRoute))
+}

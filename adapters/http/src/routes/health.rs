@@ -1,0 +1,70 @@
+//! Whether the process lives, and whether it can serve.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use powerhouse_ports::platform::PlatformStore;
+use salvo::Router;
+use salvo::oapi::{ToSchema, endpoint};
+use salvo::prelude::{Json, Response};
+use serde::Serialize;
+
+/// What health is judged by.
+#[derive(Clone)]
+pub struct Health {
+    /// The store that must answer.
+    pub platform: Arc<dyn PlatformStore>,
+    /// Where model calls go, for people: `offline`, or the provider's name.
+    pub models: Arc<str>,
+}
+
+impl Health {
+    pub(crate) fn open(&self) -> Router {
+        Router::with_path("health")
+            .get(Ready(self.clone()))
+            .push(Router::with_path("live").get(live))
+            .push(Router::with_path("ready").get(Ready(self.clone())))
+    }
+}
+
+/// The state of the process and of what it depends on.
+#[derive(Debug, Serialize, ToSchema)]
+struct HealthReport {
+    /// `ok` or `unavailable`.
+    status: &'static str,
+    /// The product's version.
+    version: &'static str,
+    /// `ok` or `unavailable`.
+    database: &'static str,
+    /// Where model calls go.
+    models: String,
+}
+
+/// Whether the process lives.
+#[endpoint(operation_id = "health_live", tags("health"), responses((status_code = 200, description = "It lives.")))]
+fn live(res: &mut Response) {
+    res.render(Json(serde_json::json!({ "status": "ok" })));
+}
+
+struct Ready(Health);
+
+/// Whether the process can serve: its database answers.
+#[endpoint(operation_id = "health_ready", tags("health"), responses(
+    (status_code = 200, description = "It can serve.", body = HealthReport),
+    (status_code = 503, description = "It cannot serve now.", body = HealthReport),
+))]
+impl Ready {
+    async fn handle(&self, res: &mut Response) {
+        let Health { platform, models } = &self.0;
+        let status = match platform.ping().await {
+            Ok(()) => "ok",
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer");
+                res.status_code(StatusCode::SERVICE_UNAVAILABLE);
+                "unavailable"
+            }
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        res.render(Json(HealthReport { status, version, database: status, models: models.to_string() }));
+    }
+}

@@ -1,0 +1,267 @@
+//! Runs.
+
+use powerhouse_domain::ids::AgentId;
+use powerhouse_domain::runs::{Task, Verdict};
+use powerhouse_domain::selection::Wish;
+use powerhouse_usecases::runs::{
+    CancelRun, GiveFeedback, ListRuns, ReadRun, ReadSteps, SubmitRun, SubmitRunCommand, Target, WatchRun,
+};
+use salvo::Router;
+use salvo::oapi::{ToSchema, endpoint};
+use salvo::prelude::{Depot, Request, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::body::{field, id, invalid, json, page};
+use crate::cursor;
+use crate::guard::principal;
+use crate::problem::Problem;
+use crate::reply::Reply;
+
+mod prefer;
+mod stream;
+mod views;
+
+use views::{FeedbackView, RunPage, RunView, StepsView};
+
+/// What the slice uses.
+#[derive(Clone)]
+pub struct Runs {
+    /// Accepts.
+    pub submit: SubmitRun,
+    /// Lists.
+    pub list: ListRuns,
+    /// Reads.
+    pub read: ReadRun,
+    /// Reads steps.
+    pub steps: ReadSteps,
+    /// Watches.
+    pub watch: WatchRun,
+    /// Cancels.
+    pub cancel: CancelRun,
+    /// Takes feedback.
+    pub feedback: GiveFeedback,
+}
+
+impl Runs {
+    pub(crate) fn guarded(&self) -> Router {
+        let one = Router::with_path("{run_id}")
+            .get(GetRun(self.read.clone()))
+            .push(Router::with_path("steps").get(GetSteps(self.steps.clone())))
+            .push(Router::with_path("events").get(GetEvents(self.watch.clone())))
+            .push(Router::with_path("cancel").post(Cancel(self.cancel.clone())))
+            .push(Router::with_path("feedback").post(Feedback(self.feedback.clone())));
+        let create =
+            CreateRun { submit: self.submit.clone(), read: self.read.clone(), watch: self.watch.clone() };
+        Router::with_path("runs").get(GetRuns(self.list.clone())).post(create).push(one)
+    }
+}
+
+/// A task, and who may do it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRun {
+    /// What is to be done: at most 32,768 characters.
+    #[salvo(schema(example = "What is 12.5 % of 380?"))]
+    task: String,
+    /// The agent that does it; the platform chooses when left out.
+    #[serde(default)]
+    agent: Option<String>,
+    /// The agents to choose from; all when left out.
+    #[serde(default)]
+    candidates: Vec<String>,
+    /// What the agent must be able to do.
+    #[serde(default)]
+    capabilities: Vec<String>,
+}
+
+/// The most candidates or capabilities that a run may name.
+const MAX_LISTED: usize = 64;
+
+impl NewRun {
+    fn into_command(self) -> Result<SubmitRunCommand, Problem> {
+        let task = Task::new(self.task).map_err(|error| invalid("/task", error))?;
+        for (pointer, list) in [("/candidates", &self.candidates), ("/capabilities", &self.capabilities)] {
+            if list.len() > MAX_LISTED {
+                return Err(invalid(pointer, format!("at most {MAX_LISTED} entries")));
+            }
+        }
+        let target = match self.agent {
+            Some(_) if !self.candidates.is_empty() => {
+                return Err(invalid("/candidates", "name one agent, or candidates, not both"));
+            }
+            Some(agent) => Target::Agent(field("/agent", &agent)?),
+            None => {
+                let candidates = self.candidates.iter().enumerate();
+                let candidates = candidates
+                    .map(|(index, text)| field::<AgentId>(&format!("/candidates/{index}"), text))
+                    .collect::<Result<_, _>>()?;
+                Target::Auto(Wish { candidates, capabilities: self.capabilities })
+            }
+        };
+        Ok(SubmitRunCommand { task, target })
+    }
+}
+
+struct CreateRun {
+    submit: SubmitRun,
+    read: ReadRun,
+    watch: WatchRun,
+}
+
+/// Submit a task
+///
+/// Answers 202 with the run as accepted. With `Prefer: wait=N` it waits up to N seconds (60 at most) for the end and
+/// answers 200 if that came. With `Accept: text/event-stream` it streams the run's events.
+#[endpoint(operation_id = "create_run", tags("runs"), security(["bearer" = []]), request_body = NewRun,
+    parameters(("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the end")),
+    responses((status_code = 202, description = "Accepted.", body = RunView),
+              (status_code = 200, description = "It has ended within the wait.", body = RunView)))]
+impl CreateRun {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Problem> {
+        let principal = *principal(depot)?;
+        let wait = prefer::wait(req.headers())?;
+        let wants_stream = stream::is_wanted(req.headers());
+        let command = json::<NewRun>(req).await?.into_command()?;
+        let run = self.submit.execute(&principal, command).await?;
+        let location = format!("/v1/runs/{}", run.id());
+        if wants_stream {
+            let watch = self.watch.execute(&principal, run.id(), 0).await?;
+            stream::send(watch, &location, res);
+            return Ok(());
+        }
+        let reply = match wait {
+            Some(limit) => {
+                let mut watch = self.watch.execute(&principal, run.id(), 0).await?;
+                let applied = prefer::until_end(&mut watch, limit).await?;
+                let run = self.read.execute(&principal, run.id()).await?;
+                prefer::confirm(limit, res);
+                if applied {
+                    Reply::ok(RunView::from(&run)).at(location)
+                } else {
+                    Reply::accepted(location, RunView::from(&run))
+                }
+            }
+            None => Reply::accepted(location, RunView::from(&run)),
+        };
+        salvo::Writer::write(reply, req, depot, res).await;
+        Ok(())
+    }
+}
+
+struct GetRuns(ListRuns);
+
+/// A page of runs, newest first
+#[endpoint(operation_id = "list_runs", tags("runs"), security(["bearer" = []]),
+    parameters(("limit" = Option<u16>, Query, description = "1 to 100, 20 by default"),
+               ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")),
+    responses((status_code = 200, description = "A page.", body = RunPage)))]
+impl GetRuns {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<RunPage>, Problem> {
+        let (before, limit) = page(req)?;
+        let page = self.0.execute(principal(depot)?, before, limit).await?;
+        let items = page.items.iter().map(RunView::from).collect();
+        Ok(Reply::ok(RunPage { items, next_cursor: page.next.as_ref().map(cursor::encode) }))
+    }
+}
+
+struct GetRun(ReadRun);
+
+/// A run: its state, its answer, why its agent was chosen, and what it used
+#[endpoint(operation_id = "get_run", tags("runs"), security(["bearer" = []]),
+    parameters(("run_id" = String, Path, description = "`run_…`")),
+    responses((status_code = 200, description = "The run.", body = RunView)))]
+impl GetRun {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<RunView>, Problem> {
+        let run = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
+        Ok(Reply::ok(RunView::from(&run)).version(run.version()))
+    }
+}
+
+struct GetSteps(ReadSteps);
+
+/// A run's steps, each with what it used; together they add up to the run's usage
+#[endpoint(operation_id = "list_run_steps", tags("runs"), security(["bearer" = []]),
+    parameters(("run_id" = String, Path, description = "`run_…`")),
+    responses((status_code = 200, description = "The steps.", body = StepsView)))]
+impl GetSteps {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<StepsView>, Problem> {
+        let steps = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
+        Ok(Reply::ok(StepsView::new(&steps)))
+    }
+}
+
+struct GetEvents(WatchRun);
+
+/// A run's events as a stream
+///
+/// Server-sent events from the run's beginning, or after `Last-Event-ID`, until it has ended; none is lost or sent
+/// twice. Each event's `id` is its place in the journal.
+#[endpoint(operation_id = "stream_run_events", tags("runs"), security(["bearer" = []]),
+    parameters(("run_id" = String, Path, description = "`run_…`"),
+               ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that was read")),
+    responses((status_code = 200, description = "The events.", content_type = "text/event-stream", body = String)))]
+impl GetEvents {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response) -> Result<(), Problem> {
+        let after = stream::last_event_id(req.headers())?;
+        let id = id(req, "run_id", "run")?;
+        let watch = self.0.execute(principal(depot)?, id, after).await?;
+        stream::send(watch, &format!("/v1/runs/{id}"), res);
+        Ok(())
+    }
+}
+
+struct Cancel(CancelRun);
+
+/// Stop a run; to stop it again changes nothing
+#[endpoint(operation_id = "cancel_run", tags("runs"), security(["bearer" = []]),
+    parameters(("run_id" = String, Path, description = "`run_…`")),
+    responses((status_code = 200, description = "The run as cancelled.", body = RunView)))]
+impl Cancel {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<RunView>, Problem> {
+        let run = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
+        Ok(Reply::ok(RunView::from(&run)))
+    }
+}
+
+/// What a run was worth.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewFeedback {
+    /// `good` or `bad`.
+    verdict: VerdictBody,
+    /// Why: at most 2,000 characters.
+    #[serde(default)]
+    comment: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[salvo(schema(name = "Verdict"))]
+pub(crate) enum VerdictBody {
+    Good,
+    Bad,
+}
+
+impl From<VerdictBody> for Verdict {
+    fn from(body: VerdictBody) -> Self {
+        match body {
+            VerdictBody::Good => Self::Good,
+            VerdictBody::Bad => Self::Bad,
+        }
+    }
+}
+
+struct Feedback(GiveFeedback);
+
+/// Say what a run was worth; a second word replaces the first
+#[endpoint(operation_id = "give_feedback", tags("runs"), security(["bearer" = []]), request_body = NewFeedback,
+    parameters(("run_id" = String, Path, description = "`run_…`")),
+    responses((status_code = 200, description = "The feedback.", body = FeedbackView)))]
+impl Feedback {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<FeedbackView>, Problem> {
+        let id = id(req, "run_id", "run")?;
+        let NewFeedback { verdict, comment } = json(req).await?;
+        let feedback = self.0.execute(principal(depot)?, id, verdict.into(), comment).await?;
+        Ok(Reply::ok(FeedbackView::from(&feedback)))
+    }
+}

@@ -1,0 +1,327 @@
+//! Runs, steps and events as callers read them.
+
+use powerhouse_domain::effects::EffectOutcome;
+use powerhouse_domain::model::{Channel, Usage};
+use powerhouse_domain::runs::{
+    EventBody, Feedback, Run, RunEvent, RunState, Step, StepKind, StepState, Verdict,
+};
+use salvo::oapi::ToSchema;
+use salvo::sse::SseEvent;
+use serde::Serialize;
+
+use super::VerdictBody;
+
+/// What was used.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Usage"))]
+pub(super) struct UsageView {
+    input_tokens: u64,
+    output_tokens: u64,
+    /// Millionths of a US dollar.
+    cost_micros: u64,
+}
+
+impl From<Usage> for UsageView {
+    fn from(usage: Usage) -> Self {
+        let Usage { input_tokens, output_tokens, cost_micros } = usage;
+        Self { input_tokens, output_tokens, cost_micros }
+    }
+}
+
+/// Why an agent was chosen.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Selection"))]
+struct SelectionView {
+    agent: String,
+    agent_version: u32,
+    reason: String,
+    /// The candidates, best first.
+    scores: Vec<ScoreView>,
+}
+
+/// A candidate's score.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Score"))]
+struct ScoreView {
+    agent: String,
+    score: f64,
+}
+
+/// Why a run has no answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "RunFailure"))]
+struct FailureView {
+    /// Stable, for programs.
+    code: String,
+    message: String,
+}
+
+/// A run.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Run"))]
+pub(super) struct RunView {
+    id: String,
+    task: String,
+    /// `queued`, `running`, `waiting`, `succeeded`, `failed`, `cancelled` or `timed_out`.
+    status: &'static str,
+    /// The answer, once it has succeeded.
+    answer: Option<String>,
+    /// Why there is none, once it has failed.
+    failure: Option<FailureView>,
+    /// What it waits for, while it does.
+    waiting_for: Option<String>,
+    selection: SelectionView,
+    usage: UsageView,
+    requested_by: String,
+    created_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+}
+
+impl From<&Run> for RunView {
+    fn from(run: &Run) -> Self {
+        let selection = run.selection();
+        let mut view = Self {
+            id: run.id().to_string(),
+            task: run.task().as_str().to_owned(),
+            status: run.state().name().as_str(),
+            answer: None,
+            failure: None,
+            waiting_for: None,
+            selection: SelectionView {
+                agent: selection.agent.to_string(),
+                agent_version: selection.agent_version,
+                reason: selection.reason.clone(),
+                scores: selection
+                    .scores
+                    .iter()
+                    .map(|(agent, score)| ScoreView { agent: agent.to_string(), score: *score })
+                    .collect(),
+            },
+            usage: run.usage().into(),
+            requested_by: run.requested_by().to_string(),
+            created_at: run.created_at().to_rfc3339(),
+            started_at: None,
+            ended_at: None,
+        };
+        match run.state() {
+            RunState::Queued => {}
+            RunState::Running { started_at } => view.started_at = Some(started_at.to_rfc3339()),
+            RunState::Waiting { started_at, reason } => {
+                view.started_at = Some(started_at.to_rfc3339());
+                view.waiting_for = Some(reason.clone());
+            }
+            RunState::Succeeded { answer, ended_at } => {
+                view.answer = Some(answer.clone());
+                view.ended_at = Some(ended_at.to_rfc3339());
+            }
+            RunState::Failed { failure, ended_at } => {
+                view.failure =
+                    Some(FailureView { code: failure.code.clone(), message: failure.message.clone() });
+                view.ended_at = Some(ended_at.to_rfc3339());
+            }
+            RunState::Cancelled { ended_at, .. } | RunState::TimedOut { ended_at } => {
+                view.ended_at = Some(ended_at.to_rfc3339());
+            }
+        }
+        view
+    }
+}
+
+/// A page of runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RunPage {
+    pub(super) items: Vec<RunView>,
+    /// Where the next page begins; none when this is the last.
+    pub(super) next_cursor: Option<String>,
+}
+
+/// A step of a run.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Step"))]
+struct StepView {
+    id: String,
+    /// Where the strategy asked for it.
+    key: String,
+    /// `model` or `tool`.
+    kind: &'static str,
+    /// What a model call is for, or the tool's name.
+    name: String,
+    /// `running`, `succeeded` or `failed`.
+    status: &'static str,
+    /// The model that answered.
+    model: Option<String>,
+    /// What came of it.
+    output: Option<String>,
+    usage: UsageView,
+    started_at: String,
+    ended_at: Option<String>,
+}
+
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
+        let (kind, name) = match step.kind() {
+            StepKind::Model { purpose } => ("model", purpose),
+            StepKind::Tool { name } => ("tool", name),
+        };
+        let mut view = Self {
+            id: step.id().to_string(),
+            key: step.key().to_string(),
+            kind,
+            name: name.clone(),
+            status: "running",
+            model: None,
+            output: None,
+            usage: step.usage().into(),
+            started_at: step.started_at().to_rfc3339(),
+            ended_at: None,
+        };
+        if let StepState::Ended { outcome, ended_at } = step.state() {
+            view.ended_at = Some(ended_at.to_rfc3339());
+            view.status = if is_failure(outcome) { "failed" } else { "succeeded" };
+            view.output = Some(output(outcome));
+            if let EffectOutcome::Model(reply) = outcome {
+                view.model = Some(reply.model.clone());
+            }
+        }
+        view
+    }
+}
+
+fn is_failure(outcome: &EffectOutcome) -> bool {
+    match outcome {
+        EffectOutcome::Model(_) => false,
+        EffectOutcome::Tool(output) => output.is_error,
+        EffectOutcome::Failed(_) => true,
+    }
+}
+
+fn output(outcome: &EffectOutcome) -> String {
+    match outcome {
+        EffectOutcome::Model(reply) if reply.text.is_empty() => {
+            let calls = reply.tool_calls.iter().map(|call| format!("{}({})", call.name, call.arguments));
+            calls.collect::<Vec<_>>().join("\n")
+        }
+        EffectOutcome::Model(reply) => reply.text.clone(),
+        EffectOutcome::Tool(output) => output.content.clone(),
+        EffectOutcome::Failed(failure) => failure.message.clone(),
+    }
+}
+
+/// A run's steps.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Steps"))]
+pub(super) struct StepsView {
+    items: Vec<StepView>,
+    /// The steps' usage together.
+    usage: UsageView,
+}
+
+impl StepsView {
+    pub(super) fn new(steps: &[Step]) -> Self {
+        let usage = steps.iter().map(Step::usage).sum::<Usage>();
+        Self { items: steps.iter().map(Into::into).collect(), usage: usage.into() }
+    }
+}
+
+/// Feedback as it was taken.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Feedback"))]
+pub(super) struct FeedbackView {
+    verdict: VerdictBody,
+    comment: String,
+    at: String,
+}
+
+impl From<&Feedback> for FeedbackView {
+    fn from(feedback: &Feedback) -> Self {
+        let verdict = match feedback.verdict() {
+            Verdict::Good => VerdictBody::Good,
+            Verdict::Bad => VerdictBody::Bad,
+        };
+        Self { verdict, comment: feedback.comment().to_owned(), at: feedback.at().to_rfc3339() }
+    }
+}
+
+/// An event as its data line has it. Fields that an event does not have are left out.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct EventView {
+    #[serde(skip)]
+    name: &'static str,
+    seq: u64,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<Channel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+impl EventView {
+    pub(super) fn into_sse(self) -> SseEvent {
+        let event = SseEvent::default().id(self.seq.to_string()).name(self.name);
+        event.json(&self).unwrap_or_default()
+    }
+}
+
+impl From<&RunEvent> for EventView {
+    fn from(event: &RunEvent) -> Self {
+        let base =
+            Self { name: event.body.name(), seq: event.seq, at: event.at.to_rfc3339(), ..Self::default() };
+        match event.body.clone() {
+            EventBody::Queued | EventBody::Cancelled | EventBody::TimedOut => base,
+            EventBody::Started { attempt } => Self { attempt: Some(attempt), ..base },
+            EventBody::StepStarted { step, key, kind } => {
+                let base = Self { step: Some(step.to_string()), key: Some(key.to_string()), ..base };
+                match kind {
+                    StepKind::Model { purpose } => {
+                        Self { kind: Some("model"), purpose: Some(purpose), ..base }
+                    }
+                    StepKind::Tool { name } => Self { kind: Some("tool"), tool: Some(name), ..base },
+                }
+            }
+            EventBody::TextDelta { key, channel, text } => {
+                Self { key: Some(key.to_string()), channel: Some(channel), text: Some(text), ..base }
+            }
+            EventBody::StepEnded { key, outcome, .. } => {
+                let status = if is_failure(&outcome) { "failed" } else { "succeeded" };
+                let (model, usage) = match &outcome {
+                    EffectOutcome::Model(reply) => (Some(reply.model.clone()), Some(reply.usage.into())),
+                    EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => (None, None),
+                };
+                let (key, output) = (Some(key.to_string()), Some(output(&outcome)));
+                Self { key, status: Some(status), output, model, usage, ..base }
+            }
+            EventBody::Waiting { reason } => Self { reason: Some(reason), ..base },
+            EventBody::Succeeded { answer } => Self { answer: Some(answer), ..base },
+            EventBody::Failed { code, message } => Self { code: Some(code), message: Some(message), ..base },
+        }
+    }
+}
