@@ -39,12 +39,17 @@ pub(crate) fn install() {
     let _already_there = PROVIDER.install_default();
 }
 
-/// A private key in PKCS#8, as `jsonwebtoken` wants it.
-pub(crate) fn encoding_key(key: &SigningKey) -> EncodingKey {
+/// A private key in PKCS#8.
+pub(crate) fn to_pkcs8(key: &SigningKey) -> Zeroizing<[u8; PKCS8_LEN]> {
     let mut der = Zeroizing::new([0; PKCS8_LEN]);
     der[..PKCS8_PREFIX.len()].copy_from_slice(&PKCS8_PREFIX);
     der[PKCS8_PREFIX.len()..].copy_from_slice(key.as_bytes());
-    EncodingKey::from_ed_der(&der[..])
+    der
+}
+
+/// A private key as `jsonwebtoken` wants it.
+pub(crate) fn encoding_key(key: &SigningKey) -> EncodingKey {
+    EncodingKey::from_ed_der(&to_pkcs8(key)[..])
 }
 
 /// The key in a PKCS#8 document, if that holds an Ed25519 key and nothing else.

@@ -1,7 +1,6 @@
 //! The API's own description: `/openapi.json`, and a page at `/docs` that reads it. Both work offline.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use salvo::Router;
@@ -32,21 +31,18 @@ pub(crate) fn describe(router: &Router) -> OpenApi {
 pub(crate) fn routes(document: &OpenApi) -> Router {
     let page = SwaggerUi::new("/openapi.json").title("Powerhouse API");
     Router::new()
-        .push(
-            Router::with_path("openapi.json")
-                .get(Document(Arc::from(document.to_json().unwrap_or_default()))),
-        )
+        .push(Router::with_path("openapi.json").get(Document(document.to_json().unwrap_or_default().into())))
         .push(Router::with_path("docs").hoop(PagePolicy).push(page.into_router("/")))
 }
 
-struct Document(Arc<str>);
+struct Document(Bytes);
 
 #[async_trait]
 impl Handler for Document {
     async fn handle(&self, _: &mut Request, _: &mut Depot, res: &mut Response, _: &mut FlowCtrl) {
         res.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         res.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        res.body(self.0.as_bytes().to_vec());
+        res.body(self.0.clone());
     }
 }
 

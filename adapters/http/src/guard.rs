@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue};
 use powerhouse_domain::access::Principal;
 use powerhouse_ports::limits::{Admission, Bucket, Rate, RateLimiter};
@@ -10,7 +9,6 @@ use powerhouse_usecases::Refused;
 use powerhouse_usecases::sessions::Authenticate;
 use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
 
-use crate::layers::correlation_id;
 use crate::problem::{Problem, too_many};
 
 /// The longest `Authorization` that is looked at.
@@ -33,10 +31,7 @@ impl Handler for Guard {
                 depot.insert_typed(principal);
                 ctrl.call_next(req, depot, res).await;
             }
-            Err(problem) => {
-                problem.render(correlation_id(depot).as_deref(), res);
-                ctrl.skip_rest();
-            }
+            Err(problem) => problem.refuse(depot, res, ctrl),
         }
     }
 }
@@ -56,7 +51,7 @@ fn bearer(req: &Request) -> Result<&str, Problem> {
     let mut values = req.headers().get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         let detail = "sign in, and send `Authorization: Bearer …` with the access token, once";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail));
+        return Err(Refused::Unauthenticated(detail).into());
     };
     let text = value.to_str().unwrap_or_default();
     let token =
@@ -83,8 +78,7 @@ impl Handler for Anonymous {
         if let Some(address) = address
             && let Err(problem) = check(self.limiter.admit(Bucket::Address(address), ANONYMOUS).await, res)
         {
-            problem.render(correlation_id(depot).as_deref(), res);
-            ctrl.skip_rest();
+            problem.refuse(depot, res, ctrl);
             return;
         }
         ctrl.call_next(req, depot, res).await;

@@ -120,10 +120,7 @@ impl Handler for WellFormed {
                 .map(|detail| Problem::bad_request("request_malformed", detail))
         };
         match refusal {
-            Some(problem) => {
-                problem.render(correlation_id(depot).as_deref(), res);
-                ctrl.skip_rest();
-            }
+            Some(problem) => problem.refuse(depot, res, ctrl),
             None => {
                 ctrl.call_next(req, depot, res).await;
             }
@@ -158,8 +155,7 @@ impl Handler for CatchPanic {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         if AssertUnwindSafe(ctrl.call_next(req, depot, res)).catch_unwind().await.is_err() {
             tracing::error!("a handler panicked");
-            Problem::internal().render(correlation_id(depot).as_deref(), res);
-            ctrl.skip_rest();
+            Problem::internal().refuse(depot, res, ctrl);
         }
     }
 }
@@ -185,8 +181,7 @@ impl Handler for NoRoute {
                 "there is nothing at this path; see /openapi.json",
             ),
         };
-        problem.render(correlation_id(depot).as_deref(), res);
-        ctrl.skip_rest();
+        problem.refuse(depot, res, ctrl);
     }
 }
 

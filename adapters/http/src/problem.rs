@@ -9,8 +9,10 @@ use http::{HeaderValue, StatusCode};
 use powerhouse_ports::store::StoreError;
 use powerhouse_usecases::Refused;
 use salvo::oapi::{Components, Content, EndpointOutRegister, Operation, Response as Documented, ToSchema};
-use salvo::prelude::{Depot, Request, Response, Writer, async_trait};
+use salvo::prelude::{Depot, FlowCtrl, Request, Response, Writer, async_trait};
 use serde::Serialize;
+
+use crate::layers::correlation_id;
 
 /// When to try again while the store is away.
 const STORE_RETRY: Duration = Duration::from_secs(2);
@@ -90,8 +92,13 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
-    /// Writes the document into a response.
-    pub(crate) fn render(&self, correlation_id: Option<&str>, res: &mut Response) {
+    /// Answers with it, and lets nothing that follows answer.
+    pub(crate) fn refuse(&self, depot: &Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
+        self.render(depot, res);
+        ctrl.skip_rest();
+    }
+
+    fn render(&self, depot: &Depot, res: &mut Response) {
         res.status_code(self.status);
         let headers = res.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -103,7 +110,7 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        res.body(serde_json::to_vec(&self.document(correlation_id)).unwrap_or_default());
+        res.body(serde_json::to_vec(&self.document(correlation_id(depot).as_deref())).unwrap_or_default());
     }
 }
 
@@ -150,8 +157,7 @@ fn store(error: &StoreError) -> Problem {
 #[async_trait]
 impl Writer for Problem {
     async fn write(self, _: &mut Request, depot: &mut Depot, res: &mut Response) {
-        let correlation_id = crate::layers::correlation_id(depot);
-        self.render(correlation_id.as_deref(), res);
+        self.render(depot, res);
     }
 }
 

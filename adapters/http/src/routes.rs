@@ -64,8 +64,9 @@ pub fn openapi(api: &Api) -> OpenApi {
 
 /// The service: the layers of every request in their order, then the routes.
 pub fn service(api: &Api) -> Service {
-    let document = openapi(api);
-    Service::new(router(api).push(documents::routes(&document)))
+    let routes = router(api);
+    let document = documents::describe(&routes);
+    Service::new(routes.push(documents::routes(&document)))
         .hoop(Correlate { ids: Arc::clone(&api.ids) })
         .hoop(SecurityHeaders)
         .hoop(CatchPanic)

@@ -5,7 +5,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use super::KeyError;
-use crate::ed25519::{PKCS8_LEN, PKCS8_PREFIX, from_pkcs8};
+use crate::ed25519::{PKCS8_LEN, from_pkcs8, to_pkcs8};
 
 const PRIVATE: &str = "PRIVATE KEY";
 const PUBLIC: &str = "PUBLIC KEY";
@@ -64,9 +64,6 @@ fn key(label: &str, body: &str) -> Option<Key> {
 
 /// A private key as a PEM block.
 pub(super) fn write(key: &SigningKey) -> Zeroizing<String> {
-    let mut der = Zeroizing::new([0; PKCS8_LEN]);
-    der[..PKCS8_PREFIX.len()].copy_from_slice(&PKCS8_PREFIX);
-    der[PKCS8_PREFIX.len()..].copy_from_slice(key.as_bytes());
-    let body = Zeroizing::new(Base64::encode_string(&der[..]));
+    let body = Zeroizing::new(Base64::encode_string(&to_pkcs8(key)[..]));
     Zeroizing::new(format!("-----BEGIN {PRIVATE}-----\n{}\n-----END {PRIVATE}-----\n", &*body))
 }

@@ -1,5 +1,6 @@
 //! The queue: which runs a worker may have next, tenants in turn.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -87,11 +88,13 @@ pub(super) async fn claim(
     let expires_at = now + lease;
     let last_turn = last_turn(&tx).await?;
     let mut granted = Vec::with_capacity(rows.len());
+    let mut turns = BTreeMap::new();
     for (turn, row) in (last_turn + 1..).zip(rows) {
         let candidate = Candidate::from_query_result(&row, "").map_err(store_error(RUN))?;
         granted.push(grant(&tx, &candidate, expires_at).await?);
-        take_turn(&tx, candidate.tenant_id, turn).await?;
+        turns.insert(candidate.tenant_id, turn);
     }
+    take_turns(&tx, turns).await?;
     tx.commit().await.map_err(store_error(RUN))?;
     Ok(granted)
 }
@@ -129,11 +132,14 @@ async fn last_turn(tx: &DatabaseTransaction) -> Result<i64, StoreError> {
     Ok(query.one(tx).await.map_err(store_error(RUN))?.flatten().unwrap_or_default())
 }
 
-async fn take_turn(tx: &DatabaseTransaction, tenant: Uuid, turn: i64) -> Result<(), StoreError> {
-    let row = queue_turn::ActiveModel { tenant_id: Set(tenant), turn: Set(turn) };
+/// Notes each tenant's last turn, in one statement.
+async fn take_turns(tx: &DatabaseTransaction, turns: BTreeMap<Uuid, i64>) -> Result<(), StoreError> {
+    let rows = turns
+        .into_iter()
+        .map(|(tenant, turn)| queue_turn::ActiveModel { tenant_id: Set(tenant), turn: Set(turn) });
     let later =
         OnConflict::column(queue_turn::Column::TenantId).update_column(queue_turn::Column::Turn).to_owned();
-    let insert = queue_turn::Entity::insert(row).on_conflict(later);
+    let insert = queue_turn::Entity::insert_many(rows).on_conflict(later);
     insert.exec_without_returning(tx).await.map_err(store_error(RUN))?;
     Ok(())
 }

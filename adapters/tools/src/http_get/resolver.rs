@@ -1,7 +1,7 @@
 //! Name resolution that hands out checked addresses only.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use super::allow_list::Refusal;
 /// Where the addresses of a name come from.
 #[async_trait]
 pub(super) trait Lookup: Send + Sync {
-    async fn addresses_of(&self, host: &str) -> io::Result<Vec<SocketAddr>>;
+    async fn addresses_of(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The system's resolver.
@@ -21,8 +21,8 @@ pub(super) struct SystemLookup;
 
 #[async_trait]
 impl Lookup for SystemLookup {
-    async fn addresses_of(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((host, 0)).await?.collect())
+    async fn addresses_of(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
     }
 }
 
@@ -39,15 +39,12 @@ impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (lookup, policy) = (Arc::clone(&self.lookup), self.policy);
         Box::pin(async move {
-            let mut addresses = lookup.addresses_of(name.as_str()).await?;
-            if !addresses.iter().all(|address| policy(address.ip())) {
+            let addresses = lookup.addresses_of(name.as_str()).await?;
+            if !addresses.iter().copied().all(policy) {
                 return Err(Refusal::Address.into());
             }
             // Port 0 stands for the one in the URL.
-            for address in &mut addresses {
-                address.set_port(0);
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
 }
@@ -61,8 +58,8 @@ mod tests {
 
     #[async_trait]
     impl Lookup for Answer {
-        async fn addresses_of(&self, _host: &str) -> io::Result<Vec<SocketAddr>> {
-            Ok(self.0.iter().map(|text| SocketAddr::new(text.parse().expect("an address"), 22)).collect())
+        async fn addresses_of(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
+            Ok(self.0.iter().map(|text| text.parse().expect("an address")).collect())
         }
     }
 

@@ -1,7 +1,6 @@
 //! The tool against a stub server on this machine, which only a test's policy lets it reach.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,12 +25,12 @@ struct TestLookup {
 
 #[async_trait]
 impl Lookup for TestLookup {
-    async fn addresses_of(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
+    async fn addresses_of(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         let earlier = self.lookups.fetch_add(1, Ordering::SeqCst);
         match host {
-            "private.test" => Ok(vec![([127, 0, 0, 1], 0).into(), ([10, 0, 0, 1], 0).into()]),
-            "rebound.test" if earlier > 0 => Ok(vec![([127, 0, 0, 2], 0).into()]),
-            "stub.test" | "rebound.test" => Ok(vec![([127, 0, 0, 1], 0).into()]),
+            "private.test" => Ok(vec![[127, 0, 0, 1].into(), [10, 0, 0, 1].into()]),
+            "rebound.test" if earlier > 0 => Ok(vec![[127, 0, 0, 2].into()]),
+            "stub.test" | "rebound.test" => Ok(vec![[127, 0, 0, 1].into()]),
             _ => Err(io::Error::other("no such name")),
         }
     }
