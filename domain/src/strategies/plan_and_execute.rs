@@ -146,7 +146,7 @@ fn plan_schema(max: u32) -> Value {
 fn step_schema() -> Value {
     json!({
         "type": "object",
-        "properties": {"status": {"enum": ["done", "blocked"]}, "result": {"type": "string"}},
+        "properties": {"status": {"type": "string", "enum": ["done", "blocked"]}, "result": {"type": "string"}},
         "required": ["status", "result"],
         "additionalProperties": false,
     })

@@ -1,0 +1,181 @@
+//! Puts a reply together from its pieces.
+
+use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
+use powerhouse_domain::tools::ToolCall;
+
+use super::Failure;
+use super::wire::{CallDelta, Chunk, Tokens};
+use crate::tokens;
+
+/// The most tool calls that a reply may have.
+const MAX_CALLS: usize = 128;
+
+/// What has come so far.
+#[derive(Default)]
+pub(super) struct Assembly {
+    model: Option<String>,
+    text: String,
+    calls: Vec<ToolCall>,
+    stop: Option<StopReason>,
+    usage: Option<Tokens>,
+}
+
+impl Assembly {
+    /// Takes one event's data; gives the text that it adds.
+    pub(super) fn take(&mut self, data: &str) -> Result<Option<String>, Failure> {
+        let chunk: Chunk = serde_json::from_str(data).map_err(Failure::malformed)?;
+        if chunk.error.is_some() {
+            return Err(Failure::passing("the provider reports an error in the stream"));
+        }
+        self.model = self.model.take().or(chunk.model);
+        self.usage = chunk.usage.or(self.usage);
+        // One choice is asked for.
+        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
+        if let Some(reason) = choice.finish_reason {
+            self.stop = Some(stop_reason(&reason));
+        }
+        if choice.delta.refusal.is_some_and(|refusal| !refusal.is_empty()) {
+            self.stop = Some(StopReason::ContentFilter);
+        }
+        for call in choice.delta.tool_calls.into_iter().flatten() {
+            self.take_call(call)?;
+        }
+        let text = choice.delta.content.filter(|text| !text.is_empty());
+        if let Some(text) = &text {
+            self.text.push_str(text);
+        }
+        Ok(text)
+    }
+
+    /// A call comes in pieces too; servers that leave the index out send it whole.
+    fn take_call(&mut self, delta: CallDelta) -> Result<(), Failure> {
+        let index = delta.index.unwrap_or(self.calls.len());
+        if index > self.calls.len() || index >= MAX_CALLS {
+            return Err(Failure::malformed("the reply's tool calls are out of order, or too many"));
+        }
+        if index == self.calls.len() {
+            let id = format!("call_{index}");
+            self.calls.push(ToolCall { id, name: String::new(), arguments: String::new() });
+        }
+        let call = &mut self.calls[index];
+        if let Some(id) = delta.id.filter(|id| !id.is_empty()) {
+            call.id = id;
+        }
+        if let Some(function) = delta.function {
+            call.name.push_str(&function.name.unwrap_or_default());
+            call.arguments.push_str(&function.arguments.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_text(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// Whether the provider has said how the reply ends.
+    pub(super) fn is_whole(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// The reply. Its usage is estimated where the provider gave none.
+    pub(super) fn into_reply(self, model: &str, request: &ModelRequest) -> Result<ModelReply, Failure> {
+        let heard = self.has_text();
+        let stop = match self.stop {
+            None => return Err(Failure::passing("the stream broke off").heard(heard)),
+            // Some servers end a turn with tool calls as if it were an answer.
+            Some(StopReason::EndTurn) if !self.calls.is_empty() => StopReason::ToolCalls,
+            Some(stop) => stop,
+        };
+        let usage = match self.usage {
+            Some(Tokens { prompt_tokens, completion_tokens }) => {
+                Usage { input_tokens: prompt_tokens, output_tokens: completion_tokens, cost_micros: 0 }
+            }
+            None => tokens::estimate(request, &self.text),
+        };
+        let model = self.model.unwrap_or_else(|| model.to_owned());
+        Ok(ModelReply { text: self.text, tool_calls: self.calls, stop, usage, model })
+    }
+}
+
+fn stop_reason(text: &str) -> StopReason {
+    match text {
+        "tool_calls" | "function_call" => StopReason::ToolCalls,
+        "length" => StopReason::MaxTokens,
+        "content_filter" => StopReason::ContentFilter,
+        _ => StopReason::EndTurn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use powerhouse_domain::model::Message;
+    use serde_json::json;
+
+    use super::*;
+
+    fn assembled(chunks: &[serde_json::Value]) -> Result<ModelReply, Failure> {
+        let mut assembly = Assembly::default();
+        for chunk in chunks {
+            assembly.take(&chunk.to_string())?;
+        }
+        assembly.into_reply("m", &ModelRequest::answer("answer", vec![Message::user("12345678")]))
+    }
+
+    fn calls(calls: &serde_json::Value) -> serde_json::Value {
+        json!({"choices": [{"delta": {"tool_calls": calls}}]})
+    }
+
+    #[test]
+    fn text_calls_and_usage_are_put_together() {
+        let reply = assembled(&[
+            json!({"model": "m-1", "choices": [{"delta": {"role": "assistant", "content": ""}}]}),
+            json!({"choices": [{"delta": {"content": "4"}}], "usage": null}),
+            json!({"choices": [{"delta": {"content": "2"}}]}),
+            calls(&json!([{"index": 0, "id": "a", "function": {"name": "add", "arguments": "{\"x\""}}])),
+            calls(&json!([{"index": 0, "function": {"arguments": ":1}"}}, {"index": 1, "function": {"name": "now"}}])),
+            json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
+            json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
+        ])
+        .unwrap();
+        assert_eq!(
+            (reply.text.as_str(), reply.model.as_str(), reply.stop),
+            ("42", "m-1", StopReason::ToolCalls)
+        );
+        assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (7, 3));
+        let add = ToolCall { id: "a".into(), name: "add".into(), arguments: "{\"x\":1}".into() };
+        let now = ToolCall { id: "call_1".into(), name: "now".into(), arguments: String::new() };
+        assert_eq!(reply.tool_calls, [add, now]);
+    }
+
+    #[test]
+    fn usage_is_estimated_and_the_name_taken_from_the_request_when_missing() {
+        let reply =
+            assembled(&[json!({"choices": [{"delta": {"content": "four"}, "finish_reason": "stop"}]})])
+                .unwrap();
+        assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (2, 1));
+        assert_eq!(reply.model, "m");
+    }
+
+    #[test]
+    fn every_end_is_told_apart() {
+        let end = |reason: &str| {
+            assembled(&[json!({"choices": [{"delta": {}, "finish_reason": reason}]})]).unwrap().stop
+        };
+        assert_eq!(end("stop"), StopReason::EndTurn);
+        assert_eq!(end("length"), StopReason::MaxTokens);
+        assert_eq!(end("content_filter"), StopReason::ContentFilter);
+        let refusal = json!({"choices": [{"delta": {"refusal": "No."}}]});
+        assert_eq!(assembled(&[refusal]).unwrap().stop, StopReason::ContentFilter);
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        assert!(matches!(Assembly::default().take("{"), Err(Failure::Malformed(_))));
+        let error = json!({"error": {"message": "overloaded"}});
+        assert!(matches!(assembled(&[error]), Err(Failure::Passing { heard: false, .. })));
+        let gap = calls(&json!([{"index": 3, "function": {"name": "a"}}]));
+        assert!(matches!(assembled(&[gap]), Err(Failure::Malformed(_))));
+        let cut = json!({"choices": [{"delta": {"content": "4"}}]});
+        assert!(matches!(assembled(&[cut]), Err(Failure::Passing { heard: true, .. })));
+    }
+}
