@@ -102,6 +102,8 @@ pub enum RunState {
     Succeeded {
         /// The answer.
         answer: String,
+        /// When the first worker took it.
+        started_at: DateTime<Utc>,
         /// When it ended.
         ended_at: DateTime<Utc>,
     },
@@ -109,6 +111,8 @@ pub enum RunState {
     Failed {
         /// Why.
         failure: RunFailure,
+        /// When the first worker took it, if one did.
+        started_at: Option<DateTime<Utc>>,
         /// When it ended.
         ended_at: DateTime<Utc>,
     },
@@ -116,17 +120,34 @@ pub enum RunState {
     Cancelled {
         /// Who.
         by: UserId,
+        /// When the first worker took it, if one did.
+        started_at: Option<DateTime<Utc>>,
         /// When it ended.
         ended_at: DateTime<Utc>,
     },
     /// It ran out of wall-clock time.
     TimedOut {
+        /// When the first worker took it, if one did.
+        started_at: Option<DateTime<Utc>>,
         /// When it ended.
         ended_at: DateTime<Utc>,
     },
 }
 
 impl RunState {
+    /// When the first worker took it; nothing while none has.
+    pub fn started_at(&self) -> Option<DateTime<Utc>> {
+        match *self {
+            Self::Queued => None,
+            Self::Running { started_at }
+            | Self::Waiting { started_at, .. }
+            | Self::Succeeded { started_at, .. } => Some(started_at),
+            Self::Failed { started_at, .. }
+            | Self::Cancelled { started_at, .. }
+            | Self::TimedOut { started_at, .. } => started_at,
+        }
+    }
+
     /// The state's name, as it is stored and shown.
     pub fn name(&self) -> RunStatus {
         match self {
@@ -334,8 +355,8 @@ impl Run {
         now: DateTime<Utc>,
     ) -> Result<Self, RunTransitionRefused> {
         match self.state {
-            RunState::Running { .. } => {
-                Ok(self.moved(RunState::Succeeded { answer: answer.into(), ended_at: now }))
+            RunState::Running { started_at } => {
+                Ok(self.moved(RunState::Succeeded { answer: answer.into(), started_at, ended_at: now }))
             }
             _ => Err(self.refused(RunStatus::Succeeded)),
         }
@@ -343,17 +364,20 @@ impl Run {
 
     /// It cannot have an answer. Also from `queued`: its agent may be gone before a worker takes it.
     pub fn fail(self, failure: RunFailure, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
-        self.end(RunState::Failed { failure, ended_at: now })
+        let started_at = self.state.started_at();
+        self.end(RunState::Failed { failure, started_at, ended_at: now })
     }
 
     /// Somebody stops it.
     pub fn cancel(self, by: UserId, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
-        self.end(RunState::Cancelled { by, ended_at: now })
+        let started_at = self.state.started_at();
+        self.end(RunState::Cancelled { by, started_at, ended_at: now })
     }
 
     /// Its time is over.
     pub fn time_out(self, now: DateTime<Utc>) -> Result<Self, RunTransitionRefused> {
-        self.end(RunState::TimedOut { ended_at: now })
+        let started_at = self.state.started_at();
+        self.end(RunState::TimedOut { started_at, ended_at: now })
     }
 
     /// Adds what a step consumed. Only while it runs.

@@ -145,7 +145,8 @@ fn bm25(query: &[String], documents: &[Vec<String>]) -> Vec<f64> {
                     let idf = (1.0 + (total - having + 0.5) / (having + 0.5)).ln();
                     Some(idf * count * (K1 + 1.0) / (count + norm))
                 })
-                .sum()
+                // Not `sum`, whose sum of nothing is -0.
+                .fold(0.0, |sum, part: f64| sum + part)
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! Who calls, and whether they may call now: authentication first, then the rate limit of their tenant.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -13,8 +14,6 @@ use crate::problem::{Problem, too_many};
 
 /// The longest `Authorization` that is looked at.
 const MAX_AUTHORIZATION: usize = 8 * 1024;
-/// What an address may do before anybody has signed in.
-const ANONYMOUS: Rate = Rate { burst: 20, per_minute: 60 };
 const REMAINING: &str = "x-ratelimit-remaining";
 
 /// Lets only verified principals through, within their tenant's plan.
@@ -64,24 +63,33 @@ fn bearer(req: &Request) -> Result<&str, Problem> {
 /// Lets so many through from an address, whoever it is.
 pub(crate) struct Anonymous {
     pub(crate) limiter: Arc<dyn RateLimiter>,
+    pub(crate) rate: Rate,
 }
 
 #[async_trait]
 impl Handler for Anonymous {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         // A peer without an address, such as a Unix socket, is a proxy that limits by itself.
-        let address = match req.remote_addr() {
+        let network = match req.remote_addr() {
             salvo::conn::SocketAddr::IPv4(address) => Some((*address.ip()).into()),
-            salvo::conn::SocketAddr::IPv6(address) => Some((*address.ip()).into()),
+            salvo::conn::SocketAddr::IPv6(address) => Some(network(*address.ip())),
             _ => None,
         };
-        if let Some(address) = address
-            && let Err(problem) = check(self.limiter.admit(Bucket::Address(address), ANONYMOUS).await, res)
+        if let Some(network) = network
+            && let Err(problem) = check(self.limiter.admit(Bucket::Address(network), self.rate).await, res)
         {
             problem.refuse(depot, res, ctrl);
             return;
         }
         ctrl.call_next(req, depot, res).await;
+    }
+}
+
+/// Whom an IPv6 address belongs to: one subscriber has all addresses of a /64 (RFC 6177).
+fn network(address: Ipv6Addr) -> IpAddr {
+    match address.to_ipv4_mapped() {
+        Some(address) => address.into(),
+        None => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
@@ -102,4 +110,18 @@ pub(crate) fn principal(depot: &Depot) -> Result<&Principal, Problem> {
         tracing::error!("a route without a guard asked for its principal");
         Problem::internal()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_has_one_bucket_whatever_its_address() {
+        let of = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("2001:db8:1:2::9"), "2001:db8:1:2::");
+        assert_ne!(of("2001:db8:1:3::9"), "2001:db8:1:2::");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+    }
 }

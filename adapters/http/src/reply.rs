@@ -1,10 +1,16 @@
 //! Answers: a status, a body and the headers that go with it.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 use salvo::oapi::{Components, EndpointOutRegister, Operation};
 use salvo::prelude::{Depot, Json, Request, Response, Writer, async_trait};
 use serde::Serialize;
+
+/// A point in time as callers read it: RFC 3339, in UTC, to the microsecond.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
 
 /// An answer with a JSON body.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_ports::clock::IdSource;
-use powerhouse_ports::limits::RateLimiter;
+use powerhouse_ports::limits::{Rate, RateLimiter};
 use powerhouse_usecases::sessions::Authenticate;
 use salvo::catcher::Catcher;
 use salvo::oapi::OpenApi;
@@ -39,12 +39,14 @@ pub struct Api {
     pub authenticate: Authenticate,
     /// How often they may.
     pub limiter: Arc<dyn RateLimiter>,
+    /// What an address may do before anybody has signed in.
+    pub anonymous: Rate,
     /// Names requests.
     pub ids: Arc<dyn IdSource>,
 }
 
 fn router(api: &Api) -> Router {
-    let anonymous = Anonymous { limiter: Arc::clone(&api.limiter) };
+    let anonymous = Anonymous { limiter: Arc::clone(&api.limiter), rate: api.anonymous };
     let guard = Guard { authenticate: api.authenticate.clone(), limiter: Arc::clone(&api.limiter) };
     let open = Router::new().hoop(anonymous).push(api.tenants.open()).push(api.sessions.open());
     let guarded = Router::new()

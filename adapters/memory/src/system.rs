@@ -1,6 +1,6 @@
 //! The machine's clock, and ids made of it and of its randomness.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use powerhouse_ports::clock::{Clock, IdSource};
 use uuid::Uuid;
 
@@ -10,7 +10,8 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        // As fine as a PostgreSQL timestamp: a time that is read back equals the one that was written.
+        Utc::now().trunc_subsecs(6)
     }
 }
 

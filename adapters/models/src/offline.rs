@@ -17,6 +17,10 @@ pub const OFFLINE_MODEL: &str = "powerhouse-offline";
 
 /// What every text of the model starts with.
 const MARK: &str = "[offline model]";
+/// What strategies put behind a task.
+const SECTIONS: [&str; 3] = ["\n\nSteps so far:", "\n\nDraft:", "\n\nThe debate so far:"];
+/// What chain of thought puts behind it.
+const TRIGGER: &str = "\n\nLet's think step by step.";
 /// Words that are streamed at a time.
 const WORDS_AT_A_TIME: usize = 4;
 
@@ -91,7 +95,13 @@ fn result(task: &str, output: &str) -> String {
 /// What is to be done: strategies put it into the first message of the user.
 fn task(request: &ModelRequest) -> &str {
     let first = request.messages.iter().find(|message| matches!(message, Message::User { .. }));
-    first.map(tokens::content).unwrap_or_default()
+    let text = first.map(tokens::content).unwrap_or_default();
+    // Some put more behind it, in sections with a heading.
+    let end = |task: &str| SECTIONS.iter().filter_map(|heading| task.find(heading)).min();
+    match text.strip_prefix("Task:\n") {
+        Some(task) => &task[..end(task).unwrap_or(task.len())],
+        None => text.strip_suffix(TRIGGER).unwrap_or(text),
+    }
 }
 
 fn last_user(request: &ModelRequest) -> &str {
@@ -155,6 +165,13 @@ mod tests {
     #[test]
     fn the_marker_of_an_answer_is_given_when_asked_for() {
         assert!(said(&asks("Go. End with a line that starts with `Answer:`.")).starts_with("Answer: [off"));
+    }
+
+    #[test]
+    fn only_the_task_is_looked_at() {
+        let request = asks("Task:\nAdd 1 + 2\n\nSteps so far:\n- 7 * 8 [done]");
+        assert_eq!(task(&request), "Add 1 + 2");
+        assert_eq!(task(&asks("Add 1 + 2\n\nLet's think step by step.")), "Add 1 + 2");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub use retry::Retries;
 
 /// The longest error document that is read, in bytes.
 const MAX_ERROR_BODY: usize = 16 * 1024;
+/// The longest list of models that is read, in bytes.
+const MAX_LISTING: usize = 4 * 1024 * 1024;
 /// The longest part of a provider's complaint that is logged, in characters.
 const MAX_COMPLAINT: usize = 300;
 
@@ -126,6 +128,24 @@ impl OpenAiCompatible {
         Ok(Self { client, url, key, time_outs, retries })
     }
 
+    /// The names of the models that the provider lists. Says also whether it answers, and takes the key.
+    pub async fn models(&self) -> Result<Vec<String>, ModelError> {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop().pop().push("models");
+        }
+        let sent = self.client.get(url).header(ACCEPT, "application/json").send();
+        let response = timeout(self.time_outs.first_byte, sent)
+            .await
+            .map_err(|_| Failure::passing("the provider did not answer in time"))?
+            .map_err(|error| Failure::passing(error.without_url()))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await.into());
+        }
+        let body = self.bounded(response, MAX_LISTING).await;
+        wire::model_names(&body).ok_or_else(|| Failure::malformed("the answer is no list of models").into())
+    }
+
     async fn try_often(
         &self,
         model: &str,
@@ -220,23 +240,29 @@ impl OpenAiCompatible {
     }
 
     /// The provider's own words, for the log, without the key that some of them repeat.
-    async fn complaint(&self, mut response: Response) -> String {
+    async fn complaint(&self, response: Response) -> String {
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return "the key is not accepted".to_owned();
         }
-        let mut body = Vec::new();
-        while let Ok(Ok(Some(chunk))) = timeout(self.time_outs.idle, response.chunk()).await {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ERROR_BODY {
-                break;
-            }
-        }
+        let body = self.bounded(response, MAX_ERROR_BODY).await;
         let text = wire::error_message(&body).unwrap_or_else(|| "without an error document".to_owned());
         let text = match &self.key {
             Some(key) if !key.0.is_empty() => text.replace(key.0.as_str(), "…"),
             _ => text,
         };
         text.chars().filter(|c| !c.is_control()).take(MAX_COMPLAINT).collect()
+    }
+
+    /// What comes of a body, up to a bound.
+    async fn bounded(&self, mut response: Response, limit: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        while let Ok(Ok(Some(chunk))) = timeout(self.time_outs.idle, response.chunk()).await {
+            body.extend_from_slice(&chunk);
+            if body.len() > limit {
+                break;
+            }
+        }
+        body
     }
 }
 

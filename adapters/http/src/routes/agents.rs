@@ -18,7 +18,7 @@ use crate::body::{field, id, if_match, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{Reply, instant};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -202,7 +202,7 @@ impl From<&PublishedVersion> for PublishedView {
     fn from(version: &PublishedVersion) -> Self {
         Self {
             version: version.number,
-            published_at: version.published_at.to_rfc3339(),
+            published_at: instant(version.published_at),
             definition: (&version.definition).into(),
         }
     }
@@ -221,7 +221,7 @@ impl From<&Agent> for AgentView {
             status,
             published: published.map(Into::into),
             draft: draft.map(Into::into),
-            created_at: agent.created_at().to_rfc3339(),
+            created_at: instant(agent.created_at()),
         }
     }
 }

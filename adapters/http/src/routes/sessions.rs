@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::body::json;
 use crate::guard::principal;
 use crate::problem::Problem;
-use crate::reply::{NoContent, Reply};
+use crate::reply::{NoContent, Reply, instant};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl From<Tokens> for SessionTokens {
         Self {
             access_token: tokens.access.text.to_string(),
             token_type: "Bearer",
-            expires_at: tokens.access.expires_at.to_rfc3339(),
+            expires_at: instant(tokens.access.expires_at),
             refresh_token: tokens.refresh.0.to_string(),
         }
     }

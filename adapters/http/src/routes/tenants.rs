@@ -11,7 +11,7 @@ use super::users::UserView;
 use crate::body::{field, json};
 use crate::guard::principal;
 use crate::problem::Problem;
-use crate::reply::Reply;
+use crate::reply::{Reply, instant};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ impl From<&Tenant> for TenantView {
                 TenantStatus::Suspended { .. } => "suspended",
                 TenantStatus::Closed { .. } => "closed",
             },
-            created_at: tenant.created_at().to_rfc3339(),
+            created_at: instant(tenant.created_at()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::body::{field, id, if_match, json, page};
 use crate::cursor;
 use crate::guard::principal;
 use crate::problem::Problem;
-use crate::reply::{NoContent, Reply};
+use crate::reply::{NoContent, Reply, instant};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -73,8 +73,8 @@ impl UserView {
                 UserStatus::Active => "active",
                 UserStatus::Disabled { .. } => "disabled",
             },
-            created_at: user.created_at().to_rfc3339(),
-            updated_at: user.updated_at().to_rfc3339(),
+            created_at: instant(user.created_at()),
+            updated_at: instant(user.updated_at()),
         }
     }
 }

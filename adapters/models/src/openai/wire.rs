@@ -121,6 +121,13 @@ pub(super) fn error_message(body: &[u8]) -> Option<String> {
     error["message"].as_str().or_else(|| error.as_str()).map(str::to_owned)
 }
 
+/// The names in a list of models, `{"data": [{"id": …}]}`.
+pub(super) fn model_names(body: &[u8]) -> Option<Vec<String>> {
+    let document: Value = serde_json::from_slice(body).ok()?;
+    let listed = document["data"].as_array()?;
+    Some(listed.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use powerhouse_domain::tools::{ToolCall, ToolSpec};

@@ -139,10 +139,10 @@ pub(crate) enum StoredState {
     Queued,
     Running { started_at: DateTime<Utc> },
     Waiting { started_at: DateTime<Utc>, reason: String },
-    Succeeded { answer: String, ended_at: DateTime<Utc> },
-    Failed { code: String, message: String, ended_at: DateTime<Utc> },
-    Cancelled { by: UserId, ended_at: DateTime<Utc> },
-    TimedOut { ended_at: DateTime<Utc> },
+    Succeeded { answer: String, started_at: DateTime<Utc>, ended_at: DateTime<Utc> },
+    Failed { code: String, message: String, started_at: Option<DateTime<Utc>>, ended_at: DateTime<Utc> },
+    Cancelled { by: UserId, started_at: Option<DateTime<Utc>>, ended_at: DateTime<Utc> },
+    TimedOut { started_at: Option<DateTime<Utc>>, ended_at: DateTime<Utc> },
 }
 
 impl From<&RunState> for StoredState {
@@ -151,12 +151,14 @@ impl From<&RunState> for StoredState {
             RunState::Queued => Self::Queued,
             RunState::Running { started_at } => Self::Running { started_at },
             RunState::Waiting { started_at, reason } => Self::Waiting { started_at, reason },
-            RunState::Succeeded { answer, ended_at } => Self::Succeeded { answer, ended_at },
-            RunState::Failed { failure: RunFailure { code, message }, ended_at } => {
-                Self::Failed { code, message, ended_at }
+            RunState::Succeeded { answer, started_at, ended_at } => {
+                Self::Succeeded { answer, started_at, ended_at }
             }
-            RunState::Cancelled { by, ended_at } => Self::Cancelled { by, ended_at },
-            RunState::TimedOut { ended_at } => Self::TimedOut { ended_at },
+            RunState::Failed { failure: RunFailure { code, message }, started_at, ended_at } => {
+                Self::Failed { code, message, started_at, ended_at }
+            }
+            RunState::Cancelled { by, started_at, ended_at } => Self::Cancelled { by, started_at, ended_at },
+            RunState::TimedOut { started_at, ended_at } => Self::TimedOut { started_at, ended_at },
         }
     }
 }
@@ -167,12 +169,16 @@ impl From<StoredState> for RunState {
             StoredState::Queued => Self::Queued,
             StoredState::Running { started_at } => Self::Running { started_at },
             StoredState::Waiting { started_at, reason } => Self::Waiting { started_at, reason },
-            StoredState::Succeeded { answer, ended_at } => Self::Succeeded { answer, ended_at },
-            StoredState::Failed { code, message, ended_at } => {
-                Self::Failed { failure: RunFailure { code, message }, ended_at }
+            StoredState::Succeeded { answer, started_at, ended_at } => {
+                Self::Succeeded { answer, started_at, ended_at }
             }
-            StoredState::Cancelled { by, ended_at } => Self::Cancelled { by, ended_at },
-            StoredState::TimedOut { ended_at } => Self::TimedOut { ended_at },
+            StoredState::Failed { code, message, started_at, ended_at } => {
+                Self::Failed { failure: RunFailure { code, message }, started_at, ended_at }
+            }
+            StoredState::Cancelled { by, started_at, ended_at } => {
+                Self::Cancelled { by, started_at, ended_at }
+            }
+            StoredState::TimedOut { started_at, ended_at } => Self::TimedOut { started_at, ended_at },
         }
     }
 }

@@ -10,6 +10,7 @@ use salvo::sse::SseEvent;
 use serde::Serialize;
 
 use super::VerdictBody;
+use crate::reply::instant;
 
 /// What was used.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -100,28 +101,24 @@ impl From<&Run> for RunView {
             },
             usage: run.usage().into(),
             requested_by: run.requested_by().to_string(),
-            created_at: run.created_at().to_rfc3339(),
-            started_at: None,
+            created_at: instant(run.created_at()),
+            started_at: run.state().started_at().map(instant),
             ended_at: None,
         };
         match run.state() {
-            RunState::Queued => {}
-            RunState::Running { started_at } => view.started_at = Some(started_at.to_rfc3339()),
-            RunState::Waiting { started_at, reason } => {
-                view.started_at = Some(started_at.to_rfc3339());
-                view.waiting_for = Some(reason.clone());
-            }
-            RunState::Succeeded { answer, ended_at } => {
+            RunState::Queued | RunState::Running { .. } => {}
+            RunState::Waiting { reason, .. } => view.waiting_for = Some(reason.clone()),
+            RunState::Succeeded { answer, ended_at, .. } => {
                 view.answer = Some(answer.clone());
-                view.ended_at = Some(ended_at.to_rfc3339());
+                view.ended_at = Some(instant(*ended_at));
             }
-            RunState::Failed { failure, ended_at } => {
+            RunState::Failed { failure, ended_at, .. } => {
                 view.failure =
                     Some(FailureView { code: failure.code.clone(), message: failure.message.clone() });
-                view.ended_at = Some(ended_at.to_rfc3339());
+                view.ended_at = Some(instant(*ended_at));
             }
-            RunState::Cancelled { ended_at, .. } | RunState::TimedOut { ended_at } => {
-                view.ended_at = Some(ended_at.to_rfc3339());
+            RunState::Cancelled { ended_at, .. } | RunState::TimedOut { ended_at, .. } => {
+                view.ended_at = Some(instant(*ended_at));
             }
         }
         view
@@ -173,11 +170,11 @@ impl From<&Step> for StepView {
             model: None,
             output: None,
             usage: step.usage().into(),
-            started_at: step.started_at().to_rfc3339(),
+            started_at: instant(step.started_at()),
             ended_at: None,
         };
         if let StepState::Ended { outcome, ended_at } = step.state() {
-            view.ended_at = Some(ended_at.to_rfc3339());
+            view.ended_at = Some(instant(*ended_at));
             view.status = if is_failure(outcome) { "failed" } else { "succeeded" };
             view.output = Some(output(outcome));
             if let EffectOutcome::Model(reply) = outcome {
@@ -239,7 +236,7 @@ impl From<&Feedback> for FeedbackView {
             Verdict::Good => VerdictBody::Good,
             Verdict::Bad => VerdictBody::Bad,
         };
-        Self { verdict, comment: feedback.comment().to_owned(), at: feedback.at().to_rfc3339() }
+        Self { verdict, comment: feedback.comment().to_owned(), at: instant(feedback.at()) }
     }
 }
 
@@ -293,8 +290,7 @@ impl EventView {
 
 impl From<&RunEvent> for EventView {
     fn from(event: &RunEvent) -> Self {
-        let base =
-            Self { name: event.body.name(), seq: event.seq, at: event.at.to_rfc3339(), ..Self::default() };
+        let base = Self { name: event.body.name(), seq: event.seq, at: instant(event.at), ..Self::default() };
         match event.body.clone() {
             EventBody::Queued | EventBody::Cancelled | EventBody::TimedOut => base,
             EventBody::Started { attempt } => Self { attempt: Some(attempt), ..base },

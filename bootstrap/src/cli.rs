@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs AI agents for many organisations: API, orchestrator and worker in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "powerhouse", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// The configuration file; `powerhouse.toml` is read when it is there.
+    #[arg(long, global = true, env = "POWERHOUSE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the API and work off runs (the default).
+    Serve,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Say what is missing for the server to work, and how to mend it.
+    Doctor,
+    /// Submit a task to a server, and watch it.
+    Run(RunArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the effective settings with secrets masked, and name every mistake.
+    Check,
+}
+
+/// The password is read from `POWERHOUSE_PASSWORD`, never from the command line, which others can see.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// What is to be done.
+    pub(crate) task: String,
+    /// The agent that does it, `agent_…`; the platform chooses when left out.
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// The server; the configured address when left out.
+    #[arg(long, env = "POWERHOUSE_URL")]
+    pub(crate) url: Option<url::Url>,
+    /// The tenant to sign in to; the first owner's when left out.
+    #[arg(long, env = "POWERHOUSE_TENANT")]
+    pub(crate) tenant: Option<String>,
+    /// The address to sign in with; the first owner's when left out.
+    #[arg(long, env = "POWERHOUSE_EMAIL")]
+    pub(crate) email: Option<String>,
+    /// Print the run's events as JSON, one a line, and the run itself last.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Prints a line for people. Nobody reads when it cannot be written, so that is no error.
+pub(crate) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints an error with its causes.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut stderr = std::io::stderr();
+    let _ = writeln!(stderr, "error: {error}");
+    for cause in error.chain().skip(1) {
+        let _ = writeln!(stderr, "  because: {cause}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["powerhouse"]).unwrap().command.is_none());
+        assert!(Cli::try_parse_from(["powerhouse", "config", "check", "--config", "a"]).is_ok());
+        assert!(Cli::try_parse_from(["powerhouse", "run"]).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! The API, as far as `powerhouse run` uses it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use sse_stream::{Sse, SseStream};
+use url::Url;
+use zeroize::Zeroizing;
+
+/// How often in a row a stream may break off without an event.
+pub(super) const MAX_BREAKS: u32 = 5;
+/// How long is waited before a stream is taken up again.
+pub(super) const PAUSE: Duration = Duration::from_millis(300);
+/// How long a request may take, streams aside.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Credentials {
+    pub(super) tenant: String,
+    pub(super) email: String,
+    pub(super) password: Zeroizing<String>,
+}
+
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Zeroizing<String>,
+}
+
+/// One event of a run.
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) seq: u64,
+    pub(super) data: Value,
+}
+
+pub(super) struct Events(BoxStream<'static, Result<Sse, sse_stream::Error>>);
+
+impl Events {
+    /// The next event; nothing when the stream is over, or has broken off.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Event>> {
+        while let Some(Ok(Sse { event, data, .. })) = self.0.next().await {
+            let (Some(name), Some(data)) = (event, data) else { continue };
+            let data: Value =
+                serde_json::from_str(&data).context("the server sent an event that is no JSON")?;
+            if name == "error" {
+                return Ok(None);
+            }
+            let seq = data["seq"].as_u64().context("the server sent an event without its number")?;
+            return Ok(Some(Event { name, seq, data }));
+        }
+        Ok(None)
+    }
+}
+
+impl Client {
+    pub(super) async fn sign_in(base: Url, credentials: &Credentials) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let mut client = Self { http, base, token: Zeroizing::default() };
+        let Credentials { tenant, email, password } = credentials;
+        let body = json!({"tenant": tenant, "email": email, "password": password.as_str()});
+        let answer = client.send(client.request(Method::POST, "v1/sessions")?.json(&body)).await?;
+        let session: Value = answer.json().await.context("the server's answer is no JSON")?;
+        client.token = Zeroizing::new(super::text(&session, "access_token").to_owned());
+        Ok(client)
+    }
+
+    pub(super) async fn sign_out(&self) {
+        if let Ok(request) = self.request(Method::DELETE, "v1/sessions/current") {
+            // The session ends by itself otherwise.
+            let _ = request.send().await;
+        }
+    }
+
+    /// Submits a task; gives the run's id.
+    pub(super) async fn submit(&self, task: &str, agent: Option<&str>) -> anyhow::Result<String> {
+        let mut body = json!({ "task": task });
+        if let Some(agent) = agent {
+            body["agent"] = json!(agent);
+        }
+        let answer = self.send(self.request(Method::POST, "v1/runs")?.json(&body)).await?;
+        let run: Value = answer.json().await.context("the server's answer is no JSON")?;
+        Ok(super::text(&run, "id").to_owned())
+    }
+
+    pub(super) async fn run(&self, id: &str) -> anyhow::Result<Value> {
+        let answer = self.send(self.request(Method::GET, &format!("v1/runs/{id}"))?).await?;
+        answer.json().await.context("the server's answer is no JSON")
+    }
+
+    pub(super) async fn cancel(&self, id: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::POST, &format!("v1/runs/{id}/cancel"))?).await.map(drop)
+    }
+
+    /// A run's events after one of them.
+    pub(super) async fn events(&self, id: &str, after: u64) -> anyhow::Result<Events> {
+        let request = self.http.get(self.url(&format!("v1/runs/{id}/events"))?);
+        let request = request.bearer_auth(self.token.as_str()).header("Last-Event-ID", after);
+        let answer = self.send(request).await?;
+        Ok(Events(SseStream::from_bytes_stream(answer.bytes_stream()).boxed()))
+    }
+
+    fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+        let request = self.http.request(method, self.url(path)?).timeout(PATIENCE);
+        Ok(if self.token.is_empty() { request } else { request.bearer_auth(self.token.as_str()) })
+    }
+
+    fn url(&self, path: &str) -> anyhow::Result<Url> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| anyhow::anyhow!("the server's URL must be http:// or https://"))?
+            .pop_if_empty()
+            .extend(path.split('/'));
+        Ok(url)
+    }
+
+    /// Sends a request; a problem document becomes an error in its own words.
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await.map_err(|error| {
+            let base = self.base.as_str();
+            let error = anyhow::Error::new(error.without_url());
+            error.context(format!("{base} does not answer: is the server started there? see --url"))
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let problem: Value = answer.json().await.unwrap_or_default();
+        let detail = match super::text(&problem, "detail") {
+            "" => status.to_string(),
+            detail => detail.to_owned(),
+        };
+        if status == StatusCode::UNAUTHORIZED {
+            bail!("{detail} (tenant and address are --tenant and --email)");
+        }
+        bail!(detail)
+    }
+}

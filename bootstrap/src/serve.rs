@@ -1,0 +1,89 @@
+//! `powerhouse serve`: the API and the worker in one process, until a signal stops both.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use salvo::conn::{Listener as _, TcpListener};
+use salvo::server::ServerHandle;
+use salvo::{Server, conn::Acceptor as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::first_owner;
+use crate::model;
+use crate::settings::Settings;
+use crate::wiring::{self, Product};
+
+/// Serves until SIGINT or SIGTERM. Then no run is claimed any more, leases are handed back, and requests may end.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let is_new = !settings.database().exists();
+    let store = wiring::open_store(&settings).await?;
+    let chosen = model::choose(&settings.model).await?;
+    let label = chosen.label.clone();
+    let Product { api, worker } = wiring::wire(&settings, store, chosen)?;
+    first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
+
+    let acceptor = TcpListener::new(settings.address).try_bind().await.with_context(|| {
+        format!("{} cannot be listened on: stop what uses it, or set server.address", settings.address)
+    })?;
+    let address = acceptor.holdings().first().and_then(|holding| holding.local_addr.clone().into_std());
+    let server = Server::new(acceptor);
+    let stop = CancellationToken::new();
+    tokio::spawn(on_signal(stop.clone(), server.handle(), settings.grace));
+    let working = tokio::spawn(worker.run(stop.clone()));
+    greet(&settings, address.unwrap_or(settings.address), &label);
+
+    let outcome = server.try_serve(powerhouse_http::service(&api)).await;
+    stop.cancel();
+    working.await.context("the worker failed")?;
+    outcome.context("the server failed")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn on_signal(stop: CancellationToken, server: ServerHandle, grace: Duration) {
+    signal().await;
+    tracing::info!("stopping");
+    stop.cancel();
+    server.stop_graceful(grace);
+    signal().await;
+    tracing::warn!("stopping at once");
+    server.stop_forceful();
+}
+
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// How this program was called.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
+}
+
+fn greet(settings: &Settings, address: SocketAddr, model: &str) {
+    let mut lines = vec![
+        format!("Powerhouse {} is ready on http://{address}", env!("CARGO_PKG_VERSION")),
+        format!("  reference  http://{address}/docs"),
+        format!("  model      {model}"),
+        format!("  data       {}", settings.data.display()),
+    ];
+    if settings.owner_password().exists() {
+        let (tenant, email) = (first_owner::TENANT, first_owner::EMAIL);
+        let file = settings.owner_password();
+        lines.push(format!("  sign in    tenant {tenant}, email {email}, password in {}", file.display()));
+        lines.push(format!("  try        {} run \"What is 12.5 % of 380?\"", program()));
+    }
+    // Nobody reads when it cannot be written.
+    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
+}

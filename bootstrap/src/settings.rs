@@ -1,0 +1,302 @@
+//! The configuration: defaults, then the environment's usual names, then a file, then `POWERHOUSE__…`.
+//!
+//! Every setting is a row of [`KNOWN`]. All mistakes are named at once, and secrets are never shown.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Config, Environment, File, FileFormat};
+use powerhouse_auth::{HashingLimits, TokenProfile};
+use powerhouse_models::ApiKey;
+use powerhouse_ports::limits::Rate;
+use powerhouse_tools::AllowList;
+use powerhouse_usecases::runner;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+mod reader;
+
+use reader::Reader;
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "powerhouse.toml";
+
+/// A setting: where it stands, what it is when nobody sets it, and what it is for.
+struct Known {
+    key: &'static str,
+    default: &'static str,
+    about: &'static str,
+}
+
+const fn known(key: &'static str, default: &'static str, about: &'static str) -> Known {
+    Known { key, default, about }
+}
+
+const API_KEY: &str = "model.api_key";
+
+const KNOWN: [Known; 20] = [
+    known("server.address", "127.0.0.1:8080", "where the API is served"),
+    known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
+    known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
+    known("server.anonymous_per_minute", "60", "requests a minute from an address that has not signed in"),
+    known("data.folder", "powerhouse-data", "where the database and the keys are"),
+    known("tokens.issuer", "powerhouse", "who issues access tokens (`iss`)"),
+    known("tokens.audience", "powerhouse", "whom access tokens are for (`aud`)"),
+    known("tokens.lifetime_seconds", "900", "how long an access token works"),
+    known("passwords.at_once", "2", "passwords hashed at the same time; each takes 19 MiB and a core"),
+    known("passwords.waiting", "64", "passwords that may wait for their turn"),
+    known("model.provider", "auto", "`auto`, `openai_compatible` or `offline`"),
+    known("model.base_url", "", "an API of chat completions; OpenAI's when empty (also OPENAI_BASE_URL)"),
+    known(API_KEY, "", "the key of that API (also OPENAI_API_KEY)"),
+    known("model.name", "", "the model of agents that name none"),
+    known("worker.concurrency", "64", "runs at the same time"),
+    known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
+    known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
+    known("tools.http_allow", "", "hosts that the tool http_get may fetch from, by commas; none when empty"),
+    known("log.format", "auto", "`auto` (JSON unless on a terminal), `json` or `pretty`"),
+    known("log.filter", "info", "what is logged, as tracing's filters are written"),
+];
+
+/// The settings, checked.
+pub(crate) struct Settings {
+    pub(crate) address: SocketAddr,
+    pub(crate) grace: Duration,
+    pub(crate) anonymous: Rate,
+    pub(crate) data: PathBuf,
+    pub(crate) tokens: TokenProfile,
+    pub(crate) hashing: HashingLimits,
+    pub(crate) model: Model,
+    pub(crate) worker: runner::Settings,
+    /// Without a host there is no tool.
+    pub(crate) http_allow: Option<AllowList>,
+    pub(crate) log: Log,
+}
+
+impl Settings {
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data.join("powerhouse.db")
+    }
+
+    pub(crate) fn signing_keys(&self) -> PathBuf {
+        self.data.join("signing-keys.pem")
+    }
+
+    pub(crate) fn owner_password(&self) -> PathBuf {
+        self.data.join("owner-password")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provider {
+    /// The API whose key or URL is set, else a local Ollama, else the offline model.
+    Auto,
+    OpenAiCompatible,
+    Offline,
+}
+
+pub(crate) struct Model {
+    pub(crate) provider: Provider,
+    pub(crate) base_url: Option<Url>,
+    pub(crate) api_key: Option<ApiKey>,
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    Json,
+    Pretty,
+}
+
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug)]
+pub(crate) struct Mistakes(Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The configuration as it was read, not yet checked.
+pub(crate) struct Layers(Config);
+
+impl Layers {
+    /// Reads the layers: `file`, or the default file if it is there, and the environment.
+    pub(crate) fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Mistakes> {
+        let unreadable = |error: config::ConfigError| Mistakes(vec![error.to_string()]);
+        let environment: HashMap<String, String> = environment
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let mut builder = Config::builder();
+        for Known { key, default, .. } in KNOWN {
+            let usual = match key {
+                API_KEY => environment.get("OPENAI_API_KEY"),
+                "model.base_url" => environment.get("OPENAI_BASE_URL"),
+                _ => None,
+            };
+            let value = usual.map_or(default, String::as_str);
+            builder = builder.set_default(key, value).map_err(unreadable)?;
+        }
+        let source = File::new(&file_name(file)?, FileFormat::Toml).required(file.is_some());
+        let variables = Environment::with_prefix("POWERHOUSE")
+            .prefix_separator("__")
+            .separator("__")
+            .source(Some(environment));
+        builder.add_source(source).add_source(variables).build().map(Self).map_err(unreadable)
+    }
+
+    /// Every setting with its value, where it is from, and what it is for, as TOML.
+    pub(crate) fn effective(&self) -> String {
+        let mut shown = String::new();
+        let mut reader = Reader::new(&self.0);
+        for Known { key, about, .. } in KNOWN {
+            let value = match reader.text(key) {
+                Some(value) if key == API_KEY && !value.is_empty() => "*****".to_owned(),
+                value => value.unwrap_or_default(),
+            };
+            let origin = reader.origin(key);
+            let _ = writeln!(shown, "{key} = {value:?}  # {about}{origin}");
+        }
+        shown.trim_end().to_owned()
+    }
+
+    /// The settings, or everything that is wrong with them.
+    pub(crate) fn settings(&self) -> Result<Settings, Mistakes> {
+        let mut reader = Reader::new(&self.0);
+        reader.refuse_unknown(&KNOWN.map(|known| known.key));
+        let settings = settings(&mut reader);
+        let mistakes = reader.into_mistakes();
+        match settings {
+            Some(settings) if mistakes.is_empty() => Ok(settings),
+            _ => Err(Mistakes(mistakes)),
+        }
+    }
+}
+
+fn file_name(file: Option<&Path>) -> Result<String, Mistakes> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let name = path.to_str().ok_or_else(|| Mistakes(vec!["the file's name is not UTF-8".to_owned()]))?;
+    Ok(name.to_owned())
+}
+
+/// Reads everything before it gives up, so that every mistake is found.
+fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
+    let address =
+        reader.parsed::<SocketAddr>("server.address", "an address with a port, such as 127.0.0.1:8080");
+    let grace = reader.seconds("server.grace_seconds", 0, 3_600);
+    let burst = reader.number("server.anonymous_burst", 1, 1_000_000);
+    let per_minute = reader.number("server.anonymous_per_minute", 1, 1_000_000);
+    let data = reader.checked("data.folder", |text| {
+        if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
+    });
+    let tokens = tokens(reader);
+    let at_once = reader.number("passwords.at_once", 1, 256);
+    let waiting = reader.number("passwords.waiting", 0, 100_000);
+    let model = model(reader);
+    let worker = worker(reader);
+    let http_allow = reader.checked("tools.http_allow", |text| {
+        let hosts: Vec<&str> = text.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
+        if hosts.is_empty() {
+            return Ok(None);
+        }
+        AllowList::new(hosts).map(Some).map_err(|error| error.to_string())
+    });
+    let log = log(reader);
+    Some(Settings {
+        address: address?,
+        grace: grace?,
+        anonymous: Rate { burst: burst?, per_minute: per_minute? },
+        data: data?,
+        tokens: tokens?,
+        hashing: HashingLimits {
+            at_once: NonZeroUsize::new(as_usize(at_once?))?,
+            waiting: as_usize(waiting?),
+        },
+        model: model?,
+        worker: worker?,
+        http_allow: http_allow?,
+        log: log?,
+    })
+}
+
+fn as_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn tokens(reader: &mut Reader<'_>) -> Option<TokenProfile> {
+    let issuer = reader.text("tokens.issuer");
+    let audience = reader.text("tokens.audience");
+    let lifetime = reader.seconds("tokens.lifetime_seconds", 1, 3_600);
+    match TokenProfile::new(issuer?, audience?, lifetime?) {
+        Ok(profile) => Some(profile),
+        Err(error) => reader.mistake("tokens", error),
+    }
+}
+
+fn model(reader: &mut Reader<'_>) -> Option<Model> {
+    let provider = reader.one_of(
+        "model.provider",
+        [
+            ("auto", Provider::Auto),
+            ("openai_compatible", Provider::OpenAiCompatible),
+            ("offline", Provider::Offline),
+        ],
+    );
+    let base_url = reader.checked("model.base_url", |text| match text {
+        "" => Ok(None),
+        text => text.parse::<Url>().map(Some).map_err(|error| format!("must be a URL: {error}")),
+    });
+    let api_key = reader.text(API_KEY);
+    let name = reader.text("model.name");
+    Some(Model {
+        provider: provider?,
+        base_url: base_url?,
+        api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
+        name: name.map(|name| (!name.is_empty()).then_some(name))?,
+    })
+}
+
+fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {
+    let concurrency = reader.number("worker.concurrency", 1, 10_000);
+    let lease = reader.seconds("worker.lease_seconds", 3, 3_600);
+    let tool_timeout = reader.seconds("worker.tool_timeout_seconds", 1, 3_600);
+    Some(runner::Settings {
+        concurrency: concurrency?,
+        lease: lease?,
+        tool_timeout: tool_timeout?,
+        ..runner::Settings::default()
+    })
+}
+
+fn log(reader: &mut Reader<'_>) -> Option<Log> {
+    let format = reader.one_of(
+        "log.format",
+        [("auto", LogFormat::Auto), ("json", LogFormat::Json), ("pretty", LogFormat::Pretty)],
+    );
+    let filter = reader.checked("log.filter", |text| match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("must be a filter, such as info or powerhouse=debug: {error}")),
+    });
+    Some(Log { format: format?, filter: filter? })
+}
+
+#[cfg(test)]
+mod tests;

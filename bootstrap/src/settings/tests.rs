@@ -1,0 +1,83 @@
+//! What a configuration may be, and what is said of one that may not.
+
+use std::fs;
+
+use super::*;
+
+fn layers(variables: &[(&str, &str)]) -> Layers {
+    let nowhere = tempfile::tempdir().unwrap();
+    let file = nowhere.path().join("empty.toml");
+    fs::write(&file, "").unwrap();
+    Layers::read(Some(&file), variables.iter().map(|(key, value)| (key.into(), value.into()))).unwrap()
+}
+
+fn mistakes(variables: &[(&str, &str)]) -> String {
+    layers(variables).settings().err().expect("a mistake").to_string()
+}
+
+#[test]
+fn the_defaults_are_a_configuration() {
+    let settings = layers(&[]).settings().unwrap();
+    assert_eq!(settings.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.model.provider, Provider::Auto);
+    assert!(settings.model.api_key.is_none() && settings.http_allow.is_none());
+}
+
+#[test]
+fn the_environment_goes_over_the_file_and_the_file_over_the_usual_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.toml");
+    fs::write(&file, "[worker]\nconcurrency = 3\n[model]\nbase_url = \"http://file/v1\"\nname = \"m\"\n")
+        .unwrap();
+    let variables = [
+        ("POWERHOUSE__WORKER__CONCURRENCY", "5"),
+        ("OPENAI_BASE_URL", "http://usual/v1"),
+        ("OPENAI_API_KEY", "sk-canary"),
+    ];
+    let variables = variables.map(|(key, value)| (key.into(), value.into()));
+    let layers = Layers::read(Some(&file), variables).unwrap();
+    let settings = layers.settings().unwrap();
+    assert_eq!(settings.worker.concurrency, 5);
+    assert_eq!(settings.model.base_url.unwrap().as_str(), "http://file/v1");
+    assert!(settings.model.api_key.is_some());
+    let shown = layers.effective();
+    assert!(!shown.contains("canary") && shown.contains("model.api_key = \"*****\""), "{shown}");
+    assert!(shown.contains("a.toml") && shown.contains("worker.concurrency = \"5\""), "{shown}");
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let said = mistakes(&[
+        ("POWERHOUSE__SERVER__ADDRESS", "here"),
+        ("POWERHOUSE__WORKER__CONCURRENCY", "0"),
+        ("POWERHOUSE__WORKER__CONCURENCY", "1"),
+        ("POWERHOUSE__MODEL__PROVIDER", "magic"),
+        ("POWERHOUSE__MODEL__BASE_URL", "::"),
+        ("POWERHOUSE__TOOLS__HTTP_ALLOW", "*"),
+        ("POWERHOUSE__LOG__FILTER", "a=b=c"),
+        ("POWERHOUSE__TOKENS__ISSUER", "two words"),
+        ("POWERHOUSE__DATA__FOLDER", ""),
+    ]);
+    for key in [
+        "`server.address` must be an address",
+        "`worker.concurrency` must be a whole number from 1",
+        "`worker.concurency` is not a setting",
+        "`model.provider` must be one of auto, openai_compatible, offline",
+        "`model.base_url` must be a URL",
+        "`tools.http_allow`",
+        "`log.filter`",
+        "`tokens` issuer",
+        "`data.folder` must name a folder",
+    ] {
+        assert!(said.contains(key), "{key} is missing in: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_and_be_toml() {
+    assert!(Layers::read(Some(Path::new("/nowhere/a.toml")), []).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.toml");
+    fs::write(&file, "[worker\n").unwrap();
+    assert!(Layers::read(Some(&file), []).is_err());
+}

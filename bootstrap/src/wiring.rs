@@ -1,0 +1,220 @@
+//! Which adapter serves which port: the only place that knows both.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use powerhouse_auth::{Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys};
+use powerhouse_http::{Agents, Api, Health, Runs, Sessions, Tenants, Users};
+use powerhouse_memory::{MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
+use powerhouse_ports::clock::{Clock, IdSource};
+use powerhouse_ports::crypto::PasswordHasher;
+use powerhouse_ports::events::EventBus;
+use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::store::TenantStore;
+use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
+use powerhouse_sqlite::SqliteStore;
+use powerhouse_tools::HttpGet;
+use powerhouse_usecases::runner::{Toolbox, Worker, Workshop};
+use powerhouse_usecases::{agents, runs, sessions, tenants, users};
+use tokio::sync::Notify;
+
+use crate::model::Chosen;
+use crate::settings::Settings;
+
+/// Buckets of the rate limiter that are kept: some 100 bytes each.
+const MAX_BUCKETS: usize = 100_000;
+
+/// The product, wired.
+pub(crate) struct Product {
+    pub(crate) api: Api,
+    pub(crate) worker: Worker,
+}
+
+/// What the slices share.
+struct Ports {
+    store: Arc<dyn TenantStore>,
+    platform: Arc<dyn PlatformStore>,
+    hasher: Arc<dyn PasswordHasher>,
+    issuer: Arc<dyn TokenIssuer>,
+    verifier: Arc<dyn TokenVerifier>,
+    refresh: Arc<dyn RefreshTokens>,
+    bus: Arc<dyn EventBus>,
+    wake: Arc<Notify>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+/// Opens the database in the data folder, which is made if there is none.
+pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<SqliteStore> {
+    make_folder(&settings.data).with_context(|| {
+        format!("the data folder {} cannot be made: see data.folder", settings.data.display())
+    })?;
+    let file = settings.database();
+    SqliteStore::open(&file).await.with_context(|| format!("{} cannot be used", file.display()))
+}
+
+/// Only its owner may look into it: it holds keys.
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Wires the product on this store.
+pub(crate) fn wire(settings: &Settings, store: SqliteStore, model: Chosen) -> anyhow::Result<Product> {
+    let file = settings.signing_keys();
+    let keys = SigningKeys::load_or_generate(&file)
+        .with_context(|| format!("the signing keys in {} cannot be used", file.display()))?;
+    let keys = Arc::new(keys);
+    let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Arc::new(store);
+    let ports = Ports {
+        platform: Arc::clone(&store) as Arc<dyn PlatformStore>,
+        store,
+        hasher: Arc::new(Argon2Hasher::new(settings.hashing)),
+        issuer: Arc::new(JwtIssuer::new(Arc::clone(&keys), settings.tokens.clone(), Arc::clone(&ids))),
+        verifier: Arc::new(JwtVerifier::new(keys, &settings.tokens)),
+        refresh: Arc::new(OpaqueRefreshTokens),
+        bus: Arc::new(MemoryEventBus::default()),
+        wake: Arc::new(Notify::new()),
+        clock,
+        ids,
+    };
+    let tools = toolbox(settings, &ports)?;
+    let api = api(settings, &ports, &tools, model.label.as_str());
+    let workshop = Workshop {
+        store: ports.store,
+        platform: ports.platform,
+        models: model.provider,
+        default_model: model.default_model,
+        tools,
+        bus: ports.bus,
+        clock: ports.clock,
+        ids: ports.ids,
+        settings: settings.worker,
+    };
+    Ok(Product { api, worker: Worker { workshop: Arc::new(workshop), wake: ports.wake } })
+}
+
+fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
+    let http = settings.http_allow.clone().map(HttpGet::new).transpose()?;
+    let tools = powerhouse_tools::built_in(Arc::clone(&ports.clock), http);
+    Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
+}
+
+fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api {
+    let clock = || Arc::clone(&ports.clock);
+    Api {
+        tenants: tenants_slice(ports),
+        sessions: sessions_slice(ports),
+        users: users_slice(ports),
+        agents: agents_slice(ports, tools),
+        runs: runs_slice(ports),
+        health: Health { platform: Arc::clone(&ports.platform), models: model.into() },
+        authenticate: sessions::Authenticate {
+            verifier: Arc::clone(&ports.verifier),
+            platform: Arc::clone(&ports.platform),
+            clock: clock(),
+        },
+        limiter: Arc::new(MemoryRateLimiter::new(clock(), MAX_BUCKETS)),
+        anonymous: settings.anonymous,
+        ids: Arc::clone(&ports.ids),
+    }
+}
+
+fn tenants_slice(ports: &Ports) -> Tenants {
+    let sign_up = tenants::SignUp {
+        platform: Arc::clone(&ports.platform),
+        store: Arc::clone(&ports.store),
+        hasher: Arc::clone(&ports.hasher),
+        clock: Arc::clone(&ports.clock),
+        ids: Arc::clone(&ports.ids),
+    };
+    Tenants { sign_up, read: tenants::ReadTenant { store: Arc::clone(&ports.store) } }
+}
+
+fn sessions_slice(ports: &Ports) -> Sessions {
+    Sessions {
+        sign_in: sessions::SignIn {
+            platform: Arc::clone(&ports.platform),
+            hasher: Arc::clone(&ports.hasher),
+            issuer: Arc::clone(&ports.issuer),
+            refresh: Arc::clone(&ports.refresh),
+            clock: Arc::clone(&ports.clock),
+            ids: Arc::clone(&ports.ids),
+        },
+        refresh: sessions::Refresh {
+            platform: Arc::clone(&ports.platform),
+            issuer: Arc::clone(&ports.issuer),
+            refresh: Arc::clone(&ports.refresh),
+            clock: Arc::clone(&ports.clock),
+        },
+        sign_out: sessions::SignOut {
+            platform: Arc::clone(&ports.platform),
+            clock: Arc::clone(&ports.clock),
+        },
+    }
+}
+
+fn users_slice(ports: &Ports) -> Users {
+    let store = || Arc::clone(&ports.store);
+    Users {
+        list: users::ListUsers { store: store() },
+        read: users::ReadUser { store: store() },
+        add: users::AddUser {
+            store: store(),
+            hasher: Arc::clone(&ports.hasher),
+            clock: Arc::clone(&ports.clock),
+            ids: Arc::clone(&ports.ids),
+        },
+        change: users::ChangeUser { store: store(), clock: Arc::clone(&ports.clock) },
+        remove: users::RemoveUser { store: store() },
+        tenant: tenants::ReadTenant { store: store() },
+    }
+}
+
+fn agents_slice(ports: &Ports, tools: &Toolbox) -> Agents {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    let tools: Arc<agents::ToolNames> = Arc::new(tools.keys().cloned().collect());
+    Agents {
+        create: agents::CreateAgent {
+            store: store(),
+            tools: Arc::clone(&tools),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+        },
+        edit: agents::EditAgent { store: store(), tools },
+        publish: agents::PublishAgent { store: store(), clock: clock() },
+        archive: agents::ArchiveAgent { store: store(), clock: clock() },
+        list: agents::ListAgents { store: store() },
+        read: agents::ReadAgent { store: store() },
+    }
+}
+
+fn runs_slice(ports: &Ports) -> Runs {
+    let store = || Arc::clone(&ports.store);
+    let bus = || Arc::clone(&ports.bus);
+    let clock = || Arc::clone(&ports.clock);
+    Runs {
+        submit: runs::SubmitRun {
+            store: store(),
+            bus: bus(),
+            wake: Arc::clone(&ports.wake),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+        },
+        list: runs::ListRuns { store: store() },
+        read: runs::ReadRun { store: store() },
+        steps: runs::ReadSteps { store: store() },
+        watch: runs::WatchRun { store: store(), bus: bus() },
+        cancel: runs::CancelRun { store: store(), bus: bus(), clock: clock() },
+        feedback: runs::GiveFeedback { store: store(), clock: clock() },
+    }
+}
