@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+use powerhouse_domain::tenants::Plan;
 use powerhouse_usecases::tenants::{SignUp, SignUpCommand};
 use zeroize::Zeroizing;
 
@@ -34,6 +35,7 @@ pub(crate) async fn welcome(settings: &Settings, sign_up: &SignUp, is_new: bool)
         display_name: "Owner".parse()?,
         password: password.to_string(),
     };
+    let sign_up = SignUp { plan: Plan::Enterprise, ..sign_up.clone() };
     sign_up.execute(command).await.context("the first tenant could not be made")?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, TokenProfile};
+use powerhouse_domain::tenants::Plan;
 use powerhouse_models::ApiKey;
 use powerhouse_ports::limits::Rate;
 use powerhouse_tools::AllowList;
@@ -39,12 +40,13 @@ const fn known(key: &'static str, default: &'static str, about: &'static str) ->
 
 const API_KEY: &str = "model.api_key";
 
-const KNOWN: [Known; 20] = [
+const KNOWN: [Known; 21] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
     known("server.anonymous_per_minute", "60", "requests a minute from an address that has not signed in"),
     known("data.folder", "powerhouse-data", "where the database and the keys are"),
+    known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
     known("tokens.issuer", "powerhouse", "who issues access tokens (`iss`)"),
     known("tokens.audience", "powerhouse", "whom access tokens are for (`aud`)"),
     known("tokens.lifetime_seconds", "900", "how long an access token works"),
@@ -68,6 +70,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) anonymous: Rate,
     pub(crate) data: PathBuf,
+    pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
     pub(crate) model: Model,
@@ -207,6 +210,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let data = reader.checked("data.folder", |text| {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
+    let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
     let at_once = reader.number("passwords.at_once", 1, 256);
     let waiting = reader.number("passwords.waiting", 0, 100_000);
@@ -225,6 +229,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         grace: grace?,
         anonymous: Rate { burst: burst?, per_minute: per_minute? },
         data: data?,
+        sign_up_plan: sign_up_plan?,
         tokens: tokens?,
         hashing: HashingLimits {
             at_once: NonZeroUsize::new(as_usize(at_once?))?,

@@ -111,7 +111,7 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
 fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api {
     let clock = || Arc::clone(&ports.clock);
     Api {
-        tenants: tenants_slice(ports),
+        tenants: tenants_slice(settings, ports),
         sessions: sessions_slice(ports),
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
@@ -128,11 +128,12 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
     }
 }
 
-fn tenants_slice(ports: &Ports) -> Tenants {
+fn tenants_slice(settings: &Settings, ports: &Ports) -> Tenants {
     let sign_up = tenants::SignUp {
         platform: Arc::clone(&ports.platform),
         store: Arc::clone(&ports.store),
         hasher: Arc::clone(&ports.hasher),
+        plan: settings.sign_up_plan,
         clock: Arc::clone(&ports.clock),
         ids: Arc::clone(&ports.ids),
     };

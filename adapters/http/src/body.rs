@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
+use http_body_util::BodyExt as _;
 use powerhouse_ports::store::Limit;
-use salvo::http::ParseError;
+use salvo::http::ReqBody;
 use salvo::prelude::Request;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +16,8 @@ use crate::problem::Problem;
 
 /// The most bytes of a body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
+/// The most bytes that are read of a body that is too long.
+const MAX_READ_PAST: usize = 32 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -24,23 +27,41 @@ pub(crate) async fn json<T: DeserializeOwned>(req: &mut Request) -> Result<T, Pr
         let detail = "send the body as JSON, with `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
-    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, req.payload_with_max_size(MAX_BODY)).await else {
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read(req.take_body())).await else {
         let detail = "the body took too long to arrive";
         return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail));
     };
-    let bytes = read.map_err(|error| match error {
-        ParseError::PayloadTooLarge => {
-            let detail = format!("a body has at most {MAX_BODY} bytes");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    parse(&read?)
+}
+
+/// Reads a body. What is too much is read past for a while: a connection that is closed while its client still sends
+/// may lose the answer (RFC 9112 §9.6).
+async fn read(mut body: ReqBody) -> Result<Vec<u8>, Problem> {
+    let (mut bytes, mut received) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let unreadable = |_| Problem::bad_request("body_unreadable", "the body could not be read to its end");
+        let Ok(data) = frame.map_err(unreadable)?.into_data() else { continue };
+        received += data.len();
+        if received <= MAX_BODY {
+            bytes.extend_from_slice(&data);
+        } else if received > MAX_READ_PAST {
+            break;
         }
-        _ => Problem::bad_request("body_unreadable", "the body could not be read to its end"),
-    })?;
-    parse(bytes)
+    }
+    if received > MAX_BODY {
+        let detail = format!("a body has at most {MAX_BODY} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+    }
+    Ok(bytes)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.is_empty() {
         return Err(Problem::bad_request("body_missing", "this request needs a JSON body"));
+    }
+    if has_nul(bytes) {
+        let detail = "the body has a text with the character NUL, which cannot be stored";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -56,6 +77,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         .end()
         .map_err(|_| Problem::bad_request("body_malformed", "something follows after the JSON value"))?;
     Ok(value)
+}
+
+/// Whether a text of the JSON has the character NUL; unescaped it is no JSON. `PostgreSQL` stores no such text.
+fn has_nul(bytes: &[u8]) -> bool {
+    bytes.windows(6).enumerate().any(|(at, window)| {
+        // The backslash must not be escaped itself.
+        window == br"\u0000" && bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
+    })
 }
 
 /// What serde says, without the place: the pointer names that.
@@ -160,6 +189,12 @@ mod tests {
         assert_eq!((wrong["status"].as_u64(), wrong["pointer"].as_str()), (Some(422), Some("/list/1")));
         assert!(!wrong["detail"].as_str().unwrap().contains("line"), "{wrong}");
         assert_eq!(refusal(br#"{"list":[],"x":1}"#)["status"], 422);
+    }
+
+    #[test]
+    fn nul_is_refused_and_only_nul() {
+        assert!(has_nul(br#"{"a":"\u0000"}"#) && has_nul(br#"{"a":"\\\u0000"}"#));
+        assert!(!has_nul(br#"{"a":"\\u0000"}"#) && !has_nul(br#"{"a":"\u0001"}"#));
     }
 
     #[test]

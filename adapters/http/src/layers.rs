@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{StatusCode, Version};
 use powerhouse_ports::clock::IdSource;
@@ -106,7 +106,8 @@ impl Handler for SecurityHeaders {
     }
 }
 
-/// Refuses requests that two servers could read differently (RFC 9112 §3.2 and §6.3), and those too long.
+/// Refuses requests that two servers could route differently (RFC 9112 §3.2), and those too long. What they could
+/// cut differently (§6.3) is up to hyper: it believes `Transfer-Encoding`, and closes the connection after it.
 pub(crate) struct WellFormed;
 
 #[async_trait]
@@ -138,8 +139,7 @@ fn ambiguity(version: Version, headers: &HeaderMap) -> Option<&'static str> {
         }
         _ => {}
     }
-    let both = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-    both.then_some("the request has both `Transfer-Encoding` and `Content-Length`")
+    None
 }
 
 /// A host with an optional port, as an authority without user information.
@@ -227,6 +227,5 @@ mod tests {
         assert!(refused(&[(HOST, "a"), (HOST, "b")]));
         assert!(refused(&[(HOST, "a@b")]));
         assert!(refused(&[(HOST, "a/b")]));
-        assert!(refused(&[(HOST, "a"), (TRANSFER_ENCODING, "chunked"), (CONTENT_LENGTH, "3")]));
     }
 }

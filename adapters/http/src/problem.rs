@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use powerhouse_ports::Chain;
 use powerhouse_ports::store::StoreError;
 use powerhouse_usecases::Refused;
 use salvo::oapi::{Components, Content, EndpointOutRegister, Operation, Response as Documented, ToSchema};
@@ -146,7 +147,7 @@ pub(crate) fn too_many(retry_after: Duration) -> Problem {
 }
 
 fn store(error: &StoreError) -> Problem {
-    tracing::error!(error = error as &dyn std::error::Error, "a request failed in the store");
+    tracing::error!(error = %Chain(error), "a request failed in the store");
     if let StoreError::Unavailable(_) = error {
         let detail = "the database is not available: try again shortly";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(STORE_RETRY);

@@ -4,6 +4,7 @@
 //! change. With the feature `mock`, each port has a `mockall` double for injecting failures.
 //! Start reading at [`store`], the only way to a tenant's data.
 
+mod chain;
 pub mod clock;
 pub mod crypto;
 pub mod events;
@@ -13,3 +14,5 @@ pub mod platform;
 pub mod store;
 pub mod tokens;
 pub mod tools;
+
+pub use chain::Chain;

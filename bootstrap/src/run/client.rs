@@ -136,6 +136,10 @@ impl Client {
             "" => status.to_string(),
             detail => detail.to_owned(),
         };
+        let detail = match super::text(&problem, "pointer") {
+            "" => detail,
+            pointer => format!("{}: {detail}", pointer.trim_start_matches('/')),
+        };
         if status == StatusCode::UNAUTHORIZED {
             bail!("{detail} (tenant and address are --tenant and --email)");
         }

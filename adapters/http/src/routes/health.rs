@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use powerhouse_ports::Chain;
 use powerhouse_ports::platform::PlatformStore;
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -21,7 +22,7 @@ pub struct Health {
 impl Health {
     pub(crate) fn open(&self) -> Router {
         Router::with_path("health")
-            .get(Ready(self.clone()))
+            .get(Overall(self.clone()))
             .push(Router::with_path("live").get(live))
             .push(Router::with_path("ready").get(Ready(self.clone())))
     }
@@ -55,11 +56,30 @@ struct Ready(Health);
 ))]
 impl Ready {
     async fn handle(&self, res: &mut Response) {
-        let Health { platform, models } = &self.0;
+        self.0.report(res).await;
+    }
+}
+
+struct Overall(Health);
+
+/// The same as `/health/ready`.
+#[endpoint(operation_id = "health", tags("health"), responses(
+    (status_code = 200, description = "It can serve.", body = HealthReport),
+    (status_code = 503, description = "It cannot serve now.", body = HealthReport),
+))]
+impl Overall {
+    async fn handle(&self, res: &mut Response) {
+        self.0.report(res).await;
+    }
+}
+
+impl Health {
+    async fn report(&self, res: &mut Response) {
+        let Self { platform, models } = self;
         let status = match platform.ping().await {
             Ok(()) => "ok",
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the database does not answer");
+                tracing::warn!(error = %Chain(&error), "the database does not answer");
                 res.status_code(StatusCode::SERVICE_UNAVAILABLE);
                 "unavailable"
             }

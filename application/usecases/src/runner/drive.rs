@@ -20,6 +20,7 @@ use powerhouse_domain::runs::{
     EventBody, Lease, Run, RunEvent, RunState, RunTransitionRefused, StepKind, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
+use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError};
 use tokio::sync::mpsc;
@@ -52,12 +53,12 @@ pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, stop: Cancellat
         Ok(Left::Ended) => {}
         Ok(Left::Stopping) => {
             if let Err(error) = workshop.platform.release(&lease).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a lease could not be handed back");
+                tracing::warn!(error = %Chain(&error), "a lease could not be handed back");
             }
         }
         Err(StoreError::LeaseLost) => tracing::info!("the run was ended or taken over by another worker"),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the run was left for another try");
+            tracing::error!(error = %Chain(&error), "the run was left for another try");
         }
     }
 }
@@ -247,7 +248,7 @@ impl Drive {
             Ok(entry) => self.outbox.push(NewEvent { at: now, body: entry.into() }),
             // INVARIANT: what is in flight was issued once, and `perform` answers with the kind that was asked for.
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "an outcome was not asked for");
+                tracing::error!(error = %Chain(&error), "an outcome was not asked for");
             }
         }
         self.run = self.run.clone().charge(usage).unwrap_or_else(|refused| *refused.run);

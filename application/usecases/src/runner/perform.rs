@@ -8,6 +8,7 @@ use powerhouse_domain::effects::{
 };
 use powerhouse_domain::model::{Channel, ModelRequest};
 use powerhouse_domain::tools::ToolOutput;
+use powerhouse_ports::Chain;
 use powerhouse_ports::models::{DeltaSink, ModelError};
 use tokio::sync::mpsc;
 
@@ -58,7 +59,7 @@ async fn ask(
         Ok(reply) => EffectOutcome::Model(reply),
         Err(error) => {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 purpose = request.purpose,
                 "a model call failed"
             );

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::runs::Lease;
+use powerhouse_ports::Chain;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ impl Worker {
         match self.workshop.platform.claim(limit, now, self.workshop.settings.lease).await {
             Ok(leases) => leases,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the queue could not be read");
+                tracing::warn!(error = %Chain(&error), "the queue could not be read");
                 Vec::new()
             }
         }
@@ -63,6 +64,6 @@ impl Worker {
 /// A drive that panicked ends itself only: its lease expires, and the run is claimed again.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(error = &error as &dyn std::error::Error, "driving a run panicked");
+        tracing::error!(error = %Chain(&error), "driving a run panicked");
     }
 }

@@ -50,6 +50,8 @@ pub struct SignUp {
     pub store: Arc<dyn TenantStore>,
     /// Hashes the owner's password.
     pub hasher: Arc<dyn PasswordHasher>,
+    /// What new tenants sign up for.
+    pub plan: Plan,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
     /// Gives ids.
@@ -64,7 +66,7 @@ impl SignUp {
             .map_err(|error| Refused::invalid("/owner/password", error))?;
         let hash = hash(&*self.hasher, &password).await?;
         let now = self.clock.now();
-        let tenant = Tenant::found(TenantId::from_uuid(self.ids.next()), slug, name, Plan::Free, now);
+        let tenant = Tenant::found(TenantId::from_uuid(self.ids.next()), slug, name, self.plan, now);
         let owner = User::register(UserId::from_uuid(self.ids.next()), email, display_name, now);
         let membership = Membership::new(tenant.id(), owner.id(), Role::Owner, now);
         self.platform

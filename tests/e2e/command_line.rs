@@ -1,0 +1,116 @@
+//! The command line, as somebody at a shell sees it.
+
+use std::process::{Command, Output};
+
+use powerhouse_tests::stub_model::{Answer, StubModel};
+use serde_json::Value;
+
+use crate::server::{Server, binary};
+
+fn text(output: &Output) -> (String, String) {
+    let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (read(&output.stdout), read(&output.stderr))
+}
+
+/// `powerhouse run` against a server, as its first owner.
+fn run(server: &Server, arguments: &[&str]) -> Output {
+    binary(server.folder()).arg("run").args(arguments).args(["--url", &server.base]).output().unwrap()
+}
+
+#[test]
+fn a_run_is_shown_in_lines_or_as_json() {
+    let server = Server::start();
+    let output = run(&server, &["What is 12.5 % of 380?"]);
+    let (shown, errors) = text(&output);
+    assert!(output.status.success(), "{errors}");
+    assert!(shown.contains("started: tool calculator\n  → 47.5\n"), "{shown}");
+    assert!(shown.contains("\n[offline model] (12.5 / 100) * 380 = 47.5\n"), "{shown}");
+    assert!(shown.contains("`assistant`") && !shown.contains('\u{1b}'), "{shown}");
+
+    let output = run(&server, &["--json", "1 + 1"]);
+    let lines: Vec<Value> =
+        text(&output).0.lines().map(|line| serde_json::from_str(line).expect("JSON, a line each")).collect();
+    assert_eq!(lines[0]["event"], "run.queued");
+    assert_eq!(lines.last().unwrap()["status"], "succeeded");
+}
+
+#[test]
+fn mistakes_are_answered_with_what_to_do() {
+    let server = Server::start();
+    for (arguments, said) in [
+        (&["--agent", "nobody", "1 + 1"][..], "agent"),
+        (&["--tenant", "other", "1 + 1"][..], "POWERHOUSE_PASSWORD"),
+        (&[" "][..], "task"),
+    ] {
+        let output = run(&server, arguments);
+        let (_, errors) = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(errors.starts_with("error: ") && errors.contains(said), "{arguments:?}: {errors}");
+    }
+    let output = binary(server.folder()).args(["run", "a", "--url", "http://127.0.0.1:1"]).output().unwrap();
+    assert!(text(&output).1.contains("is the server started"), "{:?}", text(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_fails_fails_the_command() {
+    let stub = StubModel::start([Answer::error(400, "no")]).await.unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let output = tokio::task::spawn_blocking(move || run(&server, &["Write a letter"])).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).0.contains("failed: "), "{:?}", text(&output));
+}
+
+#[test]
+fn the_configuration_is_shown_without_secrets_and_its_mistakes_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |variables: &[(&str, &str)]| -> Output {
+        let mut command: Command = binary(folder.path());
+        command.args(["config", "check"]).envs(variables.iter().copied()).output().unwrap()
+    };
+    let output = check(&[("OPENAI_API_KEY", "sk-canary")]);
+    let (shown, _) = text(&output);
+    assert!(output.status.success() && shown.contains("server.address = \"127.0.0.1:8080\""), "{shown}");
+    assert!(!shown.contains("canary"), "{shown}");
+    let output = check(&[("POWERHOUSE__SERVER__ADDRESS", "x"), ("POWERHOUSE__SERVR__ADDRESS", "y")]);
+    let (_, errors) = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors.contains("`server.address` must be") && errors.contains("`servr.address` is not a setting"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_and_what_is_ill() {
+    let folder = tempfile::tempdir().unwrap();
+    let doctor = || {
+        let mut command = binary(folder.path());
+        command.arg("doctor").env("POWERHOUSE__MODEL__PROVIDER", "offline");
+        command.env("POWERHOUSE__SERVER__ADDRESS", "127.0.0.1:0");
+        command.output().unwrap()
+    };
+    let output = doctor();
+    assert!(output.status.success(), "{:?}", text(&output));
+    assert!(text(&output).0.contains("does not exist"));
+
+    let output = binary(folder.path()).arg("migrate").output().unwrap();
+    assert!(output.status.success() && text(&output).0.contains("up to date"), "{:?}", text(&output));
+    assert!(text(&doctor()).0.contains("its schema is up to date"));
+
+    std::fs::write(folder.path().join("data/signing-keys.pem"), "no key").unwrap();
+    let output = doctor();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).0.contains("BAD   the signing keys"), "{:?}", text(&output));
+}
+
+#[test]
+fn an_address_that_is_taken_is_said_so() {
+    let server = Server::start();
+    let address = server.base.trim_start_matches("http://");
+    let folder = tempfile::tempdir().unwrap();
+    let mut second = binary(folder.path());
+    second.env("POWERHOUSE__SERVER__ADDRESS", address).env("POWERHOUSE__MODEL__PROVIDER", "offline");
+    let output = second.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).1.contains("set server.address"), "{:?}", text(&output));
+}

@@ -1,0 +1,174 @@
+//! Two tenants with the same names for everything. The routes come from the OpenAPI document, so that a new one
+//! cannot be forgotten.
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::server::{Caller, Server};
+
+/// A word in everything that the one tenant owns.
+const CANARY: &str = "canary4711";
+
+/// An operation of the document.
+struct Operation {
+    id: String,
+    method: Method,
+    path: String,
+    has_body: bool,
+    is_guarded: bool,
+}
+
+async fn operations(server: &Server) -> Vec<Operation> {
+    let document: Value =
+        Client::new().get(server.url("/openapi.json")).send().await.unwrap().json().await.unwrap();
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push(Operation {
+                id: operation["operationId"].as_str().expect("every operation has an id").to_owned(),
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                has_body: operation.get("requestBody").is_some(),
+                is_guarded: operation.get("security").is_some(),
+            });
+        }
+    }
+    assert!(operations.len() >= 25, "the document lists the routes");
+    operations
+}
+
+/// A body that the operation takes; an operation that is not here fails the test.
+fn body(operation: &str, agent: &str) -> Value {
+    let definition = json!({"kind": "direct", "description": "Does it"});
+    match operation {
+        "create_agent" => json!({"name": "clerk", "definition": definition}),
+        "update_agent" => json!({ "definition": definition }),
+        "create_run" => json!({"task": "Do it", "agent": agent}),
+        "give_feedback" => json!({"verdict": "good"}),
+        "create_user" => json!({"email": "eve@example.org", "display_name": "Eve", "role": "member",
+            "password": "correct horse battery"}),
+        "update_user" => json!({"display_name": "Eve"}),
+        other => panic!("give `{other}` a body in this test"),
+    }
+}
+
+/// What one tenant owns.
+struct Property {
+    agent: String,
+    user: String,
+    run: String,
+}
+
+impl Property {
+    async fn of(caller: &Caller) -> Self {
+        let definition = json!({"kind": "direct", "description": CANARY});
+        let agent = caller.post("/v1/agents", &json!({"name": "clerk", "definition": definition})).await;
+        let agent = agent["id"].as_str().unwrap().to_owned();
+        caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+        let user = json!({"email": "bob@example.org", "display_name": CANARY, "role": "member",
+            "password": "correct horse battery"});
+        let user = caller.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
+        let run = caller.run(&json!({"task": CANARY, "agent": agent})).await;
+        Self { agent, user, run: run["id"].as_str().unwrap().to_owned() }
+    }
+
+    fn path(&self, operation: &Operation) -> String {
+        let path = operation.path.replace("{agent_id}", &self.agent).replace("{user_id}", &self.user);
+        let path = path.replace("{run_id}", &self.run);
+        assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
+        path
+    }
+}
+
+async fn send(caller: &Caller, operation: &Operation, path: &str, agent: &str) -> (StatusCode, String) {
+    let mut request = caller.request(operation.method.clone(), path);
+    if operation.has_body {
+        request = request.json(&body(&operation.id, agent));
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_gives_or_takes_what_another_tenant_owns() {
+    let server = Server::start();
+    let (ada, eve) = (server.tenant("acme").await, server.tenant("evil").await);
+    let owned = Property::of(&ada).await;
+    let before = [ada.get("/v1/agents").await, ada.get("/v1/users").await, ada.get("/v1/runs").await];
+    let (mut by_id, mut others) = (0, 0);
+    for operation in operations(&server).await.iter().filter(|operation| operation.is_guarded) {
+        // Signing out is all that this does, whoever asks.
+        if operation.id == "delete_session" {
+            continue;
+        }
+        let path = owned.path(operation);
+        let (status, text) = send(&eve, operation, &path, &owned.agent).await;
+        if path != operation.path || operation.id == "create_run" {
+            assert_eq!(status, StatusCode::NOT_FOUND, "{}: {text}", operation.id);
+            by_id += 1;
+        } else {
+            assert!(status.is_success(), "{}: {status} {text}", operation.id);
+            others += 1;
+        }
+        assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
+        for id in [&owned.agent, &owned.user, &owned.run] {
+            assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
+        }
+    }
+    assert!(by_id >= 13 && others >= 8, "{by_id} and {others} routes were walked");
+    let after = [ada.get("/v1/agents").await, ada.get("/v1/users").await, ada.get("/v1/runs").await];
+    assert_eq!(after, before, "nothing has changed");
+
+    // The same requests by their owner do well: the test asks for what is there. What deletes comes last.
+    let mut operations = operations(&server).await;
+    operations.sort_by_key(|operation| operation.method == Method::DELETE);
+    for operation in operations.iter().filter(|operation| operation.is_guarded) {
+        if matches!(operation.id.as_str(), "create_agent" | "delete_session") {
+            continue;
+        }
+        let (status, text) = send(&ada, operation, &owned.path(operation), &owned.agent).await;
+        // It has ended, so cancelling comes too late; but it is there.
+        let too_late = operation.id == "cancel_run" && status == StatusCode::CONFLICT;
+        assert!(status.is_success() || too_late, "{}: {status} {text}", operation.id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_id_and_another_tenants_read_the_same() {
+    let server = Server::start();
+    let (ada, eve) = (server.tenant("acme").await, server.tenant("evil").await);
+    let run = ada.run(&json!({"task": CANARY})).await;
+    let id = run["id"].as_str().unwrap();
+    let mut said = Vec::new();
+    for id in [id, "run_01h455vb4pex5vsknk084sn02q", "run_x", "agent_01h455vb4pex5vsknk084sn02q"] {
+        let answer = eve.request(Method::GET, &format!("/v1/runs/{id}")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        let mut problem: Value = answer.json().await.unwrap();
+        problem["correlation_id"].take();
+        said.push(problem);
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_served_without_a_token() {
+    let server = Server::start();
+    let property = Property { agent: "agent_x".into(), user: "user_x".into(), run: "run_x".into() };
+    let open =
+        ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
+    let mut found = Vec::new();
+    for operation in operations(&server).await {
+        if !operation.is_guarded {
+            found.push(operation.id);
+            continue;
+        }
+        let request = Client::new().request(operation.method.clone(), server.url(&property.path(&operation)));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{}", operation.id);
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+    found.sort_unstable();
+    assert_eq!(found, open, "who may be asked by anybody is decided here");
+}

@@ -1,0 +1,11 @@
+//! The real binary, end to end: over HTTP and by its command line, with a stub of a model's API.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
+
+mod bad_input;
+mod command_line;
+mod first_run;
+mod isolation;
+mod raw_requests;
+mod runs;
+mod server;

@@ -1,0 +1,266 @@
+//! A server of the chat completions API that says what a test tells it to, and misbehaves on demand.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// One answer of the stub.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Bytes(Vec<u8>),
+    Pause(Duration),
+    /// Sends nothing more until the client has gone.
+    Hang,
+    /// Sends the same bytes until the client has gone.
+    Endless(Vec<u8>),
+}
+
+impl Answer {
+    /// A reply in these pieces of text, with this usage.
+    pub fn text<'a>(
+        pieces: impl IntoIterator<Item = &'a str>,
+        input_tokens: u64,
+        output_tokens: u64,
+    ) -> Self {
+        let mut answer = Self::stream();
+        for piece in pieces {
+            answer = answer.event(&json!({"model": "stub-1", "choices": [{"delta": {"content": piece}}]}));
+        }
+        answer.finish("stop", input_tokens, output_tokens)
+    }
+
+    /// A reply that calls one tool, its arguments in two pieces.
+    pub fn call(name: &str, arguments: &Value, input_tokens: u64, output_tokens: u64) -> Self {
+        let arguments = arguments.to_string();
+        let (first, second) = arguments.split_at(arguments.len() / 2);
+        let start = json!({"index": 0, "id": "call_a", "function": {"name": name, "arguments": first}});
+        let rest = json!({"index": 0, "function": {"arguments": second}});
+        Self::stream()
+            .event(&json!({"choices": [{"delta": {"tool_calls": [start]}}]}))
+            .event(&json!({"choices": [{"delta": {"tool_calls": [rest]}}]}))
+            .finish("tool_calls", input_tokens, output_tokens)
+    }
+
+    /// An event stream without an event yet.
+    pub fn stream() -> Self {
+        let headers = vec![("content-type".into(), "text/event-stream".into())];
+        Self { status: 200, headers, parts: Vec::new() }
+    }
+
+    /// An error document with this status.
+    pub fn error(status: u16, message: &str) -> Self {
+        let body = json!({"error": {"message": message}}).to_string();
+        let headers = vec![("content-type".into(), "application/json".into())];
+        Self { status, headers, parts: vec![Part::Bytes(body.into_bytes())] }
+    }
+
+    /// A body of any other kind.
+    pub fn other(content_type: &str, body: &str) -> Self {
+        let headers = vec![("content-type".into(), content_type.into())];
+        Self { status: 200, headers, parts: vec![Part::Bytes(body.as_bytes().to_vec())] }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds an event with this data.
+    #[must_use]
+    pub fn event(self, data: &Value) -> Self {
+        self.raw(format!("data: {data}\n\n").as_bytes())
+    }
+
+    /// Adds bytes as they are.
+    #[must_use]
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.parts.push(Part::Bytes(bytes.to_vec()));
+        self
+    }
+
+    /// Adds a pause.
+    #[must_use]
+    pub fn pause(mut self, duration: Duration) -> Self {
+        self.parts.push(Part::Pause(duration));
+        self
+    }
+
+    /// From here on, sends nothing until the client has gone.
+    #[must_use]
+    pub fn hang(mut self) -> Self {
+        self.parts.push(Part::Hang);
+        self
+    }
+
+    /// From here on, sends these bytes until the client has gone.
+    #[must_use]
+    pub fn endless(mut self, bytes: &[u8]) -> Self {
+        self.parts.push(Part::Endless(bytes.to_vec()));
+        self
+    }
+
+    /// The same answer, a byte at a time.
+    #[must_use]
+    pub fn in_single_bytes(mut self) -> Self {
+        let single = |part| match part {
+            Part::Bytes(bytes) => bytes.into_iter().map(|byte| Part::Bytes(vec![byte])).collect(),
+            other => vec![other],
+        };
+        self.parts = self.parts.into_iter().flat_map(single).collect();
+        self
+    }
+
+    fn finish(self, reason: &str, input_tokens: u64, output_tokens: u64) -> Self {
+        let usage = json!({"prompt_tokens": input_tokens, "completion_tokens": output_tokens});
+        self.event(&json!({"choices": [{"delta": {}, "finish_reason": reason}]}))
+            .event(&json!({"choices": [], "usage": usage}))
+            .raw(b"data: [DONE]\n\n")
+    }
+}
+
+/// A request that the stub got.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The request line and the headers, as they came.
+    pub head: String,
+    /// The body; null when it is no JSON.
+    pub body: Value,
+}
+
+#[derive(Default)]
+struct Shared {
+    answers: Mutex<VecDeque<Answer>>,
+    received: Mutex<Vec<Received>>,
+    deserted: AtomicUsize,
+}
+
+/// The running stub. Calls are answered in the order of their arrival; after the last answer, with 500.
+pub struct StubModel {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    serving: JoinHandle<()>,
+}
+
+impl StubModel {
+    /// A stub with these answers, on a port of its own.
+    pub async fn start(answers: impl IntoIterator<Item = Answer>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared =
+            Arc::new(Shared { answers: Mutex::new(answers.into_iter().collect()), ..Shared::default() });
+        let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared, serving })
+    }
+
+    /// The API's base.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// Every call so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many clients went away while the stub hung or went on without end.
+    pub fn deserted(&self) -> usize {
+        self.shared.deserted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for StubModel {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            // A client that goes away is no failure of the stub.
+            let _ = answer(stream, &shared).await;
+        });
+    }
+}
+
+async fn answer(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    let received = receive(&mut stream).await?;
+    let answer = if received.head.starts_with("GET ") {
+        Answer::other("application/json", &json!({"data": [{"id": "stub-1"}]}).to_string())
+    } else {
+        shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
+        let next = shared.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        next.unwrap_or_else(|| Answer::error(500, "the stub has no answer left"))
+    };
+    let mut head = format!("HTTP/1.1 {} Stub\r\nconnection: close\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    for part in answer.parts {
+        match part {
+            Part::Bytes(bytes) => {
+                stream.write_all(&bytes).await?;
+                stream.flush().await?;
+            }
+            Part::Pause(duration) => sleep(duration).await,
+            Part::Hang => {
+                let gone = stream.read(&mut [0; 16]).await;
+                shared.deserted.fetch_add(1, Ordering::SeqCst);
+                return gone.map(drop);
+            }
+            Part::Endless(bytes) => {
+                while stream.write_all(&bytes).await.is_ok() {}
+                shared.deserted.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
+            }
+        }
+    }
+    stream.shutdown().await
+}
+
+async fn receive(stream: &mut TcpStream) -> io::Result<Received> {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let end = head_end + length.unwrap_or(0);
+    while bytes.len() < end {
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let body = serde_json::from_slice(&bytes[head_end..end]).unwrap_or(Value::Null);
+    Ok(Received { head, body })
+}
