@@ -36,13 +36,14 @@ async fn bodies() {
     let deep = format!(r#"{{"task": {}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     let long = json!({"task": "x".repeat(10 * 1024 * 1024)}).to_string();
     let task_too_long = json!({"task": "x".repeat(40_000)}).to_string();
-    let cases: [(&str, Vec<u8>, u16, &str); 16] = [
+    let cases: [(&str, Vec<u8>, u16, &str); 17] = [
         ("no body", vec![], 400, "body_missing"),
         ("a blank body", b"  ".to_vec(), 400, "body_malformed"),
         ("no JSON", b"task=x".to_vec(), 400, "body_malformed"),
         ("half a JSON", br#"{"task": "#.to_vec(), 400, "body_malformed"),
         ("two JSONs", br#"{"task": "a"} {}"#.to_vec(), 400, "body_malformed"),
         ("a list", b"[]".to_vec(), 422, "invalid"),
+        ("a list in the order of the fields", br#"["a", null, [], []]"#.to_vec(), 422, "invalid"),
         ("a null", b"null".to_vec(), 422, "invalid"),
         ("no field", b"{}".to_vec(), 422, "invalid"),
         ("a wrong type", br#"{"task": 7}"#.to_vec(), 422, "invalid"),

@@ -1,7 +1,7 @@
-//! Passwords, signing keys, access tokens and refresh tokens.
+//! Passwords, signing keys, access tokens, refresh tokens, and secrets at rest.
 //!
 //! Start reading at [`SigningKeys`], which [`JwtIssuer`] and [`JwtVerifier`] share. [`Argon2Hasher`] and
-//! [`OpaqueRefreshTokens`] stand alone.
+//! [`OpaqueRefreshTokens`] and [`AeadSecretBox`] stand alone.
 
 mod access_tokens;
 mod ed25519;
@@ -9,6 +9,7 @@ mod jwks;
 mod keys;
 mod password;
 mod refresh_tokens;
+mod secret_box;
 #[cfg(test)]
 mod testing;
 
@@ -16,4 +17,5 @@ pub use access_tokens::{JwtIssuer, JwtVerifier, LEEWAY, MAX_TOKEN_BYTES, Profile
 pub use jwks::{JwkSet, PublicJwk};
 pub use keys::{KeyError, SigningKeys};
 pub use password::{Argon2Hasher, HashingLimits};
-pub use refresh_tokens::{OpaqueRefreshTokens, is_same_digest};
+pub use refresh_tokens::OpaqueRefreshTokens;
+pub use secret_box::AeadSecretBox;

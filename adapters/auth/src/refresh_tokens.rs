@@ -8,7 +8,6 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use powerhouse_ports::platform::RefreshDigest;
 use powerhouse_ports::tokens::{RefreshToken, RefreshTokens};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 const PREFIX: &str = "pht_";
@@ -41,11 +40,6 @@ impl RefreshTokens for OpaqueRefreshTokens {
         let (random, checksum) = bytes.split_at(RANDOM_BYTES);
         (checksum == checksum_of(random)).then(|| Sha256::digest(text).into())
     }
-}
-
-/// Whether two hashes are the same, in a time that does not depend on where they differ.
-pub fn is_same_digest(one: &RefreshDigest, other: &RefreshDigest) -> bool {
-    one.ct_eq(other).into()
 }
 
 fn write(random: &[u8; RANDOM_BYTES]) -> Zeroizing<String> {
@@ -124,17 +118,6 @@ mod tests {
         ];
         for text in wrong {
             assert_eq!(digest(&text), None, "{text:.80}");
-        }
-    }
-
-    #[test]
-    fn digests_are_compared_whole() {
-        let one = [7; 32];
-        assert!(is_same_digest(&one, &[7; 32]));
-        for position in [0, 15, 31] {
-            let mut other = one;
-            other[position] ^= 1;
-            assert!(!is_same_digest(&one, &other), "{position}");
         }
     }
 

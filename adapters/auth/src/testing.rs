@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64ct::{Base64, Encoding};
 use ed25519_dalek::SigningKey;
-use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_ports::clock::IdSource;
 use uuid::Uuid;
@@ -63,4 +63,11 @@ impl IdSource for CountingIds {
 /// A new source of ids that count.
 pub(crate) fn ids() -> Arc<dyn IdSource> {
     Arc::new(CountingIds::default())
+}
+
+/// The scope of the tenant with this number.
+pub(crate) fn scope(tenant: u128) -> TenantScope {
+    let id = Uuid::from_u128(tenant);
+    Principal::verified(TenantId::from_uuid(id), UserId::from_uuid(id), SessionId::from_uuid(id), Role::Owner)
+        .scope()
 }

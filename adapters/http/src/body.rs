@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use powerhouse_ports::store::Limit;
 use salvo::http::ReqBody;
 use salvo::prelude::Request;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::cursor;
 use crate::problem::Problem;
@@ -61,6 +61,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
     if has_nul(bytes) {
         let detail = "the body has a text with the character NUL, which cannot be stored";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
+    }
+    // Serde would take a list for a struct, field by field.
+    if !bytes.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+        let detail = "the body must be a JSON object";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);

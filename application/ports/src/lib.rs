@@ -4,6 +4,7 @@
 //! change. With the feature `mock`, each port has a `mockall` double for injecting failures.
 //! Start reading at [`store`], the only way to a tenant's data.
 
+pub mod cache;
 mod chain;
 pub mod clock;
 pub mod crypto;
@@ -11,6 +12,7 @@ pub mod events;
 pub mod limits;
 pub mod models;
 pub mod platform;
+pub mod secrets;
 pub mod store;
 pub mod tokens;
 pub mod tools;

@@ -1,8 +1,10 @@
 //! Performing one effect through the ports.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use powerhouse_domain::effects::{
     EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, ToolRequest,
 };
@@ -40,9 +42,19 @@ pub(super) async fn perform(
     request: EffectRequest,
     deltas: mpsc::Sender<Delta>,
 ) -> (EffectKey, EffectOutcome) {
+    // A panic ends the effect: left alone it would end the drive, again and again with each lease.
     let outcome = match request {
-        EffectRequest::Model(request) => ask(&workshop, &allowed.model, &key, &request, deltas).await,
-        EffectRequest::Tool(request) => EffectOutcome::Tool(call(&workshop, &allowed, &request).await),
+        EffectRequest::Model(request) => {
+            let asked = ask(&workshop, &allowed.model, &key, &request, deltas);
+            AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
+                let message = "the model call failed unexpectedly".to_owned();
+                EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
+            })
+        }
+        EffectRequest::Tool(request) => {
+            let called = AssertUnwindSafe(call(&workshop, &allowed, &request)).catch_unwind().await;
+            EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
+        }
     };
     (key, outcome)
 }

@@ -1,0 +1,305 @@
+//! The runner on a real store, with a scripted model: limits, time-outs, tools that misbehave, several workers.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
+use powerhouse_domain::runs::{EventBody, Run, RunLimits, RunState, Step, Task};
+use powerhouse_domain::strategies::{AgentKind, Strategy};
+use powerhouse_domain::tenants::{Plan, Tenant};
+use powerhouse_domain::tools::{ToolCall, ToolOutput, ToolSpec};
+use powerhouse_domain::users::{Membership, User};
+use powerhouse_memory::{MemoryEventBus, SystemClock, UuidV7Source};
+use powerhouse_models::{Scripted, ScriptedModel};
+use powerhouse_ports::clock::{Clock as _, IdSource as _};
+use powerhouse_ports::models::ModelError;
+use powerhouse_ports::platform::PlatformStore as _;
+use powerhouse_ports::store::TenantStore as _;
+use powerhouse_ports::tools::Tool;
+use powerhouse_sqlite::SqliteStore;
+use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand, Target};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// A tool that answers late, at length, or not at all.
+struct Odd(&'static str);
+
+#[async_trait]
+impl Tool for Odd {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec { name: self.0.into(), description: String::new(), parameters: json!({"type": "object"}) }
+    }
+
+    fn is_safe_to_repeat(&self) -> bool {
+        true
+    }
+
+    async fn call(&self, _: &Value) -> ToolOutput {
+        match self.0 {
+            "stuck" => std::future::pending().await,
+            "long" => ToolOutput::ok("x".repeat(1 << 20)),
+            _ => panic!("the tool panics"),
+        }
+    }
+}
+
+/// A tenant with one agent, and workers on one store.
+struct Scene {
+    workshop: Arc<Workshop>,
+    wake: Arc<Notify>,
+    principal: Principal,
+    agent: AgentId,
+    stop: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Scene {
+    async fn new(kind: AgentKind, limits: RunLimits, model: Arc<ScriptedModel>) -> Self {
+        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidV7Source));
+        let (tenant_id, user_id) = (TenantId::from_uuid(ids.next()), UserId::from_uuid(ids.next()));
+        let now = clock.now();
+        let tenant =
+            Tenant::found(tenant_id, "acme".parse().unwrap(), "Acme".parse().unwrap(), Plan::Enterprise, now);
+        let user = User::register(user_id, "ada@example.org".parse().unwrap(), "Ada".parse().unwrap(), now);
+        let membership = Membership::new(tenant_id, user_id, Role::Owner, now);
+        store.provision(&tenant, &user, &membership, "hash").await.unwrap();
+        let session = SessionId::from_uuid(ids.next());
+        let principal = Principal::verified(tenant_id, user_id, session, Role::Owner);
+
+        let definition = Definition {
+            description: "Works".into(),
+            strategy: Strategy::from_parameters(kind, &json!({})).unwrap(),
+            instructions: String::new(),
+            model: None,
+            tools: vec!["long".into(), "panics".into(), "stuck".into()],
+            capabilities: Vec::new(),
+            examples: Vec::new(),
+            limits,
+        };
+        let agent = AgentId::from_uuid(ids.next());
+        let draft = Agent::draft(agent, "worker".parse().unwrap(), definition, now).unwrap();
+        let mut tx = store.begin(&principal.scope()).await.unwrap();
+        tx.agents().add(&draft.publish(now).unwrap()).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let tools =
+            ["long", "panics", "stuck"].map(|name| (name.to_owned(), Arc::new(Odd(name)) as Arc<dyn Tool>));
+        let settings = Settings { tool_timeout: Duration::from_millis(100), ..Settings::default() };
+        let workshop = Arc::new(Workshop {
+            platform: store.clone(),
+            store,
+            models: model,
+            default_model: "scripted".into(),
+            tools: BTreeMap::from(tools),
+            bus: Arc::new(MemoryEventBus::default()),
+            clock,
+            ids,
+            settings,
+        });
+        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        Self { workshop, wake, principal, agent, stop, workers: Vec::new() }
+    }
+
+    fn start_worker(&mut self) {
+        let worker = Worker { workshop: Arc::clone(&self.workshop), wake: Arc::clone(&self.wake) };
+        self.workers.push(tokio::spawn(worker.run(self.stop.clone())));
+    }
+
+    async fn submit(&self) -> RunId {
+        let Workshop { store, bus, clock, ids, .. } = &*self.workshop;
+        let submit = SubmitRun {
+            store: Arc::clone(store),
+            bus: Arc::clone(bus),
+            wake: Arc::clone(&self.wake),
+            clock: Arc::clone(clock),
+            ids: Arc::clone(ids),
+        };
+        let command =
+            SubmitRunCommand { task: Task::new("Work").unwrap(), target: Target::Agent(self.agent) };
+        submit.execute(&self.principal, command).await.unwrap().id()
+    }
+
+    async fn ended(&self, id: RunId) -> Run {
+        let read = ReadRun { store: Arc::clone(&self.workshop.store) };
+        timeout(Duration::from_secs(20), async {
+            loop {
+                let run = read.execute(&self.principal, id).await.unwrap();
+                if run.state().name().is_final() {
+                    return run;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("the run ends")
+    }
+
+    async fn journal(&self, id: RunId) -> Vec<EventBody> {
+        let mut tx = self.workshop.store.begin(&self.principal.scope()).await.unwrap();
+        let events = tx.runs().events(id, 0, 1_000).await.unwrap();
+        events.into_iter().map(|event| event.body).collect()
+    }
+
+    async fn leave(self) {
+        self.stop.cancel();
+        for worker in self.workers {
+            timeout(Duration::from_secs(5), worker).await.expect("the worker stops").unwrap();
+        }
+    }
+}
+
+fn limits() -> RunLimits {
+    RunLimits { steps: 50, tokens: 100_000, cost_micros: 0, wall_clock: Duration::from_mins(1) }
+}
+
+fn call(name: &str) -> Scripted {
+    Scripted::call([ToolCall { id: "c".into(), name: name.into(), arguments: "{}".into() }])
+}
+
+fn failure(run: &Run) -> (&str, &str) {
+    match run.state() {
+        RunState::Failed { failure, .. } => (&failure.code, &failure.message),
+        other => panic!("it has not failed: {other:?}"),
+    }
+}
+
+async fn alone(kind: AgentKind, limits: RunLimits, turns: Vec<Scripted>) -> (Scene, Run, Arc<ScriptedModel>) {
+    let model = Arc::new(ScriptedModel::new(turns));
+    let mut scene = Scene::new(kind, limits, Arc::clone(&model)).await;
+    scene.start_worker();
+    let id = scene.submit().await;
+    let run = scene.ended(id).await;
+    (scene, run, model)
+}
+
+#[tokio::test]
+async fn a_tool_that_hangs_talks_too_much_or_panics_is_an_observation() {
+    let turns = vec![call("stuck"), call("long"), call("unknown"), call("panics"), Scripted::say("Done.")];
+    let (scene, run, model) = alone(AgentKind::React, limits(), turns).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "Done."), "{run:?}");
+    let prompts: Vec<String> =
+        model.asked().iter().map(|(_, request)| serde_json::to_string(request).unwrap()).collect();
+    assert!(prompts[1].contains("took longer than"));
+    assert!(prompts[2].contains("[cut: the output was longer]") && prompts[2].len() < 200_000);
+    assert!(prompts[3].contains("there is no tool `unknown`"));
+    assert!(prompts[4].contains("the tool failed"));
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_run_takes_no_more_steps_tokens_or_time_than_it_may() {
+    let again = || (0..9).map(|_| call("unknown")).collect::<Vec<_>>();
+    let (scene, run, model) = alone(AgentKind::React, RunLimits { steps: 3, ..limits() }, again()).await;
+    assert_eq!(failure(&run).0, "limit_reached");
+    assert_eq!(model.asked().len(), 3);
+    scene.leave().await;
+
+    let long = vec![Scripted::say("word ".repeat(2_000)), Scripted::say("done")];
+    let limited = RunLimits { tokens: 1_000, ..limits() };
+    let (scene, run, model) = alone(AgentKind::ChainOfThought, limited, long).await;
+    assert_eq!((failure(&run).0, model.asked().len()), ("limit_reached", 1));
+    scene.leave().await;
+
+    let slow = vec![Scripted::say("late").after(Duration::from_mins(1))];
+    let limited = RunLimits { wall_clock: Duration::from_secs(1), ..limits() };
+    let (scene, run, _) = alone(AgentKind::Direct, limited, slow).await;
+    assert!(matches!(run.state(), RunState::TimedOut { .. }), "{run:?}");
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn what_a_failing_model_costs_the_run_is_its_end() {
+    let down = ModelError::Unavailable { retry_after: None, source: "sk-canary".into() };
+    let (scene, run, _) = alone(AgentKind::Direct, limits(), vec![Scripted::fail(down)]).await;
+    assert_eq!(failure(&run), ("model_unavailable", "the model is unavailable"));
+    let journal = scene.journal(run.id()).await;
+    assert!(matches!(journal.last(), Some(EventBody::Failed { code, .. }) if code == "model_unavailable"));
+    assert!(!format!("{journal:?}").contains("canary"), "causes are for the log only");
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn the_steps_of_a_run_add_up_to_its_usage() {
+    let turns = ["pro", "con", "pro again", "con again", "verdict"].map(Scripted::say);
+    let (scene, run, model) = alone(AgentKind::Debate, limits(), turns.into()).await;
+    assert!(matches!(run.state(), RunState::Succeeded { .. }));
+    let steps = ReadSteps { store: Arc::clone(&scene.workshop.store) };
+    let steps = steps.execute(&scene.principal, run.id()).await.unwrap();
+    assert_eq!((steps.len(), model.asked().len()), (5, 5));
+    let total: u64 = steps.iter().map(|step| step.usage().total_tokens()).sum();
+    assert_eq!(total, run.usage().total_tokens());
+    let distinct: std::collections::BTreeSet<StepId> = steps.iter().map(Step::id).collect();
+    assert_eq!(distinct.len(), 5);
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn several_workers_share_a_queue_and_do_nothing_twice() {
+    const RUNS: usize = 40;
+    let turns = (0..RUNS).map(|n| Scripted::say(format!("{n}")).after(Duration::from_millis(3)));
+    let model = Arc::new(ScriptedModel::new(turns));
+    let mut scene = Scene::new(AgentKind::Direct, limits(), Arc::clone(&model)).await;
+    for _ in 0..3 {
+        scene.start_worker();
+    }
+    let mut ids = Vec::new();
+    for _ in 0..RUNS {
+        ids.push(scene.submit().await);
+    }
+    let mut answers = std::collections::BTreeSet::new();
+    for id in ids {
+        match scene.ended(id).await.state() {
+            RunState::Succeeded { answer, .. } => {
+                assert!(answers.insert(answer.clone()), "{answer} came twice");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(model.asked().len(), RUNS);
+    scene.leave().await;
+}
+
+/// A worker that stops hands its run back; the next one takes up the journal, and asks for nothing again.
+#[tokio::test]
+async fn another_worker_goes_on_after_the_steps_that_were_done() {
+    let turns = [
+        Scripted::say("reasoning"),
+        Scripted::say("never heard").after(Duration::from_mins(1)),
+        Scripted::say("answer"),
+    ];
+    let model = Arc::new(ScriptedModel::new(turns));
+    let mut scene = Scene::new(AgentKind::ChainOfThought, limits(), Arc::clone(&model)).await;
+    scene.start_worker();
+    let id = scene.submit().await;
+    timeout(Duration::from_secs(5), async {
+        while model.asked().len() < 2 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await
+    .unwrap();
+    scene.stop.cancel();
+    for worker in scene.workers.drain(..) {
+        worker.await.unwrap();
+    }
+    scene.stop = CancellationToken::new();
+    scene.start_worker();
+    let run = scene.ended(id).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "answer"));
+    let purposes: Vec<String> = model.asked().into_iter().map(|(_, request)| request.purpose).collect();
+    assert_eq!(purposes, ["reason", "extract", "extract"]);
+    let attempts = scene.journal(id).await;
+    assert_eq!(attempts.iter().filter(|event| matches!(event, EventBody::Started { .. })).count(), 2);
+    scene.leave().await;
+}
