@@ -114,3 +114,33 @@ fn an_address_that_is_taken_is_said_so() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).1.contains("set server.address"), "{:?}", text(&output));
 }
+
+/// The README's commands, one after the other in one shell, against a server of this test.
+#[test]
+fn the_readmes_first_run_works_as_printed() {
+    let server = Server::start();
+    let readme = include_str!("../../README.md");
+    let start = readme.split("## Start").nth(1).unwrap().split("## A language model").next().unwrap();
+    let commands: Vec<&str> =
+        start.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(commands[0].trim(), "cargo run");
+    let script = format!("set -euo pipefail\n{}", commands[1..].concat())
+        .replace("cargo run -q --", &format!("{} ", env!("CARGO_BIN_EXE_powerhouse")))
+        .replace("powerhouse-data", "data")
+        .replace("localhost:8080", server.base.trim_start_matches("http://"));
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &script]).current_dir(server.folder()).env("POWERHOUSE_URL", &server.base);
+    let output = shell.env("POWERHOUSE__DATA__FOLDER", "data").output().unwrap();
+    let (shown, errors) = text(&output);
+    assert!(output.status.success(), "{errors}");
+    for line in [
+        "started: tool calculator",
+        "  → 47.5",
+        "event: run.queued",
+        "event: run.succeeded",
+        "\"answer\":\"[offline model] (12.5 / 100) * 380 = 47.5\"",
+        "\"reason\":\"`assistant` scores",
+    ] {
+        assert!(shown.contains(line), "{line} is missing in:\n{shown}");
+    }
+}

@@ -1,10 +1,12 @@
 //! Two tenants with the same names for everything. The routes come from the OpenAPI document, so that a new one
 //! cannot be forgotten.
 
+use std::fmt::Write as _;
+
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::{Caller, Server};
+use crate::server::{Caller, PASSWORD, Server};
 
 /// A word in everything that the one tenant owns.
 const CANARY: &str = "canary4711";
@@ -61,11 +63,19 @@ struct Property {
 
 impl Property {
     async fn of(caller: &Caller) -> Self {
+        Self::named(caller, "clerk", "bob@example.org").await
+    }
+
+    async fn numbered(caller: &Caller, number: u32) -> Self {
+        Self::named(caller, &format!("clerk-{number}"), &format!("bob-{number}@example.org")).await
+    }
+
+    async fn named(caller: &Caller, agent: &str, email: &str) -> Self {
         let definition = json!({"kind": "direct", "description": CANARY});
-        let agent = caller.post("/v1/agents", &json!({"name": "clerk", "definition": definition})).await;
+        let agent = caller.post("/v1/agents", &json!({"name": agent, "definition": definition})).await;
         let agent = agent["id"].as_str().unwrap().to_owned();
         caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
-        let user = json!({"email": "bob@example.org", "display_name": CANARY, "role": "member",
+        let user = json!({"email": email, "display_name": CANARY, "role": "member",
             "password": "correct horse battery"});
         let user = caller.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
         let run = caller.run(&json!({"task": CANARY, "agent": agent})).await;
@@ -149,6 +159,57 @@ async fn a_missing_id_and_another_tenants_read_the_same() {
     }
     said.dedup();
     assert_eq!(said.len(), 1, "{said:?}");
+}
+
+/// What a role may do to what its owner has made, as the golden file has it: `yes`, or the status of the refusal.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_as_every_role() {
+    const ROLES: [&str; 5] = ["owner", "admin", "operator", "member", "viewer"];
+    let server = Server::start();
+    let ada = server.tenant("acme").await;
+    let mut callers = Vec::new();
+    for role in ROLES {
+        let email = format!("{role}@example.org");
+        let user = json!({"email": email, "display_name": role, "role": role, "password": PASSWORD});
+        ada.post("/v1/users", &user).await;
+        callers.push(server.sign_in_as("acme", &email).await);
+    }
+    let mut matrix = format!("{:<20}{}\n", "", ROLES.map(|role| format!("{role:<10}")).concat());
+    let mut number = 0;
+    for operation in operations(&server).await.iter().filter(|operation| operation.is_guarded) {
+        if operation.id == "delete_session" {
+            continue;
+        }
+        let mut row = format!("{:<20}", operation.id);
+        for caller in &callers {
+            number += 1;
+            let property = Property::numbered(&ada, number).await;
+            let mut body = operation.has_body.then(|| body(&operation.id, &property.agent));
+            match &mut body {
+                Some(body) if operation.id == "create_user" => {
+                    body["email"] = json!(format!("new-{number}@example.org"));
+                }
+                Some(body) if operation.id == "create_agent" => body["name"] = json!(format!("new-{number}")),
+                _ => {}
+            }
+            let mut request = caller.request(operation.method.clone(), &property.path(operation));
+            if let Some(body) = &body {
+                request = request.json(body);
+            }
+            let status = request.send().await.unwrap().status();
+            // A run that has ended cannot be cancelled, by whoever may.
+            let may = status.is_success() || status == StatusCode::CONFLICT;
+            let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
+            let _ = write!(row, "{said:<10}");
+        }
+        let _ = writeln!(matrix, "{}", row.trim_end());
+    }
+    let golden = include_str!("roles.txt");
+    assert_eq!(
+        matrix.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"),
+        golden.trim_end(),
+        "{matrix}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

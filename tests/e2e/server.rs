@@ -95,7 +95,11 @@ impl Server {
     }
 
     pub(crate) async fn sign_in(&self, slug: &str) -> Caller {
-        let body = json!({"tenant": slug, "email": "ada@example.org", "password": PASSWORD});
+        self.sign_in_as(slug, "ada@example.org").await
+    }
+
+    pub(crate) async fn sign_in_as(&self, slug: &str, email: &str) -> Caller {
+        let body = json!({"tenant": slug, "email": email, "password": PASSWORD});
         let answer = Client::new().post(self.url("/v1/sessions")).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
         let session: Value = answer.json().await.unwrap();

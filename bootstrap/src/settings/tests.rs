@@ -81,3 +81,12 @@ fn a_file_that_is_named_must_be_there_and_be_toml() {
     fs::write(&file, "[worker\n").unwrap();
     assert!(Layers::read(Some(&file), []).is_err());
 }
+
+#[test]
+fn the_documentation_lists_every_setting_as_it_is() {
+    let page = include_str!("../../../docs/configuration.md");
+    for Known { key, default, about } in KNOWN {
+        let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+        assert!(page.contains(&format!("| `{key}` | {default} | {about} |")), "{key} is not as documented");
+    }
+}
