@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use powerhouse_domain::tenants::Plan;
+use powerhouse_usecases::Refused;
 use powerhouse_usecases::tenants::{SignUp, SignUpCommand};
 use zeroize::Zeroizing;
 
@@ -36,8 +37,11 @@ pub(crate) async fn welcome(settings: &Settings, sign_up: &SignUp, is_new: bool)
         password: password.to_string(),
     };
     let sign_up = SignUp { plan: Plan::Enterprise, ..sign_up.clone() };
-    sign_up.execute(command).await.context("the first tenant could not be made")?;
-    Ok(())
+    match sign_up.execute(command).await {
+        // The tenant is there, and its owner has another address by now.
+        Ok(_) | Err(Refused::Conflict { .. }) => Ok(()),
+        Err(refused) => Err(refused).context("the first tenant could not be made"),
+    }
 }
 
 /// The first owner's password, while its file is there.

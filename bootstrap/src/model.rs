@@ -24,8 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Chosen {
     pub(crate) provider: Arc<dyn ModelProvider>,
     pub(crate) default_model: String,
-    /// For people: what answers, and where.
+    /// For the operator: what answers, and where.
     pub(crate) label: String,
+    /// For everybody: `offline` or `openai_compatible`.
+    pub(crate) kind: &'static str,
 }
 
 /// Chooses as the settings say.
@@ -47,6 +49,7 @@ fn offline(reason: &str) -> Chosen {
         provider: Arc::new(OfflineModel),
         default_model: OFFLINE_MODEL.to_owned(),
         label: format!("{OFFLINE_MODEL} ({reason})"),
+        kind: "offline",
     }
 }
 
@@ -72,7 +75,7 @@ async fn ollama(model: &Model) -> Option<Chosen> {
 
 fn chosen(provider: OpenAiCompatible, name: String, url: &Url) -> Chosen {
     let label = format!("{name} at {url}");
-    Chosen { provider: Arc::new(provider), default_model: name, label }
+    Chosen { provider: Arc::new(provider), default_model: name, label, kind: "openai_compatible" }
 }
 
 fn open(model: &Model, base_url: Url) -> anyhow::Result<OpenAiCompatible> {

@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use salvo::conn::{Listener as _, TcpListener};
 use salvo::server::ServerHandle;
 use salvo::{Server, conn::Acceptor as _};
@@ -31,13 +32,25 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let server = Server::new(acceptor);
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone(), server.handle(), settings.grace));
-    let working = tokio::spawn(worker.run(stop.clone()));
+    let mut working = tokio::spawn(worker.run(stop.clone()));
     greet(&settings, address.unwrap_or(settings.address), &label);
 
-    let outcome = server.try_serve(powerhouse_http::service(&api)).await;
-    stop.cancel();
-    working.await.context("the worker failed")?;
-    outcome.context("the server failed")?;
+    let mut serving = pin!(server.try_serve(powerhouse_http::service(&api)));
+    let (api_end, worker_end) = tokio::select! {
+        api_end = &mut serving => {
+            stop.cancel();
+            (api_end, working.await)
+        }
+        // Told to stop, it is done before the last request is. Otherwise nobody would work off runs any more.
+        worker_end = &mut working => {
+            if !stop.is_cancelled() {
+                bail!("the worker ended by itself");
+            }
+            (serving.await, worker_end)
+        }
+    };
+    worker_end.context("the worker failed")?;
+    api_end.context("the server failed")?;
     tracing::info!("stopped");
     Ok(())
 }

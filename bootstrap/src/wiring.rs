@@ -87,7 +87,7 @@ pub(crate) fn wire(settings: &Settings, store: SqliteStore, model: Chosen) -> an
         ids,
     };
     let tools = toolbox(settings, &ports)?;
-    let api = api(settings, &ports, &tools, model.label.as_str());
+    let api = api(settings, &ports, &tools, model.kind);
     let workshop = Workshop {
         store: ports.store,
         platform: ports.platform,

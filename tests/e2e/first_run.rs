@@ -134,3 +134,24 @@ async fn a_wrong_password_and_an_unknown_tenant_read_the_same() {
     said.dedup();
     assert_eq!(said.len(), 1, "{said:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_owner_stays_as_they_are_at_the_next_start() {
+    let mut server = Server::start();
+    let password =
+        |server: &Server| std::fs::read_to_string(server.folder().join("data/owner-password")).unwrap();
+    let first = password(&server);
+    let http = Client::new();
+    let sign_in = |server: &Server, email: &str| {
+        let body = json!({"tenant": "home", "email": email, "password": first.trim()});
+        http.post(server.url("/v1/sessions")).json(&body).send()
+    };
+    let session: Value = sign_in(&server, "owner@localhost").await.unwrap().json().await.unwrap();
+    server.kill();
+    server.restart();
+    assert_eq!(password(&server), first);
+    let answer =
+        http.get(server.url("/v1/me")).bearer_auth(session["access_token"].as_str().unwrap()).send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::OK, "the signing keys are the same");
+    assert_eq!(sign_in(&server, "owner@localhost").await.unwrap().status(), StatusCode::CREATED);
+}

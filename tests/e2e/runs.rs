@@ -220,3 +220,48 @@ async fn pages_of_runs_go_to_the_end_without_repeat() {
     }
     assert_eq!(listed, submitted);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_drafted_published_edited_and_retired() {
+    let server = Server::start();
+    let ada = server.tenant("acme").await;
+    let definition = |text: &str| json!({"kind": "direct", "description": text, "capabilities": ["french"]});
+    let draft = json!({"name": "translator", "definition": definition("Translates")});
+    let created = ada.request(Method::POST, "/v1/agents").json(&draft).send().await.unwrap();
+    let (status, tag) = (created.status(), created.headers()["etag"].to_str().unwrap().to_owned());
+    let path = created.headers()["location"].to_str().unwrap().to_owned();
+    let agent: Value = created.json().await.unwrap();
+    assert_eq!((status.as_u16(), &agent["status"]), (201, &json!("draft")));
+    let run = |body: Value| ada.request(Method::POST, "/v1/runs").json(&body).send();
+    let wish = json!({"task": "Translate", "capabilities": ["french"]});
+    for (body, code) in [
+        (json!({"task": "Translate", "agent": agent["id"]}), "agent_not_published"),
+        (wish.clone(), "no_agent"),
+    ] {
+        let refused = run(body).await.unwrap();
+        assert_eq!(refused.status().as_u16(), 409);
+        assert_eq!(refused.json::<Value>().await.unwrap()["code"], code);
+    }
+
+    let published = ada.post(&format!("{path}/publish"), &Value::Null).await;
+    assert_eq!(published["published"]["version"], 1);
+    let done = ada.run(&wish).await;
+    assert_eq!((&done["selection"]["agent"], &done["selection"]["agent_version"]), (&agent["id"], &json!(1)));
+    assert!(done["selection"]["reason"].as_str().unwrap().contains("only published agent that fits"));
+
+    let put = |tag: &str| {
+        let body = json!({ "definition": definition("Translates well") });
+        ada.request(Method::PUT, &path).header("if-match", tag).json(&body).send()
+    };
+    assert_eq!(put(&tag).await.unwrap().status().as_u16(), 412, "it was published meanwhile");
+    let now =
+        ada.request(Method::GET, &path).send().await.unwrap().headers()["etag"].to_str().unwrap().to_owned();
+    let edited: Value = put(&now).await.unwrap().json().await.unwrap();
+    assert_eq!(edited["published"]["definition"]["description"], "Translates");
+    assert_eq!(edited["draft"]["description"], "Translates well");
+    assert_eq!(ada.post(&format!("{path}/publish"), &Value::Null).await["published"]["version"], 2);
+
+    assert!(ada.request(Method::DELETE, &path).send().await.unwrap().status().is_success());
+    assert_eq!(run(wish).await.unwrap().status().as_u16(), 409);
+    assert_eq!(ada.get(&path).await["status"], "archived");
+}

@@ -26,11 +26,13 @@ pub(super) struct Progress<W> {
     answered: String,
     /// Whether the last line has no end yet.
     is_open: bool,
+    /// Whose text that line is.
+    speaks: String,
 }
 
 impl<W: Write> Progress<W> {
     pub(super) fn new(form: Form, to: W) -> Self {
-        Self { form, to, answered: String::new(), is_open: false }
+        Self { form, to, answered: String::new(), is_open: false, speaks: String::new() }
     }
 
     /// Shows an event.
@@ -78,6 +80,10 @@ impl<W: Write> Progress<W> {
             }
             "step.delta" => {
                 let piece = text(data, "text");
+                if self.speaks != text(data, "key") {
+                    self.close()?;
+                    text(data, "key").clone_into(&mut self.speaks);
+                }
                 self.is_open = !piece.ends_with('\n');
                 if data["channel"] == "answer" {
                     self.answered.push_str(piece);
@@ -168,6 +174,16 @@ mod tests {
     fn a_terminal_shows_text_as_it_comes_and_is_not_steered_by_it() {
         let shown = show(Form::Live);
         assert!(shown.contains("It is [31m47.5.\n"), "{shown:?}");
+    }
+
+    #[test]
+    fn two_that_speak_at_once_have_lines_of_their_own() {
+        let mut progress = Progress::new(Form::Live, Vec::new());
+        for (key, piece) in [("0", "pro"), ("1", "con"), ("1", "tra")] {
+            let data = json!({"channel": "answer", "key": key, "text": piece});
+            progress.event("step.delta", &data).unwrap();
+        }
+        assert_eq!(String::from_utf8(progress.to).unwrap(), "pro\ncontra");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub struct Health {
     /// The store that must answer.
     pub platform: Arc<dyn PlatformStore>,
-    /// Where model calls go, for people: `offline`, or the provider's name.
+    /// What answers model calls: `offline` or `openai_compatible`.
     pub models: Arc<str>,
 }
 
@@ -37,7 +37,7 @@ struct HealthReport {
     version: &'static str,
     /// `ok` or `unavailable`.
     database: &'static str,
-    /// Where model calls go.
+    /// What answers model calls: `offline` or `openai_compatible`.
     models: String,
 }
 
