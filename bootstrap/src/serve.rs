@@ -44,6 +44,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         // Told to stop, it is done before the last request is. Otherwise nobody would work off runs any more.
         worker_end = &mut working => {
             if !stop.is_cancelled() {
+                worker_end.context("the worker failed")?;
                 bail!("the worker ended by itself");
             }
             (serving.await, worker_end)
