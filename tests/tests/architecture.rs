@@ -13,6 +13,7 @@ const DOMAIN: &str = "powerhouse-domain";
 const PORTS: &str = "powerhouse-ports";
 const USECASES: &str = "powerhouse-usecases";
 const MIGRATIONS: &str = "powerhouse-migrations";
+const ROWS: &str = "powerhouse-rows";
 const HEXAGON: &str = "docs/adr/0001-the-hexagon-and-its-edges.md";
 const MAX_LINES: usize = 600;
 const IMPURE: [&str; 6] = ["tokio", "sea-orm", "salvo", "reqwest", "rand", "getrandom"];
@@ -76,7 +77,7 @@ fn allowed_edges(member: &Member) -> Option<Allowed> {
         (USECASES, _) => only(&[DOMAIN, PORTS]),
         ("powerhouse" | "powerhouse-tests", _) => Some(Allowed::Anything),
         (_, "adapters/http") => only(&[DOMAIN, PORTS, USECASES]),
-        (_, "adapters/sqlite" | "adapters/postgres") => only(&[DOMAIN, PORTS, MIGRATIONS]),
+        (_, "adapters/sqlite" | "adapters/postgres") => only(&[DOMAIN, PORTS, ROWS, MIGRATIONS]),
         (_, folder) if folder.starts_with("adapters/") => only(&[DOMAIN, PORTS]),
         _ => None,
     }
@@ -263,10 +264,11 @@ fn a_wrong_edge_is_reported_with_its_adr() {
         made_up(USECASES, "application/usecases", &[DOMAIN, PORTS]),
         made_up(MIGRATIONS, "migrations", &[]),
         made_up("powerhouse-http", "adapters/http", &[DOMAIN, PORTS, USECASES]),
-        made_up("powerhouse-sqlite", "adapters/sqlite", &[DOMAIN, PORTS, MIGRATIONS]),
+        made_up("powerhouse-sqlite", "adapters/sqlite", &[DOMAIN, PORTS, ROWS, MIGRATIONS]),
         made_up("powerhouse-postgres", "adapters/postgres", &[DOMAIN, PORTS, MIGRATIONS]),
         made_up("powerhouse-redis", "adapters/redis", &[DOMAIN, PORTS]),
         made_up("powerhouse", "bootstrap", &[USECASES, "powerhouse-http", "powerhouse-redis"]),
+        made_up(ROWS, "adapters/rows", &[DOMAIN, PORTS]),
     ];
     assert_none(&edge_violations(&right));
 
@@ -279,6 +281,7 @@ fn a_wrong_edge_is_reported_with_its_adr() {
         (5, USECASES),
         (6, "powerhouse-sqlite"),
         (7, MIGRATIONS),
+        (7, ROWS),
         (7, USECASES),
         (7, "powerhouse"),
     ];

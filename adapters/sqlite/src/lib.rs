@@ -3,13 +3,11 @@
 //! SQLite has one writer: one connection serves every tenant's transaction, in turn. That is fast, since a transaction
 //! is never held over anything slow, and there is no lock to wait for. Signing in and checking who calls only read,
 //! on connections of their own. SQLite has no row-level security either: every statement of a tenant's transaction
-//! filters by the tenant (see `tenant.rs`), and the same contract suites as for PostgreSQL prove it.
+//! filters by the tenant (see `powerhouse_rows::Own`), and the same contract suites as for PostgreSQL prove it.
 
-mod error;
 mod platform;
-mod rows;
+mod queue;
 mod store;
-mod tenant;
 #[cfg(test)]
 mod tests;
 

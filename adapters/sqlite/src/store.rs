@@ -7,15 +7,13 @@ use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_migrations::{Migrator, MigratorTrait};
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+use powerhouse_rows::{Own, store_error};
 use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
-
-use crate::error::store_error;
-use crate::tenant::SqliteTx;
 
 /// How long a transaction may wait for its turn.
 const WAIT: Duration = Duration::from_secs(10);
@@ -120,6 +118,6 @@ async fn migrated(options: ConnectOptions) -> Result<DatabaseConnection, OpenErr
 #[async_trait]
 impl TenantStore for SqliteStore {
     async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
-        Ok(Box::new(SqliteTx::new(self.transaction().await?, scope.tenant_id())))
+        Ok(Box::new(Own::new(self.transaction().await?, scope.tenant_id())))
     }
 }

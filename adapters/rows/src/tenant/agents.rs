@@ -14,7 +14,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{SqliteTx, changed_one};
+use super::{Own, Transaction, changed_one};
 use crate::error::{read_error, store_error};
 use crate::rows::agent::{ActiveModel, Column, Entity, Model};
 use crate::rows::agent_version as version;
@@ -23,7 +23,7 @@ use crate::rows::{corrupt, signed, unsigned};
 
 const AGENT: &str = "agent";
 
-impl SqliteTx {
+impl<C: Transaction> Own<C> {
     async fn agents(&self, query: Select<Entity>) -> Result<Vec<Agent>, StoreError> {
         let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(AGENT))?;
         // One more query for all of them, whatever their number.
@@ -124,7 +124,7 @@ fn changes(agent: &Agent) -> ActiveModel {
 }
 
 #[async_trait]
-impl AgentRepository for SqliteTx {
+impl<C: Transaction> AgentRepository for Own<C> {
     async fn find(&mut self, id: AgentId) -> Result<Option<Agent>, StoreError> {
         let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
         Ok(self.agents(query).await?.pop())

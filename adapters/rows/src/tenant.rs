@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{AgentRepository, RunRepository, StoreError, TenantTx, UserRepository};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, UpdateResult};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
+};
 use uuid::Uuid;
 
 use crate::error::{read_error, store_error};
@@ -14,14 +16,29 @@ mod agents;
 mod runs;
 mod users;
 
+/// A database's transaction, by whichever driver.
+#[async_trait]
+pub trait Transaction: ConnectionTrait + Send + 'static {
+    /// Makes its writes last. Dropping it takes them back.
+    async fn commit(self) -> Result<(), DbErr>;
+}
+
+#[async_trait]
+impl Transaction for DatabaseTransaction {
+    async fn commit(self) -> Result<(), DbErr> {
+        Self::commit(self).await
+    }
+}
+
 /// An open transaction of one tenant.
-pub(crate) struct SqliteTx {
-    tx: DatabaseTransaction,
+pub struct Own<C> {
+    tx: C,
     tenant: Uuid,
 }
 
-impl SqliteTx {
-    pub(crate) fn new(tx: DatabaseTransaction, tenant: TenantId) -> Self {
+impl<C: Transaction> Own<C> {
+    /// The tenant's side of a transaction.
+    pub fn new(tx: C, tenant: TenantId) -> Self {
         Self { tx, tenant: tenant.as_uuid() }
     }
 
@@ -37,7 +54,7 @@ fn changed_one(entity: &'static str, result: &UpdateResult) -> Result<(), StoreE
 }
 
 #[async_trait]
-impl TenantTx for SqliteTx {
+impl<C: Transaction> TenantTx for Own<C> {
     async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
         let row = self.own(rows::tenant::Entity::find(), rows::tenant::Column::Id).one(&self.tx).await;
         row.map_err(read_error::<rows::tenant::Entity>("tenant"))?.map(Tenant::try_from).transpose()

@@ -11,7 +11,7 @@ use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use super::SqliteTx;
+use super::{Own, Transaction};
 use crate::error::{read_error, store_error};
 use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes};
 use crate::rows::stored::write;
@@ -19,7 +19,7 @@ use crate::rows::{run_event as event, run_feedback as feedback, signed, unsigned
 
 const RUN: &str = "run";
 
-impl SqliteTx {
+impl<C: Transaction> Own<C> {
     /// Why a worker's write found no row: another has the run, or it has ended; else its version is newer.
     async fn why_refused(&self, lease: &Lease) -> Result<StoreError, StoreError> {
         let held = self
@@ -91,7 +91,7 @@ fn event_row(
 }
 
 #[async_trait]
-impl RunRepository for SqliteTx {
+impl<C: Transaction> RunRepository for Own<C> {
     async fn find(&mut self, id: RunId) -> Result<Option<Run>, StoreError> {
         let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
         query.one(&self.tx).await.map_err(read_error::<Entity>(RUN))?.map(Run::try_from).transpose()

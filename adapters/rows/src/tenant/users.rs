@@ -10,7 +10,7 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use super::{SqliteTx, changed_one};
+use super::{Own, Transaction, changed_one};
 use crate::error::{read_error, store_error};
 use crate::rows::signed;
 use crate::rows::user::{Column, Entity, active, member};
@@ -18,7 +18,7 @@ use crate::rows::user::{Column, Entity, active, member};
 const USER: &str = "user";
 
 #[async_trait]
-impl UserRepository for SqliteTx {
+impl<C: Transaction> UserRepository for Own<C> {
     async fn find(&mut self, id: UserId) -> Result<Option<(User, Membership)>, StoreError> {
         let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
         query.one(&self.tx).await.map_err(read_error::<Entity>(USER))?.as_ref().map(member).transpose()

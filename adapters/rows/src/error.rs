@@ -9,7 +9,7 @@ const PASSING: [i32; 5] = [5, 6, 10, 13, 14];
 
 /// An error of a statement. A taken key, or a missing row that is referred to, says which kind of row was to be
 /// written, and nothing more.
-pub(crate) fn store_error(entity: &'static str) -> impl FnOnce(DbErr) -> StoreError {
+pub fn store_error(entity: &'static str) -> impl FnOnce(DbErr) -> StoreError {
     move |error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => {
             StoreError::Conflict { entity }

@@ -1,0 +1,13 @@
+//! The tables as SeaORM entities, and the repositories on them, for whichever database a transaction is on.
+//!
+//! Only the stores' adapters depend on this crate: they open connections, begin transactions and know their
+//! database's dialect where it matters. Start reading at [`Own`], a tenant's transaction; [`platform`] is the other
+//! side.
+
+mod error;
+pub mod platform;
+mod rows;
+mod tenant;
+
+pub use error::store_error;
+pub use tenant::{Own, Transaction};

@@ -1,0 +1,266 @@
+//! The platform's side: provisioning and signing in here, the queue in `platform/queue.rs`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use powerhouse_domain::access::Principal;
+use powerhouse_domain::ids::{SessionId, TenantId, UserId};
+use powerhouse_domain::runs::Lease;
+use powerhouse_domain::tenants::{Slug, Tenant};
+use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_ports::platform::{Credentials, RefreshDigest, Rotation, Standing};
+use powerhouse_ports::store::StoreError;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+
+use crate::Transaction;
+use crate::error::{read_error, store_error};
+use crate::rows::session::{self, digest};
+use crate::rows::tenant::ACTIVE;
+use crate::rows::{corrupt, tenant, user};
+
+mod queue;
+
+const SESSION: &str = "session";
+
+/// A transaction across tenants. Each method is all that it is for, and commits what it writes.
+#[derive(Debug)]
+pub struct Platform<C>(C);
+
+impl<C: Transaction> Platform<C> {
+    /// The platform's side of a transaction.
+    pub const fn new(tx: C) -> Self {
+        Self(tx)
+    }
+
+    /// Stores a new tenant with its owner.
+    pub async fn provision(
+        self,
+        tenant: &Tenant,
+        owner: &User,
+        membership: &Membership,
+        password_hash: &str,
+    ) -> Result<(), StoreError> {
+        tenant::ActiveModel::from(tenant).insert(&self.0).await.map_err(store_error("tenant"))?;
+        let row = user::ActiveModel {
+            password_hash: Set(password_hash.to_owned()),
+            ..user::active(owner, membership)
+        };
+        row.insert(&self.0).await.map_err(store_error("user"))?;
+        self.0.commit().await.map_err(store_error("tenant"))
+    }
+
+    /// Who signs in with this address to the tenant with this slug.
+    pub async fn credentials(self, slug: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        let query = tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.as_str()));
+        let Some(tenant) = query.one(&self.0).await.map_err(read_error::<tenant::Entity>("tenant"))? else {
+            return Ok(None);
+        };
+        let query = user::Entity::find()
+            .filter(user::Column::TenantId.eq(tenant.id))
+            .filter(user::Column::Email.eq(email.as_str()));
+        let Some(user) = query.one(&self.0).await.map_err(read_error::<user::Entity>("user"))? else {
+            return Ok(None);
+        };
+        Ok(Some(Credentials {
+            tenant_id: TenantId::from_uuid(tenant.id),
+            user_id: UserId::from_uuid(user.id),
+            role: user.role.parse().map_err(corrupt("users", "role"))?,
+            is_active: tenant.status == ACTIVE && user.disabled_since.is_none(),
+            password_hash: user.password_hash,
+        }))
+    }
+
+    /// Opens a session with its first refresh token.
+    pub async fn open_session(
+        self,
+        principal: &Principal,
+        digest: &RefreshDigest,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let row = session::ActiveModel {
+            tenant_id: Set(principal.tenant_id().as_uuid()),
+            id: Set(principal.session_id().as_uuid()),
+            user_id: Set(principal.user_id().as_uuid()),
+            current_digest: Set(digest.to_vec()),
+            previous_digest: Set(None),
+            created_at: Set(now),
+            expires_at: Set(expires_at),
+            ended_at: Set(None),
+        };
+        row.insert(&self.0).await.map_err(store_error(SESSION))?;
+        remember(&self.0, principal.tenant_id().as_uuid(), principal.session_id().as_uuid(), digest).await?;
+        self.0.commit().await.map_err(store_error(SESSION))
+    }
+
+    /// Replaces a refresh token by the next one.
+    pub async fn rotate(
+        self,
+        presented: &RefreshDigest,
+        next: &RefreshDigest,
+        now: DateTime<Utc>,
+    ) -> Result<Rotation, StoreError> {
+        let query = digest::Entity::find().filter(digest::Column::Digest.eq(presented.to_vec()));
+        let Some(known) = query.one(&self.0).await.map_err(read_error::<digest::Entity>(SESSION))? else {
+            return Ok(Rotation::Unknown);
+        };
+        let Some(found) = locked_session(&self.0, known.tenant_id, known.session_id).await? else {
+            return Ok(Rotation::Unknown);
+        };
+        if has_ended(&found, now) {
+            return Ok(Rotation::Unknown);
+        }
+        let is_newest = found.current_digest == presented;
+        if !is_newest && found.previous_digest.as_deref() != Some(presented) {
+            end(&self.0, known.session_id, now).await?;
+            self.0.commit().await.map_err(store_error(SESSION))?;
+            return Ok(Rotation::Reused);
+        }
+        let Some(standing) = standing(&self.0, &found, now).await? else { return Ok(Rotation::Unknown) };
+        // A retry with the token before: the answer to the first try was lost, and with it the newest token.
+        let previous = if is_newest { found.current_digest.clone() } else { presented.to_vec() };
+        session::Entity::update_many()
+            .filter(session::Column::TenantId.eq(found.tenant_id))
+            .filter(session::Column::Id.eq(found.id))
+            .col_expr(session::Column::CurrentDigest, Expr::val(next.to_vec()))
+            .col_expr(session::Column::PreviousDigest, Expr::val(previous))
+            .exec(&self.0)
+            .await
+            .map_err(store_error(SESSION))?;
+        remember(&self.0, found.tenant_id, found.id, next).await?;
+        self.0.commit().await.map_err(store_error(SESSION))?;
+        Ok(Rotation::Rotated(standing.principal))
+    }
+
+    /// Ends a session.
+    pub async fn end_session(self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        end(&self.0, session.as_uuid(), now).await?;
+        self.0.commit().await.map_err(store_error(SESSION))
+    }
+
+    /// The principal as it is now.
+    pub async fn current(
+        self,
+        principal: &Principal,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Standing>, StoreError> {
+        let (tenant, id) = (principal.tenant_id().as_uuid(), principal.session_id().as_uuid());
+        match session(&self.0, tenant, id).await? {
+            Some(found) if found.user_id == principal.user_id().as_uuid() => {
+                standing(&self.0, &found, now).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Grants leases on what `candidates` selects: a query for the columns `tenant_id`, `id` and `fencing_token`, in the
+    /// order of service, given now, the limit and the plans' concurrency as JSON.
+    pub async fn claim(
+        self,
+        candidates: &str,
+        limit: u32,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let granted = queue::claim(&self.0, candidates, limit, now, lease).await?;
+        self.0.commit().await.map_err(store_error("run"))?;
+        Ok(granted)
+    }
+
+    /// Sets until when a lease lasts; nothing hands it back.
+    pub async fn set_expiry(
+        self,
+        lease: &Lease,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Result<(), StoreError> {
+        queue::set_expiry(&self.0, lease, expires_at).await?;
+        self.0.commit().await.map_err(store_error("run"))
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(self) -> Result<(), StoreError> {
+        self.0.execute_unprepared("SELECT 1").await.map_err(store_error("transaction"))?;
+        Ok(())
+    }
+}
+
+async fn remember(
+    tx: &impl ConnectionTrait,
+    tenant: Uuid,
+    session: Uuid,
+    digest: &RefreshDigest,
+) -> Result<(), StoreError> {
+    let row = digest::ActiveModel {
+        tenant_id: Set(tenant),
+        digest: Set(digest.to_vec()),
+        session_id: Set(session),
+    };
+    digest::Entity::insert(row).exec_without_returning(tx).await.map_err(store_error(SESSION))?;
+    Ok(())
+}
+
+async fn session(
+    tx: &impl ConnectionTrait,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<session::Model>, StoreError> {
+    session::Entity::find_by_id((tenant, id)).one(tx).await.map_err(read_error::<session::Entity>(SESSION))
+}
+
+/// A session whose row nobody else changes until the transaction ends.
+async fn locked_session(
+    tx: &impl ConnectionTrait,
+    tenant: Uuid,
+    id: Uuid,
+) -> Result<Option<session::Model>, StoreError> {
+    let query = session::Entity::find_by_id((tenant, id)).lock_exclusive();
+    query.one(tx).await.map_err(read_error::<session::Entity>(SESSION))
+}
+
+async fn end(tx: &impl ConnectionTrait, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+    session::Entity::update_many()
+        .filter(session::Column::Id.eq(id))
+        .filter(session::Column::EndedAt.is_null())
+        .col_expr(session::Column::EndedAt, Expr::val(now))
+        .exec(tx)
+        .await
+        .map_err(store_error(SESSION))?;
+    Ok(())
+}
+
+fn has_ended(session: &session::Model, now: DateTime<Utc>) -> bool {
+    session.ended_at.is_some() || session.expires_at <= now
+}
+
+/// Whose session it is, if session, user and tenant all stand.
+async fn standing(
+    tx: &impl ConnectionTrait,
+    session: &session::Model,
+    now: DateTime<Utc>,
+) -> Result<Option<Standing>, StoreError> {
+    if has_ended(session, now) {
+        return Ok(None);
+    }
+    let user = user::Entity::find_by_id((session.tenant_id, session.user_id)).one(tx).await;
+    let Some(user) =
+        user.map_err(read_error::<user::Entity>("user"))?.filter(|user| user.disabled_since.is_none())
+    else {
+        return Ok(None);
+    };
+    let tenant = tenant::Entity::find_by_id(session.tenant_id).one(tx).await;
+    let Some(tenant) =
+        tenant.map_err(read_error::<tenant::Entity>("tenant"))?.filter(|tenant| tenant.status == ACTIVE)
+    else {
+        return Ok(None);
+    };
+    let principal = Principal::verified(
+        TenantId::from_uuid(session.tenant_id),
+        UserId::from_uuid(user.id),
+        SessionId::from_uuid(session.id),
+        user.role.parse().map_err(corrupt("users", "role"))?,
+    );
+    Ok(Some(Standing { principal, plan: tenant.plan.parse().map_err(corrupt("tenants", "plan"))? }))
+}
