@@ -73,6 +73,7 @@ impl MigrationTrait for Migration {
         manager.create_index(index("refresh_digests", "by_digest", &["digest"])).await?;
         manager.create_index(index("refresh_digests", "by_session", &["tenant_id", "session_id"])).await?;
 
+        rls::enable_by(manager, "tenants", "id").await?;
         for table in ["users", "sessions", "refresh_digests"] {
             rls::enable(manager, table).await?;
         }

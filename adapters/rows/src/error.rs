@@ -7,6 +7,12 @@ use sea_orm::{DbErr, EntityTrait, IdenStatic, Iterable, RuntimeErr, SqlErr};
 /// SQLite's primary result codes for what may pass: busy, locked, I/O error, disk full, cannot open.
 const PASSING: [i32; 5] = [5, 6, 10, 13, 14];
 
+/// PostgreSQL's codes have five characters, SQLite's fewer.
+const SQLSTATE_LENGTH: usize = 5;
+/// PostgreSQL's codes, or classes of them, for what may pass: connection, transaction rolled back (deadlock), resources,
+/// an object in use (lock time-out), the operator's intervention (shutdown, statement time-out), the system.
+const PASSING_STATES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
+
 /// An error of a statement. A taken key, or a missing row that is referred to, says which kind of row was to be
 /// written, and nothing more.
 pub fn store_error(entity: &'static str) -> impl FnOnce(DbErr) -> StoreError {
@@ -47,9 +53,12 @@ fn may_pass(error: &DbErr) -> bool {
     }
     match driver_error(error) {
         Some(SqlxError::Database(error)) => {
+            let code = error.code().unwrap_or_default();
+            if code.len() == SQLSTATE_LENGTH {
+                return PASSING_STATES.iter().any(|class| code.starts_with(class));
+            }
             // Codes come extended: the primary one is in the lowest byte.
-            let code = error.code().and_then(|code| code.parse::<i32>().ok());
-            code.is_some_and(|code| PASSING.contains(&(code & 0xff)))
+            code.parse::<i32>().is_ok_and(|code| PASSING.contains(&(code & 0xff)))
         }
         Some(
             SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::PoolClosed | SqlxError::WorkerCrashed,

@@ -21,6 +21,16 @@ mod users;
 pub trait Transaction: ConnectionTrait + Send + 'static {
     /// Makes its writes last. Dropping it takes them back.
     async fn commit(self) -> Result<(), DbErr>;
+
+    /// Marks where [`recover`](Self::recover) goes back to. Nothing, where a refused statement leaves the others be.
+    async fn protect(&self) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    /// Goes on after a statement that was refused.
+    async fn recover(&self) -> Result<(), DbErr> {
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -40,6 +50,22 @@ impl<C: Transaction> Own<C> {
     /// The tenant's side of a transaction.
     pub fn new(tx: C, tenant: TenantId) -> Self {
         Self { tx, tenant: tenant.as_uuid() }
+    }
+
+    /// A statement that a key may refuse; the transaction goes on all the same.
+    async fn refusable<T>(
+        &self,
+        entity: &'static str,
+        statement: impl Future<Output = Result<T, DbErr>> + Send,
+    ) -> Result<T, StoreError> {
+        self.tx.protect().await.map_err(store_error(entity))?;
+        match statement.await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                self.tx.recover().await.map_err(store_error(entity))?;
+                Err(store_error(entity)(error))
+            }
+        }
     }
 
     /// A statement on this tenant's rows only.

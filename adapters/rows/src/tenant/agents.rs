@@ -178,7 +178,7 @@ impl<C: Transaction> AgentRepository for Own<C> {
             created_at: Set(agent.created_at()),
             ..changes(agent)
         };
-        Entity::insert(row).exec_without_returning(&self.tx).await.map_err(store_error(AGENT))?;
+        self.refusable(AGENT, Entity::insert(row).exec_without_returning(&self.tx)).await?;
         self.put_version(agent).await
     }
 

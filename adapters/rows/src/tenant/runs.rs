@@ -8,7 +8,8 @@ use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, IdenStatic, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
 };
 
 use super::{Own, Transaction};
@@ -59,17 +60,10 @@ impl<C: Transaction> Own<C> {
             .filter(expected)
             .set(changes(run))
             .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count));
-        if update.exec(&self.tx).await.map_err(store_error(RUN))?.rows_affected == 0 {
-            return Ok(None);
-        }
-        let query = self
-            .own(Entity::find(), Column::TenantId)
-            .filter(Column::Id.eq(run.id().as_uuid()))
-            .select_only()
-            .column(Column::NextSeq)
-            .into_tuple::<i64>();
-        let next = query.one(&self.tx).await.map_err(store_error(RUN))?;
-        let next = next.ok_or(StoreError::Conflict { entity: RUN })?;
+        let mut update = update.into_query();
+        update.returning_col(Column::NextSeq);
+        let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else { return Ok(None) };
+        let next = row.try_get::<i64>("", Column::NextSeq.as_str()).map_err(store_error(RUN))?;
         self.append(run.id(), next - count, events).await.map(Some)
     }
 }
@@ -118,6 +112,7 @@ impl<C: Transaction> RunRepository for Own<C> {
 
     async fn add(&mut self, run: &Run) -> Result<(), StoreError> {
         let row = ActiveModel { next_seq: Set(2), ..accepted(self.tenant, run) };
+        // Not refusable: that costs a round trip, and whoever submits gives up when this is refused.
         Entity::insert(row).exec_without_returning(&self.tx).await.map_err(store_error(RUN))?;
         let first = NewEvent { at: run.created_at(), body: EventBody::Queued };
         self.append(run.id(), 1, &[first]).await?;
@@ -167,7 +162,7 @@ impl<C: Transaction> RunRepository for Own<C> {
             .update_columns([feedback::Column::Verdict, feedback::Column::Comment, feedback::Column::At])
             .to_owned();
         let insert = feedback::Entity::insert(row).on_conflict(replace);
-        insert.exec_without_returning(&self.tx).await.map_err(store_error("feedback"))?;
+        self.refusable("feedback", insert.exec_without_returning(&self.tx)).await?;
         Ok(())
     }
 

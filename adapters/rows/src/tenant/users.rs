@@ -10,6 +10,8 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
+use uuid::Uuid;
+
 use super::{Own, Transaction, changed_one};
 use crate::error::{read_error, store_error};
 use crate::rows::signed;
@@ -52,7 +54,7 @@ impl<C: Transaction> UserRepository for Own<C> {
         // Whatever the membership says, the row goes to the transaction's tenant.
         row.tenant_id = Set(self.tenant);
         row.password_hash = Set(password.to_owned());
-        row.insert(&self.tx).await.map_err(store_error(USER))?;
+        self.refusable(USER, row.insert(&self.tx)).await?;
         Ok(())
     }
 
@@ -65,7 +67,7 @@ impl<C: Transaction> UserRepository for Own<C> {
             .filter(Column::Id.eq(user.id().as_uuid()))
             .filter(Column::Version.eq(signed(read)))
             .set(row);
-        changed_one(USER, &update.exec(&self.tx).await.map_err(store_error(USER))?)
+        changed_one(USER, &self.refusable(USER, update.exec(&self.tx)).await?)
     }
 
     async fn count(&mut self) -> Result<u64, StoreError> {
@@ -81,7 +83,12 @@ impl<C: Transaction> UserRepository for Own<C> {
         let query = self
             .own(Entity::find(), Column::TenantId)
             .filter(Column::Role.eq(Role::Owner.as_str()))
-            .filter(Column::DisabledSince.is_null());
-        query.count(&self.tx).await.map_err(store_error(USER))
+            .filter(Column::DisabledSince.is_null())
+            .select_only()
+            .column(Column::Id)
+            .lock_exclusive()
+            .into_tuple::<Uuid>();
+        let owners = query.all(&self.tx).await.map_err(store_error(USER))?;
+        Ok(u64::try_from(owners.len()).unwrap_or(u64::MAX))
     }
 }

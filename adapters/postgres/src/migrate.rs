@@ -1,0 +1,145 @@
+//! Schema and roles, made by the owner. Replicas that start together migrate once.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use powerhouse_migrations::{Migrator, MigratorTrait as _};
+use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
+use zeroize::Zeroizing;
+
+/// Held while migrating.
+const LOCK: i64 = 7_203_114;
+
+/// How often a role is tried to be made, and the pause between.
+const MAX_TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A role that serves: its name and, where the owner may set it, its password.
+#[derive(Clone)]
+struct Role {
+    name: String,
+    password: Option<Zeroizing<String>>,
+}
+
+/// The roles that serve. They are made if they are not there.
+#[derive(Clone)]
+pub struct Roles {
+    /// Sees the rows of one tenant at a time.
+    application: Role,
+    /// Signs in and claims runs, across tenants.
+    platform: Role,
+}
+
+impl Roles {
+    /// Roles with these names and passwords; without a password, a role that exists keeps its own.
+    pub fn new(
+        application: (&str, Option<Zeroizing<String>>),
+        platform: (&str, Option<Zeroizing<String>>),
+    ) -> Self {
+        let role =
+            |(name, password): (&str, Option<Zeroizing<String>>)| Role { name: name.to_owned(), password };
+        Self { application: role(application), platform: role(platform) }
+    }
+}
+
+/// The database could not be migrated.
+#[derive(Debug, thiserror::Error)]
+#[error("the database could not be migrated")]
+pub struct MigrateError(#[source] DbErr);
+
+/// Brings the schema up to date, and gives the roles what they need and no more.
+pub async fn migrate(owner: &str, roles: &Roles) -> Result<(), MigrateError> {
+    let mut options = ConnectOptions::new(owner);
+    // One connection: the lock belongs to it.
+    options.max_connections(1).sqlx_logging(false);
+    let db = Database::connect(options).await.map_err(MigrateError)?;
+    let done = locked(&db, roles).await;
+    // The lock goes with the connection.
+    db.close().await.map_err(MigrateError)?;
+    done.map_err(MigrateError)
+}
+
+async fn locked(db: &DatabaseConnection, roles: &Roles) -> Result<(), DbErr> {
+    db.execute_unprepared(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
+    Migrator::up(db, None).await?;
+    for role in [&roles.application, &roles.platform] {
+        make(db, role).await?;
+    }
+    db.execute_unprepared(&grants(&roles.application.name, &roles.platform.name)).await?;
+    Ok(())
+}
+
+/// Roles belong to all databases of a server, and the lock to one: another database may be migrated right now.
+async fn make(db: &DatabaseConnection, role: &Role) -> Result<(), DbErr> {
+    let sql = made(role);
+    let mut tries = 1;
+    while let Err(error) = db.execute_unprepared(&sql).await {
+        if tries == MAX_TRIES || !error.to_string().contains("tuple concurrently updated") {
+            return Err(error);
+        }
+        tries += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Makes a role that has nothing, or takes what it should not have.
+fn made(role: &Role) -> String {
+    let (name, literal) = (identifier(&role.name), literal(&role.name));
+    let mut sql = format!(
+        "DO $made$ BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) THEN CREATE ROLE {name} LOGIN; END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END $made$;"
+    );
+    if let Some(password) = &role.password {
+        let _ = write!(sql, " ALTER ROLE {name} PASSWORD {};", self::literal(password));
+    }
+    sql
+}
+
+/// What each role may do. The platform's policies let it see rows of every tenant, and its grants which columns.
+fn grants(application: &str, platform: &str) -> String {
+    let (application, platform) = (identifier(application), identifier(platform));
+    let mut sql = format!(
+        "GRANT USAGE ON SCHEMA public TO {application}, {platform};
+        REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {application}, {platform};
+        GRANT SELECT, UPDATE ON tenants TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
+        GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback TO {application};
+        GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
+        GRANT SELECT, INSERT ON tenants, users TO {platform};
+        GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
+        GRANT SELECT, INSERT ON refresh_digests TO {platform};
+        GRANT SELECT (tenant_id, id, status, fencing_token, lease_expires_at, created_at),
+              UPDATE (fencing_token, lease_expires_at) ON runs TO {platform};"
+    );
+    for table in ["tenants", "users", "sessions", "refresh_digests", "runs", "queue_turns"] {
+        let _ = write!(
+            sql,
+            "DROP POLICY IF EXISTS platform_access ON {table};
+            CREATE POLICY platform_access ON {table} TO {platform} USING (true) WITH CHECK (true);"
+        );
+    }
+    sql
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quoted so that neither a quote nor a backslash ends it, whatever `standard_conforming_strings` is.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_passwords_cannot_end_their_quotes() {
+        assert_eq!(identifier("a\"; DROP"), "\"a\"\"; DROP\"");
+        assert_eq!(literal("a'b\\"), "E'a''b\\\\'");
+    }
+}

@@ -1,0 +1,92 @@
+//! The platform's side: each call in a transaction of its own.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use powerhouse_domain::access::Principal;
+use powerhouse_domain::ids::SessionId;
+use powerhouse_domain::runs::Lease;
+use powerhouse_domain::tenants::{Slug, Tenant};
+use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_ports::platform::{Credentials, PlatformStore, RefreshDigest, Rotation, Standing};
+use powerhouse_ports::store::StoreError;
+use powerhouse_rows::platform::Platform;
+use powerhouse_rows::store_error;
+use sea_orm::ConnectionTrait as _;
+
+use crate::PostgresStore;
+use crate::queue::{CANDIDATES, TAKE_TURNS};
+use crate::transaction::PgTransaction;
+
+impl PostgresStore {
+    async fn platform(&self) -> Result<Platform<PgTransaction>, StoreError> {
+        self.across().await.map(Platform::new)
+    }
+}
+
+#[async_trait]
+impl PlatformStore for PostgresStore {
+    async fn provision(
+        &self,
+        tenant: &Tenant,
+        owner: &User,
+        membership: &Membership,
+        password_hash: &str,
+    ) -> Result<(), StoreError> {
+        self.platform().await?.provision(tenant, owner, membership, password_hash).await
+    }
+
+    async fn credentials(&self, tenant: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        self.platform().await?.credentials(tenant, email).await
+    }
+
+    async fn open_session(
+        &self,
+        principal: &Principal,
+        digest: &RefreshDigest,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.platform().await?.open_session(principal, digest, now, expires_at).await
+    }
+
+    async fn rotate(
+        &self,
+        presented: &RefreshDigest,
+        next: &RefreshDigest,
+        now: DateTime<Utc>,
+    ) -> Result<Rotation, StoreError> {
+        self.platform().await?.rotate(presented, next, now).await
+    }
+
+    async fn end_session(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.platform().await?.end_session(session, now).await
+    }
+
+    async fn current(
+        &self,
+        principal: &Principal,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.platform().await?.current(principal, now).await
+    }
+
+    async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        let tx = self.across().await?;
+        tx.execute_unprepared(TAKE_TURNS).await.map_err(store_error("run"))?;
+        Platform::new(tx).claim(CANDIDATES, limit, now, lease).await
+    }
+
+    async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
+        self.platform().await?.set_expiry(lease, Some(expires_at)).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.platform().await?.set_expiry(lease, None).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.platform().await?.ping().await
+    }
+}

@@ -1,0 +1,118 @@
+//! The pools, and how transactions begin.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use powerhouse_domain::access::TenantScope;
+use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+use powerhouse_rows::Own;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sea_orm::sqlx::{self, ConnectOptions as _, PgPool};
+
+use crate::safety::{self, Unsafe};
+use crate::transaction::PgTransaction;
+
+/// How many connections there are, and how long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Connections of the application's role.
+    pub connections: u32,
+    /// Connections of the platform's role.
+    pub platform_connections: u32,
+    /// How long a request may wait for a connection.
+    pub acquire: Duration,
+    /// How long a statement may run.
+    pub statement: Duration,
+    /// How long a statement may wait for a lock.
+    pub lock: Duration,
+    /// How long a transaction may stand idle.
+    pub idle_in_transaction: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            connections: 20,
+            platform_connections: 10,
+            acquire: Duration::from_secs(5),
+            statement: Duration::from_secs(15),
+            lock: Duration::from_secs(5),
+            idle_in_transaction: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why the stores cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is none of PostgreSQL's.
+    #[error("the database's URL cannot be read")]
+    Url(#[source] sqlx::Error),
+    /// The database does not answer, or refuses the role.
+    #[error("the database cannot be reached")]
+    Connect(#[source] sqlx::Error),
+    /// It would serve, but not keep tenants apart.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
+}
+
+/// The stores, on one database.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    application: PgPool,
+    platform: PgPool,
+}
+
+impl PostgresStore {
+    /// Connects with both roles. Refuses when either could get around row-level security, or a table lacks it.
+    pub async fn open(application: &str, platform: &str, settings: PoolSettings) -> Result<Self, OpenError> {
+        let application = pool(application, settings.connections, settings).await?;
+        let platform = pool(platform, settings.platform_connections, settings).await?;
+        for pool in [&application, &platform] {
+            let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
+            safety::check(&mut connection).await.map_err(OpenError::Connect)??;
+        }
+        Ok(Self { application, platform })
+    }
+
+    /// A transaction across tenants.
+    pub(crate) async fn across(&self) -> Result<PgTransaction, StoreError> {
+        PgTransaction::of_platform(&self.platform).await
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.application.close().await;
+        self.platform.close().await;
+    }
+}
+
+async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<PgPool, OpenError> {
+    let milliseconds = |duration: Duration| duration.as_millis().to_string();
+    let options = PgConnectOptions::from_str(url)
+        .map_err(OpenError::Url)?
+        .application_name("powerhouse")
+        .options([
+            ("statement_timeout", milliseconds(settings.statement)),
+            ("lock_timeout", milliseconds(settings.lock)),
+            ("idle_in_transaction_session_timeout", milliseconds(settings.idle_in_transaction)),
+        ])
+        .disable_statement_logging();
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(settings.acquire)
+        // A ping before each use would cost a round trip; a broken connection shows at its first statement.
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(OpenError::Connect)
+}
+
+#[async_trait]
+impl TenantStore for PostgresStore {
+    async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
+        let tx = PgTransaction::of_tenant(&self.application, scope).await?;
+        Ok(Box::new(Own::new(tx, scope.tenant_id())))
+    }
+}

@@ -1,0 +1,103 @@
+//! A transaction that begins in one round trip, with its tenant set.
+
+use async_trait::async_trait;
+use powerhouse_domain::access::TenantScope;
+use powerhouse_ports::store::StoreError;
+use powerhouse_rows::{Transaction, store_error};
+use sea_orm::sqlx::query::Query;
+use sea_orm::sqlx::{self, AssertSqlSafe, PgConnection, PgPool, Postgres};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
+use sea_query_sqlx::SqlxValues;
+use tokio::sync::Mutex;
+
+/// An open transaction. `SeaORM` writes the statements, and sqlx sends them: of its own transactions `SeaORM` cannot
+/// say how they begin.
+pub(crate) struct PgTransaction(Mutex<sqlx::Transaction<'static, Postgres>>);
+
+impl PgTransaction {
+    /// A transaction of one tenant.
+    pub(crate) async fn of_tenant(pool: &PgPool, scope: &TenantScope) -> Result<Self, StoreError> {
+        // The id is a UUID, and so are its characters. LOCAL: the setting ends with the transaction.
+        let opening = format!("BEGIN; SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid());
+        Self::begin(pool, opening).await
+    }
+
+    /// A transaction across tenants.
+    pub(crate) async fn of_platform(pool: &PgPool) -> Result<Self, StoreError> {
+        Self::begin(pool, "BEGIN".to_owned()).await
+    }
+
+    async fn begin(pool: &PgPool, opening: String) -> Result<Self, StoreError> {
+        let begun = pool.begin_with(AssertSqlSafe(opening)).await;
+        let tx = begun.map_err(|error| store_error("transaction")(DbErr::Conn(driver(error))))?;
+        Ok(Self(Mutex::new(tx)))
+    }
+}
+
+fn driver(error: sqlx::Error) -> RuntimeErr {
+    RuntimeErr::SqlxError(error.into())
+}
+
+fn exec_error(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(driver(error))
+}
+
+fn query_error(error: sqlx::Error) -> DbErr {
+    DbErr::Query(driver(error))
+}
+
+/// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
+fn query(statement: &Statement) -> Query<'_, Postgres, SqlxValues> {
+    let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values))
+}
+
+#[async_trait]
+impl ConnectionTrait for PgTransaction {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let mut tx = self.0.lock().await;
+        let connection: &mut PgConnection = &mut tx;
+        query(&statement).execute(connection).await.map(Into::into).map_err(exec_error)
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let mut tx = self.0.lock().await;
+        let connection: &mut PgConnection = &mut tx;
+        let sent = sqlx::Executor::execute(connection, AssertSqlSafe(sql)).await;
+        sent.map(Into::into).map_err(exec_error)
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let mut tx = self.0.lock().await;
+        let connection: &mut PgConnection = &mut tx;
+        let row = query(&statement).fetch_optional(connection).await;
+        row.map(|row| row.map(Into::into)).map_err(query_error)
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut tx = self.0.lock().await;
+        let connection: &mut PgConnection = &mut tx;
+        let rows = query(&statement).fetch_all(connection).await;
+        rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_error)
+    }
+}
+
+#[async_trait]
+impl Transaction for PgTransaction {
+    async fn commit(self) -> Result<(), DbErr> {
+        self.0.into_inner().commit().await.map_err(exec_error)
+    }
+
+    // A refused statement would abort the transaction.
+    async fn protect(&self) -> Result<(), DbErr> {
+        self.execute_unprepared("SAVEPOINT refusable").await.map(drop)
+    }
+
+    async fn recover(&self) -> Result<(), DbErr> {
+        self.execute_unprepared("ROLLBACK TO SAVEPOINT refusable").await.map(drop)
+    }
+}
