@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use powerhouse_auth::SigningKeys;
-use powerhouse_ports::platform::PlatformStore as _;
 
 use crate::cli::say;
 use crate::model;
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use crate::wiring;
 
 /// How long a server on our address has to answer.
@@ -87,19 +86,23 @@ fn keys(settings: &Settings) -> Finding {
 }
 
 async fn database(settings: &Settings) -> Finding {
-    let file = settings.database();
-    if !file.exists() {
-        return Finding::Odd(
-            format!("there is no database {}", file.display()),
-            "It is made at the first start, or by `powerhouse migrate`.",
-        );
-    }
-    let opened = async { anyhow::Ok(wiring::open_store(settings).await?.ping().await?) };
+    let file = settings.sqlite();
+    let what = match settings.database {
+        Database::Sqlite if !file.exists() => {
+            return Finding::Odd(
+                format!("there is no database {}", file.display()),
+                "It is made at the first start, or by `powerhouse migrate`.",
+            );
+        }
+        Database::Sqlite => format!("the database {} answers, its schema is up to date", file.display()),
+        Database::Postgres(_) => "PostgreSQL answers, and keeps tenants apart".to_owned(),
+    };
+    let opened = async { anyhow::Ok(wiring::open_stores(settings).await?.platform.ping().await?) };
     match opened.await {
-        Ok(()) => Finding::Well(format!("the database {} answers, its schema is up to date", file.display())),
+        Ok(()) => Finding::Well(what),
         Err(error) => Finding::Ill(
             format!("{error:#}"),
-            "Look at the file's owner and at the disk's free space; restore it from a backup if it is damaged.",
+            "SQLite: look at the file's owner and the disk's space. PostgreSQL: look at database.url, and migrate.",
         ),
     }
 }

@@ -53,8 +53,8 @@ async fn execute(command: Command, settings: Settings) -> anyhow::Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
         Command::Migrate => {
-            wiring::open_store(&settings).await?;
-            cli::say(format!("The schema of {} is up to date.", settings.database().display()));
+            let what = wiring::migrate(&settings).await?;
+            cli::say(format!("The schema of {what} is up to date."));
             Ok(ExitCode::SUCCESS)
         }
         Command::Config { .. } => Ok(ExitCode::SUCCESS),

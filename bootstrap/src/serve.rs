@@ -13,17 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::first_owner;
 use crate::model;
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use crate::wiring::{self, Product};
 
 /// Serves until SIGINT or SIGTERM. Then no run is claimed any more, leases are handed back, and requests may end.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let is_new = !settings.database().exists();
-    let store = wiring::open_store(&settings).await?;
+    let is_embedded = matches!(settings.database, Database::Sqlite);
+    let is_new = is_embedded && !settings.sqlite().exists();
+    let stores = wiring::open_stores(&settings).await?;
     let chosen = model::choose(&settings.model).await?;
     let label = chosen.label.clone();
-    let Product { api, worker } = wiring::wire(&settings, store, chosen)?;
-    first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
+    let Product { api, worker } = wiring::wire(&settings, stores, chosen)?;
+    if is_embedded {
+        first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
+    }
 
     let acceptor = TcpListener::new(settings.address).try_bind().await.with_context(|| {
         format!("{} cannot be listened on: stop what uses it, or set server.address", settings.address)
@@ -33,7 +36,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone(), server.handle(), settings.grace));
     let mut working = tokio::spawn(worker.run(stop.clone()));
-    greet(&settings, address.unwrap_or(settings.address), &label);
+    greet(&settings, is_embedded, address.unwrap_or(settings.address), &label);
 
     let mut serving = pin!(server.try_serve(powerhouse_http::service(&api)));
     let (api_end, worker_end) = tokio::select! {
@@ -85,14 +88,14 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
 }
 
-fn greet(settings: &Settings, address: SocketAddr, model: &str) {
+fn greet(settings: &Settings, is_embedded: bool, address: SocketAddr, model: &str) {
     let mut lines = vec![
         format!("Powerhouse {} is ready on http://{address}", env!("CARGO_PKG_VERSION")),
         format!("  reference  http://{address}/docs"),
         format!("  model      {model}"),
         format!("  data       {}", settings.data.display()),
     ];
-    if settings.owner_password().exists() {
+    if is_embedded && settings.owner_password().exists() {
         let (tenant, email) = (first_owner::TENANT, first_owner::EMAIL);
         let file = settings.owner_password();
         lines.push(format!("  sign in    tenant {tenant}, email {email}, password in {}", file.display()));

@@ -15,10 +15,12 @@ use powerhouse_auth::{HashingLimits, TokenProfile};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_models::ApiKey;
 use powerhouse_ports::limits::Rate;
+use powerhouse_postgres::PoolSettings;
 use powerhouse_tools::AllowList;
 use powerhouse_usecases::runner;
 use tracing_subscriber::EnvFilter;
 use url::Url;
+use zeroize::Zeroizing;
 
 mod reader;
 
@@ -39,13 +41,19 @@ const fn known(key: &'static str, default: &'static str, about: &'static str) ->
 }
 
 const API_KEY: &str = "model.api_key";
+/// What is never shown.
+const SECRETS: [&str; 4] = [API_KEY, "database.url", "database.platform_url", "database.owner_url"];
 
-const KNOWN: [Known; 21] = [
+const KNOWN: [Known; 25] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
     known("server.anonymous_per_minute", "60", "requests a minute from an address that has not signed in"),
     known("data.folder", "powerhouse-data", "where the database and the keys are"),
+    known("database.url", "", "PostgreSQL, as the application's role; SQLite when empty (also DATABASE_URL)"),
+    known("database.platform_url", "", "the same database, as the platform's role"),
+    known("database.owner_url", "", "the same database, as its owner; only `powerhouse migrate` uses it"),
+    known("database.connections", "20", "connections to PostgreSQL as the application's role"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
     known("tokens.issuer", "powerhouse", "who issues access tokens (`iss`)"),
     known("tokens.audience", "powerhouse", "whom access tokens are for (`aud`)"),
@@ -70,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) anonymous: Rate,
     pub(crate) data: PathBuf,
+    pub(crate) database: Database,
     pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
@@ -81,7 +90,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn database(&self) -> PathBuf {
+    pub(crate) fn sqlite(&self) -> PathBuf {
         self.data.join("powerhouse.db")
     }
 
@@ -100,6 +109,22 @@ pub(crate) enum Provider {
     Auto,
     OpenAiCompatible,
     Offline,
+}
+
+/// Where the data is.
+pub(crate) enum Database {
+    /// In a file of the data folder.
+    Sqlite,
+    Postgres(Postgres),
+}
+
+/// One database, by the roles that use it.
+pub(crate) struct Postgres {
+    pub(crate) application: Zeroizing<String>,
+    pub(crate) platform: Zeroizing<String>,
+    /// Not needed for serving.
+    pub(crate) owner: Option<Zeroizing<String>>,
+    pub(crate) pool: PoolSettings,
 }
 
 pub(crate) struct Model {
@@ -152,6 +177,7 @@ impl Layers {
         for Known { key, default, .. } in KNOWN {
             let usual = match key {
                 API_KEY => environment.get("OPENAI_API_KEY"),
+                "database.url" => environment.get("DATABASE_URL"),
                 "model.base_url" => environment.get("OPENAI_BASE_URL"),
                 _ => None,
             };
@@ -172,7 +198,7 @@ impl Layers {
         let mut reader = Reader::new(&self.0);
         for Known { key, about, .. } in KNOWN {
             let value = match reader.text(key) {
-                Some(value) if key == API_KEY && !value.is_empty() => "*****".to_owned(),
+                Some(value) if SECRETS.contains(&key) && !value.is_empty() => "*****".to_owned(),
                 value => value.unwrap_or_default(),
             };
             let origin = reader.origin(key);
@@ -210,6 +236,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let data = reader.checked("data.folder", |text| {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
+    let database = database(reader);
     let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
     let at_once = reader.number("passwords.at_once", 1, 256);
@@ -229,6 +256,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         grace: grace?,
         anonymous: Rate { burst: burst?, per_minute: per_minute? },
         data: data?,
+        database: database?,
         sign_up_plan: sign_up_plan?,
         tokens: tokens?,
         hashing: HashingLimits {
@@ -244,6 +272,29 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
 
 fn as_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn database(reader: &mut Reader<'_>) -> Option<Database> {
+    let mut url = |key| {
+        reader.checked(key, |text| match text {
+            "" => Ok(None),
+            text if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+                Ok(Some(Zeroizing::new(text.to_owned())))
+            }
+            _ => Err("must be a URL that starts with postgres://".to_owned()),
+        })
+    };
+    let (application, platform, owner) =
+        (url("database.url"), url("database.platform_url"), url("database.owner_url"));
+    let connections = reader.number("database.connections", 1, 10_000);
+    match (application?, platform?) {
+        (None, None) => Some(Database::Sqlite),
+        (Some(application), Some(platform)) => {
+            let pool = PoolSettings { connections: connections?, ..PoolSettings::default() };
+            Some(Database::Postgres(Postgres { application, platform, owner: owner?, pool }))
+        }
+        _ => reader.mistake("database.url", "and `database.platform_url` must both be set, or neither"),
+    }
 }
 
 fn tokens(reader: &mut Reader<'_>) -> Option<TokenProfile> {

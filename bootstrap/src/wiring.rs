@@ -15,14 +15,17 @@ use powerhouse_ports::events::EventBus;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
+use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Toolbox, Worker, Workshop};
 use powerhouse_usecases::{agents, runs, sessions, tenants, users};
 use tokio::sync::Notify;
+use url::Url;
+use zeroize::Zeroizing;
 
 use crate::model::Chosen;
-use crate::settings::Settings;
+use crate::settings::{Database, Postgres, Settings};
 
 /// Buckets of the rate limiter that are kept: some 100 bytes each.
 const MAX_BUCKETS: usize = 100_000;
@@ -47,13 +50,64 @@ struct Ports {
     ids: Arc<dyn IdSource>,
 }
 
-/// Opens the database in the data folder, which is made if there is none.
-pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<SqliteStore> {
+/// The stores, whatever they are made of.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    tenants: Arc<dyn TenantStore>,
+    pub(crate) platform: Arc<dyn PlatformStore>,
+}
+
+impl Stores {
+    fn both<S: TenantStore + PlatformStore + 'static>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { tenants: Arc::clone(&store) as _, platform: store }
+    }
+}
+
+/// Opens the database: PostgreSQL, or SQLite in the data folder, which is made and brought up to date if need be.
+pub(crate) async fn open_stores(settings: &Settings) -> anyhow::Result<Stores> {
     make_folder(&settings.data).with_context(|| {
         format!("the data folder {} cannot be made: see data.folder", settings.data.display())
     })?;
-    let file = settings.database();
-    SqliteStore::open(&file).await.with_context(|| format!("{} cannot be used", file.display()))
+    match &settings.database {
+        Database::Sqlite => {
+            let file = settings.sqlite();
+            let store = SqliteStore::open(&file).await;
+            store.map(Stores::both).with_context(|| format!("{} cannot be used", file.display()))
+        }
+        Database::Postgres(Postgres { application, platform, pool, .. }) => {
+            let store = PostgresStore::open(application, platform, *pool).await;
+            store
+                .map(Stores::both)
+                .context("PostgreSQL cannot be used: see database.url, `powerhouse migrate`")
+        }
+    }
+}
+
+/// Brings the schema up to date; on PostgreSQL as its owner, who makes the roles too. Says of what.
+pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<String> {
+    let Database::Postgres(postgres) = &settings.database else {
+        open_stores(settings).await?;
+        return Ok(settings.sqlite().display().to_string());
+    };
+    let owner = postgres.owner.as_ref().context("set database.owner_url: only the owner migrates")?;
+    let (application, platform) = (role(&postgres.application)?, role(&postgres.platform)?);
+    let roles = Roles::new((&application.0, application.1), (&platform.0, platform.1));
+    powerhouse_postgres::migrate(owner, &roles).await?;
+    Ok("the database, with its roles,".to_owned())
+}
+
+/// The name and the password in a database's URL.
+fn role(url: &str) -> anyhow::Result<(String, Option<Zeroizing<String>>)> {
+    let url: Url = url.parse().context("the database's URL cannot be read")?;
+    let decoded = |text: &str| -> anyhow::Result<String> {
+        Ok(percent_encoding::percent_decode_str(text)
+            .decode_utf8()
+            .context("the URL is not UTF-8")?
+            .into_owned())
+    };
+    let password = url.password().map(decoded).transpose()?.map(Zeroizing::new);
+    Ok((decoded(url.username())?, password))
 }
 
 /// Only its owner may look into it: it holds keys.
@@ -65,18 +119,17 @@ fn make_folder(path: &Path) -> std::io::Result<()> {
     builder.create(path)
 }
 
-/// Wires the product on this store.
-pub(crate) fn wire(settings: &Settings, store: SqliteStore, model: Chosen) -> anyhow::Result<Product> {
+/// Wires the product on these stores.
+pub(crate) fn wire(settings: &Settings, stores: Stores, model: Chosen) -> anyhow::Result<Product> {
     let file = settings.signing_keys();
     let keys = SigningKeys::load_or_generate(&file)
         .with_context(|| format!("the signing keys in {} cannot be used", file.display()))?;
     let keys = Arc::new(keys);
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = Arc::new(store);
     let ports = Ports {
-        platform: Arc::clone(&store) as Arc<dyn PlatformStore>,
-        store,
+        platform: stores.platform,
+        store: stores.tenants,
         hasher: Arc::new(Argon2Hasher::new(settings.hashing)),
         issuer: Arc::new(JwtIssuer::new(Arc::clone(&keys), settings.tokens.clone(), Arc::clone(&ids))),
         verifier: Arc::new(JwtVerifier::new(keys, &settings.tokens)),

@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 mod first_run;
 mod isolation;
+mod postgres;
 mod raw_requests;
 mod runs;
 mod server;

@@ -55,6 +55,16 @@ impl Server {
         Self { folder, settings, child, base, greeting }
     }
 
+    /// Another server with the same settings and the same keys, in a folder of its own.
+    pub(crate) fn beside(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let keys = Path::new("data").join("signing-keys.pem");
+        std::fs::create_dir(folder.path().join("data")).expect("a data folder");
+        std::fs::copy(self.folder().join(&keys), folder.path().join(&keys)).expect("the keys are copied");
+        let (child, base, greeting) = spawn(folder.path(), &self.settings);
+        Self { folder, settings: self.settings.clone(), child, base, greeting }
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -160,6 +170,11 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+    }
+
+    /// The same caller, on another server.
+    pub(crate) fn on(self, server: &Server) -> Self {
+        Self { base: server.base.clone(), ..self }
     }
 
     /// A request that must do well; gives the answer's body.

@@ -1,5 +1,7 @@
 //! What tests of several crates share: the contract suites, each generic over a harness, run against every adapter,
-//! and a stub of a model's API.
+//! a
+//! stub of a model's API, and databases of one's own.
 
 pub mod contract;
+pub mod own_database;
 pub mod stub_model;

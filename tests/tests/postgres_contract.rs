@@ -9,70 +9,24 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use powerhouse_postgres::{OpenError, PoolSettings, PostgresStore, Roles, Unsafe, migrate};
 use powerhouse_tests::contract::stores::{Harness, Stores};
+use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_tests::store_contract;
-use sea_orm::{ConnectionTrait as _, Database};
+use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use url::Url;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
-const APPLICATION: &str = "powerhouse_test_application";
-const PLATFORM: &str = "powerhouse_test_platform";
-const PASSWORD: &str = "it's a \\test";
-
-fn superuser() -> Url {
-    let url = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is set: see ./scripts/test");
-    url.parse().expect("TEST_DATABASE_URL is a URL")
+async fn migrated() -> OwnDatabase {
+    let own = OwnDatabase::empty().await;
+    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
+    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
+    migrate(own.owner().as_str(), &roles).await.unwrap();
+    own
 }
 
-/// A database that is dropped with this.
-struct OwnDatabase {
-    name: String,
-}
-
-impl OwnDatabase {
-    async fn migrated() -> Self {
-        let name = format!("powerhouse_{}", Uuid::new_v4().simple());
-        run(&superuser(), &format!("CREATE DATABASE {name}")).await;
-        let own = Self { name };
-        let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-        let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-        migrate(own.url(None).as_str(), &roles).await.unwrap();
-        own
-    }
-
-    /// The database, as the superuser or as a role.
-    fn url(&self, role: Option<&str>) -> Url {
-        let mut url = superuser();
-        url.set_path(&self.name);
-        if let Some(role) = role {
-            url.set_username(role).unwrap();
-            url.set_password(Some(PASSWORD)).unwrap();
-        }
-        url
-    }
-
-    async fn open(&self) -> PostgresStore {
-        let settings = PoolSettings { connections: 8, platform_connections: 4, ..PoolSettings::default() };
-        let (application, platform) = (self.url(Some(APPLICATION)), self.url(Some(PLATFORM)));
-        PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap()
-    }
-}
-
-impl Drop for OwnDatabase {
-    fn drop(&mut self) {
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        // A thread of its own: a runtime cannot be waited for within another.
-        let dropped = std::thread::spawn(move || {
-            tokio::runtime::Runtime::new().unwrap().block_on(run(&superuser(), &sql));
-        });
-        let _ = dropped.join();
-    }
-}
-
-async fn run(url: &Url, sql: &str) {
-    let db = Database::connect(url.as_str()).await.unwrap();
-    db.execute_unprepared(sql).await.unwrap();
-    db.close().await.unwrap();
+async fn open(own: &OwnDatabase) -> PostgresStore {
+    let settings = PoolSettings { connections: 8, platform_connections: 4, ..PoolSettings::default() };
+    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+    PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap()
 }
 
 struct OnPostgres(tokio::sync::Mutex<Vec<OwnDatabase>>);
@@ -80,8 +34,8 @@ struct OnPostgres(tokio::sync::Mutex<Vec<OwnDatabase>>);
 #[async_trait]
 impl Harness for OnPostgres {
     async fn stores(&self) -> Stores {
-        let own = OwnDatabase::migrated().await;
-        let store = Arc::new(own.open().await);
+        let own = migrated().await;
+        let store = Arc::new(open(&own).await);
         self.0.lock().await.push(own);
         Stores { tenants: store.clone(), platform: store }
     }
@@ -91,29 +45,119 @@ store_contract!(OnPostgres(tokio::sync::Mutex::default()));
 
 #[tokio::test]
 async fn roles_that_could_see_everything_are_refused() {
-    let own = OwnDatabase::migrated().await;
-    let application = own.url(Some(APPLICATION));
+    let own = migrated().await;
+    let application = own.role(APPLICATION);
     let open = async |application: &Url, platform: &Url| {
         PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await
     };
-    for (application, platform) in
-        [(own.url(None), own.url(Some(PLATFORM))), (application.clone(), own.url(None))]
-    {
+    for (application, platform) in [(own.owner(), own.role(PLATFORM)), (application.clone(), own.owner())] {
         let error = open(&application, &platform).await.unwrap_err();
         assert!(matches!(error, OpenError::Unsafe(Unsafe::Role { why: "is a superuser", .. })), "{error}");
     }
-    run(&own.url(None), "ALTER TABLE run_events NO FORCE ROW LEVEL SECURITY").await;
-    let error = open(&application, &own.url(Some(PLATFORM))).await.unwrap_err();
+    own.run("ALTER TABLE run_events NO FORCE ROW LEVEL SECURITY").await;
+    let error = open(&application, &own.role(PLATFORM)).await.unwrap_err();
     assert!(error.to_string().contains("run_events"), "{error}");
 }
 
 #[tokio::test]
 async fn many_replicas_migrate_once() {
-    let own = OwnDatabase::migrated().await;
+    let own = migrated().await;
     let roles = Roles::new((APPLICATION, None), (PLATFORM, None));
-    let url = own.url(None);
+    let url = own.owner();
     let replicas: Vec<_> = (0..5).map(|_| migrate(url.as_str(), &roles)).collect();
     for migrated in futures::future::join_all(replicas).await {
         migrated.unwrap();
     }
+}
+
+/// Raw SQL as the serving roles: what our code would do if it were wrong, or somebody else's.
+#[tokio::test]
+async fn raw_sql_gets_nothing_that_is_another_tenants() {
+    let own = migrated().await;
+    let (one, other) = ("00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002");
+    for (tenant, slug) in [(one, "one"), (other, "other")] {
+        own.run(&format!(
+            "INSERT INTO tenants VALUES ('{tenant}', '{slug}', 'n', 'free', 'active', NULL, NULL, 1, now(), now());
+             INSERT INTO users (tenant_id, id, email, display_name, password_hash, role, joined_at, version, created_at,
+                                updated_at)
+             VALUES ('{tenant}', '{tenant}', 'a@example.org', 'canary-{slug}', 'hash-{slug}', 'owner', now(), 1,
+                     now(), now());"
+        ))
+        .await;
+    }
+    let application = own.connect(APPLICATION).await;
+    let texts = async |sql: &str| -> Result<Vec<String>, sea_orm::DbErr> {
+        let tx = application.begin().await?;
+        tx.execute_unprepared(&format!("SET LOCAL app.tenant_id = '{one}'")).await?;
+        let rows =
+            tx.query_all_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await?;
+        rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    };
+    // What one may see is one's own, however it is asked for.
+    for sql in [
+        "SELECT display_name FROM users",
+        &format!("SELECT display_name FROM users WHERE tenant_id = '{other}' OR true"),
+        "SELECT u.display_name FROM tenants t JOIN users u ON u.tenant_id = t.id",
+        "SELECT string_agg(display_name, ',') FROM users",
+        "WITH x AS (SELECT * FROM users) SELECT display_name FROM x UNION SELECT display_name FROM users",
+        "SELECT 'canary-' || slug FROM tenants",
+    ] {
+        assert_eq!(texts(sql).await.unwrap(), ["canary-one"], "{sql}");
+    }
+    // What one must not do is refused, or changes nothing.
+    for sql in [
+        "SELECT password_hash FROM sessions",
+        "SELECT digest::text FROM refresh_digests",
+        "SELECT turn::text FROM queue_turns",
+        "SET ROLE powerhouse_test_platform",
+        "SET ROLE postgres",
+        "SET SESSION AUTHORIZATION postgres",
+        "ALTER TABLE users DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE users NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY tenant_isolation ON users",
+        "CREATE POLICY open ON users USING (true)",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "CREATE VIEW v AS SELECT * FROM users",
+        "ALTER ROLE powerhouse_test_application BYPASSRLS",
+        "COPY users TO PROGRAM 'cat'",
+        "COPY users FROM '/etc/passwd'",
+        "DELETE FROM tenants RETURNING name",
+        &format!(
+            "INSERT INTO tenants VALUES (gen_random_uuid(), 'x', 'n', 'free', 'active', NULL, NULL, 1, now(), now()) RETURNING '{other}'"
+        ),
+        &format!("UPDATE users SET tenant_id = '{other}' RETURNING 'moved'"),
+        &format!(
+            "INSERT INTO users SELECT '{other}', gen_random_uuid(), 'b@example.org', display_name, password_hash, role, \
+             joined_at, disabled_since, version, created_at, updated_at FROM users RETURNING 'planted'"
+        ),
+        "SET row_security = off; SELECT display_name FROM users",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT rolpassword FROM pg_authid",
+    ] {
+        assert!(texts(sql).await.is_err(), "this was allowed: {sql}");
+    }
+    for sql in [
+        &format!("UPDATE users SET display_name = 'mine' WHERE tenant_id = '{other}' RETURNING 'changed'"),
+        &format!("DELETE FROM users WHERE tenant_id = '{other}' RETURNING 'deleted'"),
+        &format!("UPDATE tenants SET name = 'mine' WHERE id = '{other}' RETURNING 'renamed'"),
+    ] {
+        assert_eq!(texts(sql).await.unwrap(), Vec::<String>::new(), "{sql}");
+    }
+    // The platform's role claims and signs in, and reads no content.
+    let platform = own.connect(PLATFORM).await;
+    for sql in [
+        "SELECT task FROM runs",
+        "SELECT state FROM runs",
+        "SELECT * FROM runs",
+        "UPDATE runs SET task = 'x'",
+        "SELECT * FROM run_events",
+        "SELECT * FROM agents",
+        "SELECT * FROM agent_versions",
+        "SELECT * FROM run_feedback",
+        "DELETE FROM users",
+        "UPDATE users SET role = 'owner'",
+    ] {
+        assert!(platform.execute_unprepared(sql).await.is_err(), "this was allowed: {sql}");
+    }
+    platform.execute_unprepared("SELECT id, fencing_token FROM runs").await.unwrap();
 }

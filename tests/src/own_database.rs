@@ -1,0 +1,78 @@
+//! A PostgreSQL database of a test's own, dropped with it.
+
+#![expect(clippy::missing_panics_doc, reason = "a test that has no database has failed")]
+
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
+use url::Url;
+use uuid::Uuid;
+
+/// The name of the application's role.
+pub const APPLICATION: &str = "powerhouse_test_application";
+/// The name of the platform's role.
+pub const PLATFORM: &str = "powerhouse_test_platform";
+/// The password of both: one that has to be quoted.
+pub const PASSWORD: &str = "it's a \\test";
+
+/// An empty database on the server at `TEST_DATABASE_URL`, where a superuser signs in; `./scripts/test` sets it.
+#[derive(Debug)]
+pub struct OwnDatabase {
+    name: String,
+}
+
+impl OwnDatabase {
+    /// A new database.
+    pub async fn empty() -> Self {
+        let name = format!("powerhouse_{}", Uuid::new_v4().simple());
+        run(&superuser(), &format!("CREATE DATABASE {name}")).await;
+        Self { name }
+    }
+
+    /// The database, as the superuser.
+    pub fn owner(&self) -> Url {
+        let mut url = superuser();
+        url.set_path(&self.name);
+        url
+    }
+
+    /// The database, as a role.
+    pub fn role(&self, role: &str) -> Url {
+        let mut url = self.owner();
+        url.set_username(role).expect("a URL with a host");
+        url.set_password(Some(PASSWORD)).expect("a URL with a host");
+        url
+    }
+
+    /// Runs SQL as the superuser.
+    pub async fn run(&self, sql: &str) {
+        run(&self.owner(), sql).await;
+    }
+
+    /// A connection as a role.
+    pub async fn connect(&self, role: &str) -> DatabaseConnection {
+        Database::connect(self.role(role).as_str()).await.expect("the role may connect")
+    }
+}
+
+impl Drop for OwnDatabase {
+    fn drop(&mut self) {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        // A thread of its own: a runtime cannot be waited for within another.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(run(&superuser(), &sql));
+        });
+        // What is left over goes with the server.
+        let _ = dropped.join();
+    }
+}
+
+fn superuser() -> Url {
+    let url = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is set: see ./scripts/test");
+    url.parse().expect("TEST_DATABASE_URL is a URL")
+}
+
+async fn run(url: &Url, sql: &str) {
+    let db = Database::connect(url.as_str()).await.expect("the superuser may connect");
+    db.execute_unprepared(sql).await.expect("the statement runs");
+    db.close().await.expect("the connection closes");
+}
