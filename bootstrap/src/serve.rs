@@ -23,7 +23,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stores = wiring::open_stores(&settings).await?;
     let chosen = model::choose(&settings.model).await?;
     let label = chosen.label.clone();
-    let Product { api, worker } = wiring::wire(&settings, stores, chosen)?;
+    let Product { api, worker } = wiring::wire(&settings, stores, chosen).await?;
     if is_embedded {
         first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
     }

@@ -42,9 +42,10 @@ const fn known(key: &'static str, default: &'static str, about: &'static str) ->
 
 const API_KEY: &str = "model.api_key";
 /// What is never shown.
-const SECRETS: [&str; 4] = [API_KEY, "database.url", "database.platform_url", "database.owner_url"];
+const SECRETS: [&str; 5] =
+    [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
 
-const KNOWN: [Known; 25] = [
+const KNOWN: [Known; 27] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
@@ -54,6 +55,8 @@ const KNOWN: [Known; 25] = [
     known("database.platform_url", "", "the same database, as the platform's role"),
     known("database.owner_url", "", "the same database, as its owner; only `powerhouse migrate` uses it"),
     known("database.connections", "20", "connections to PostgreSQL as the application's role"),
+    known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
+    known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
     known("tokens.issuer", "powerhouse", "who issues access tokens (`iss`)"),
     known("tokens.audience", "powerhouse", "whom access tokens are for (`aud`)"),
@@ -79,6 +82,7 @@ pub(crate) struct Settings {
     pub(crate) anonymous: Rate,
     pub(crate) data: PathBuf,
     pub(crate) database: Database,
+    pub(crate) redis: Option<Redis>,
     pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
@@ -116,6 +120,12 @@ pub(crate) enum Database {
     /// In a file of the data folder.
     Sqlite,
     Postgres(Postgres),
+}
+
+/// What replicas share.
+pub(crate) struct Redis {
+    pub(crate) url: Zeroizing<String>,
+    pub(crate) connections: usize,
 }
 
 /// One database, by the roles that use it.
@@ -177,6 +187,7 @@ impl Layers {
         for Known { key, default, .. } in KNOWN {
             let usual = match key {
                 API_KEY => environment.get("OPENAI_API_KEY"),
+                "redis.url" => environment.get("REDIS_URL"),
                 "database.url" => environment.get("DATABASE_URL"),
                 "model.base_url" => environment.get("OPENAI_BASE_URL"),
                 _ => None,
@@ -237,6 +248,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
     let database = database(reader);
+    let redis = redis(reader);
     let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
     let at_once = reader.number("passwords.at_once", 1, 256);
@@ -257,6 +269,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         anonymous: Rate { burst: burst?, per_minute: per_minute? },
         data: data?,
         database: database?,
+        redis: redis?,
         sign_up_plan: sign_up_plan?,
         tokens: tokens?,
         hashing: HashingLimits {
@@ -295,6 +308,18 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
         }
         _ => reader.mistake("database.url", "and `database.platform_url` must both be set, or neither"),
     }
+}
+
+#[expect(clippy::option_option, reason = "nothing for a mistake, and no Redis is no mistake")]
+fn redis(reader: &mut Reader<'_>) -> Option<Option<Redis>> {
+    let url = reader.checked("redis.url", |text| match text {
+        "" => Ok(None),
+        text if text.starts_with("redis://") => Ok(Some(Zeroizing::new(text.to_owned()))),
+        _ => Err("must be a URL that starts with redis://".to_owned()),
+    });
+    let connections = reader.number("redis.connections", 1, 10_000);
+    let (url, connections) = (url?, as_usize(connections?));
+    Some(url.map(|url| Redis { url, connections }))
 }
 
 fn tokens(reader: &mut Reader<'_>) -> Option<TokenProfile> {

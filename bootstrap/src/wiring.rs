@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use powerhouse_auth::{Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys};
@@ -12,10 +13,12 @@ use powerhouse_memory::{MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7So
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::crypto::PasswordHasher;
 use powerhouse_ports::events::EventBus;
+use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_postgres::{PostgresStore, Roles};
+use powerhouse_redis::{Redis, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Toolbox, Worker, Workshop};
@@ -45,6 +48,8 @@ struct Ports {
     verifier: Arc<dyn TokenVerifier>,
     refresh: Arc<dyn RefreshTokens>,
     bus: Arc<dyn EventBus>,
+    limiter: Arc<dyn RateLimiter>,
+    redis: Option<Arc<AtomicBool>>,
     wake: Arc<Notify>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -120,13 +125,14 @@ fn make_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Wires the product on these stores.
-pub(crate) fn wire(settings: &Settings, stores: Stores, model: Chosen) -> anyhow::Result<Product> {
+pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> anyhow::Result<Product> {
     let file = settings.signing_keys();
     let keys = SigningKeys::load_or_generate(&file)
         .with_context(|| format!("the signing keys in {} cannot be used", file.display()))?;
     let keys = Arc::new(keys);
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let shared = Shared::with(settings, &clock).await?;
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -134,7 +140,9 @@ pub(crate) fn wire(settings: &Settings, stores: Stores, model: Chosen) -> anyhow
         issuer: Arc::new(JwtIssuer::new(Arc::clone(&keys), settings.tokens.clone(), Arc::clone(&ids))),
         verifier: Arc::new(JwtVerifier::new(keys, &settings.tokens)),
         refresh: Arc::new(OpaqueRefreshTokens),
-        bus: Arc::new(MemoryEventBus::default()),
+        bus: shared.bus,
+        limiter: shared.limiter,
+        redis: shared.redis,
         wake: Arc::new(Notify::new()),
         clock,
         ids,
@@ -155,6 +163,27 @@ pub(crate) fn wire(settings: &Settings, stores: Stores, model: Chosen) -> anyhow
     Ok(Product { api, worker: Worker { workshop: Arc::new(workshop), wake: ports.wake } })
 }
 
+/// What replicas share through Redis, or one process has for itself.
+struct Shared {
+    bus: Arc<dyn EventBus>,
+    limiter: Arc<dyn RateLimiter>,
+    redis: Option<Arc<AtomicBool>>,
+}
+
+impl Shared {
+    async fn with(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let bus = Arc::new(MemoryEventBus::default());
+        let limiter = Arc::new(MemoryRateLimiter::new(Arc::clone(clock), MAX_BUCKETS));
+        let Some(redis) = &settings.redis else { return Ok(Self { bus, limiter, redis: None }) };
+        let redis = Redis::new(&redis.url, redis.connections).await.context("see redis.url")?;
+        Ok(Self {
+            bus: Arc::new(RedisEventBus::new(redis.clone(), bus)),
+            limiter: Arc::new(RedisRateLimiter::new(redis.clone(), limiter)),
+            redis: Some(redis.watch()),
+        })
+    }
+}
+
 fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     let http = settings.http_allow.clone().map(HttpGet::new).transpose()?;
     let tools = powerhouse_tools::built_in(Arc::clone(&ports.clock), http);
@@ -169,13 +198,17 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
         runs: runs_slice(ports),
-        health: Health { platform: Arc::clone(&ports.platform), models: model.into() },
+        health: Health {
+            platform: Arc::clone(&ports.platform),
+            models: model.into(),
+            redis: ports.redis.clone(),
+        },
         authenticate: sessions::Authenticate {
             verifier: Arc::clone(&ports.verifier),
             platform: Arc::clone(&ports.platform),
             clock: clock(),
         },
-        limiter: Arc::new(MemoryRateLimiter::new(clock(), MAX_BUCKETS)),
+        limiter: Arc::clone(&ports.limiter),
         anonymous: settings.anonymous,
         ids: Arc::clone(&ports.ids),
     }

@@ -1,6 +1,7 @@
 //! The binary on PostgreSQL: migrated by its owner, served by roles that own nothing, by several replicas.
 
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
+use powerhouse_tests::own_redis::OwnRedis;
 use powerhouse_tests::stub_model::{Answer, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -90,4 +91,73 @@ async fn another_replica_goes_on_where_a_killed_one_was() {
     let events: Vec<(u64, String, Value)> = ada.events(submitted["id"].as_str().unwrap(), 0).await;
     let numbers: Vec<u64> = events.iter().map(|(id, ..)| *id).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+}
+
+/// A limit holds over all replicas, and a run is streamed at once by a replica that does not work on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_replicas_share_limits_and_news() {
+    let (own, redis) = (migrated().await, OwnRedis::start());
+    let (urls, redis_url) = (urls(&own), redis.url());
+    let mut shared = settings(&urls, "offline");
+    shared.extend([
+        ("REDIS_URL", redis_url.as_str()),
+        ("POWERHOUSE__SERVER__ANONYMOUS_BURST", "7"),
+        ("POWERHOUSE__SERVER__ANONYMOUS_PER_MINUTE", "1"),
+    ]);
+    let first = Server::with(&shared);
+    let servers = [first.beside(), first.beside(), first];
+    let ada = servers[2].tenant("acme").await;
+    let mut admitted = 0;
+    for number in 0..18 {
+        let request = reqwest::Client::new().post(servers[number % 3].url("/v1/sessions")).json(&json!({}));
+        match request.send().await.unwrap().status() {
+            StatusCode::UNPROCESSABLE_ENTITY => admitted += 1,
+            status => assert_eq!(status, StatusCode::TOO_MANY_REQUESTS),
+        }
+    }
+    // Signing up and in took two.
+    assert_eq!(admitted, 5);
+
+    let started = std::time::Instant::now();
+    for number in 0..12 {
+        let run = ada.post("/v1/runs", &json!({"task": format!("{number} + 1")})).await;
+        let elsewhere = ada.copy_on(&servers[number % 2]);
+        let events = elsewhere.events(run["id"].as_str().unwrap(), 0).await;
+        assert_eq!(events.last().unwrap().1, "run.succeeded");
+    }
+    let each = started.elapsed() / 12;
+    assert!(each < std::time::Duration::from_millis(900), "news come late: {each:?} a run");
+    let claimed = servers.iter().filter(|server| server.log().contains("the run has ended")).count();
+    assert!(claimed >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_the_server_serves_says_so_and_recovers() {
+    let (own, mut redis) = (migrated().await, OwnRedis::start());
+    let (urls, redis_url) = (urls(&own), redis.url());
+    let mut shared = settings(&urls, "offline");
+    shared.push(("REDIS_URL", redis_url.as_str()));
+    let server = Server::with(&shared);
+    let ada = server.tenant("acme").await;
+    let until = async |wanted: &str| {
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+            while ada.get("/health").await["redis"] != wanted {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "Redis is not `{wanted}`");
+    };
+    for _ in 0..2 {
+        until("ok").await;
+        assert_eq!(ada.run(&json!({"task": "1 + 1"})).await["status"], "succeeded");
+        redis.kill();
+        assert_eq!(ada.run(&json!({"task": "2 + 2"})).await["status"], "succeeded");
+        until("unavailable").await;
+        assert_eq!(ada.get("/health").await["status"], "ok", "it serves without");
+        assert_eq!(ada.run(&json!({"task": "3 + 3"})).await["status"], "succeeded");
+        redis.restart();
+    }
+    until("ok").await;
+    let log = server.log();
+    assert!(log.contains("Redis is away") && log.contains("Redis is back"), "{log}");
 }

@@ -177,6 +177,16 @@ impl Caller {
         Self { base: server.base.clone(), ..self }
     }
 
+    /// The same caller, also on another server.
+    pub(crate) fn copy_on(&self, server: &Server) -> Self {
+        Self {
+            http: self.http.clone(),
+            base: server.base.clone(),
+            token: self.token.clone(),
+            session: self.session.clone(),
+        }
+    }
+
     /// A request that must do well; gives the answer's body.
     pub(crate) async fn get(&self, path: &str) -> Value {
         well(self.request(Method::GET, path)).await

@@ -4,4 +4,5 @@
 
 pub mod contract;
 pub mod own_database;
+pub mod own_redis;
 pub mod stub_model;

@@ -1,6 +1,7 @@
 //! Whether the process lives, and whether it can serve.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 use powerhouse_ports::Chain;
@@ -17,6 +18,8 @@ pub struct Health {
     pub platform: Arc<dyn PlatformStore>,
     /// What answers model calls: `offline` or `openai_compatible`.
     pub models: Arc<str>,
+    /// Whether Redis answers, where there is one. The process serves without it.
+    pub redis: Option<Arc<AtomicBool>>,
 }
 
 impl Health {
@@ -37,6 +40,8 @@ struct HealthReport {
     version: &'static str,
     /// `ok` or `unavailable`.
     database: &'static str,
+    /// `ok` or `unavailable`; none where each process is for itself. While it is away, limits are stricter.
+    redis: Option<&'static str>,
     /// What answers model calls: `offline` or `openai_compatible`.
     models: String,
 }
@@ -75,7 +80,7 @@ impl Overall {
 
 impl Health {
     async fn report(&self, res: &mut Response) {
-        let Self { platform, models } = self;
+        let Self { platform, models, redis } = self;
         let status = match platform.ping().await {
             Ok(()) => "ok",
             Err(error) => {
@@ -85,6 +90,9 @@ impl Health {
             }
         };
         let version = env!("CARGO_PKG_VERSION");
-        res.render(Json(HealthReport { status, version, database: status, models: models.to_string() }));
+        let redis =
+            redis.as_ref().map(|is_up| if is_up.load(Ordering::Relaxed) { "ok" } else { "unavailable" });
+        let models = models.to_string();
+        res.render(Json(HealthReport { status, version, database: status, redis, models }));
     }
 }

@@ -1,0 +1,166 @@
+//! News of runs between replicas: published on one channel, and passed on to those who watch here.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::redis::{Client, RedisResult, pipe};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::ids::{RunId, TenantId};
+use powerhouse_ports::events::{EventBus, RunNews};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::Redis;
+
+const CHANNEL: &str = "powerhouse:runs";
+/// News on their way; when Redis is slower, some are lost, and readers find the events in the journal.
+const ON_THEIR_WAY: usize = 4_096;
+/// News that go in one round trip, at most.
+const AT_ONCE: usize = 256;
+/// The pause before Redis is listened to again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+type Key = (TenantId, RunId);
+
+/// Who watches here. The scope is kept, since none can be made from a message.
+type Watched = Arc<Mutex<HashMap<Key, (TenantScope, usize)>>>;
+
+/// An event bus over all replicas. What happens in this one is told at once, with or without Redis.
+pub struct RedisEventBus {
+    local: Arc<dyn EventBus>,
+    outgoing: mpsc::Sender<(TenantId, RunNews)>,
+    watched: Watched,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl RedisEventBus {
+    /// A bus, and the one in the process that serves who watches here. Needs a tokio runtime.
+    pub fn new(redis: Redis, local: Arc<dyn EventBus>) -> Self {
+        let (outgoing, queued) = mpsc::channel(ON_THEIR_WAY);
+        let watched = Watched::default();
+        let listening = listen(redis.client().clone(), Arc::clone(&watched), Arc::clone(&local));
+        let tasks = [tokio::spawn(publish(redis, queued)), tokio::spawn(listening)];
+        Self { local, outgoing, watched, tasks }
+    }
+}
+
+impl Drop for RedisEventBus {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[async_trait]
+impl EventBus for RedisEventBus {
+    async fn publish(&self, scope: &TenantScope, news: RunNews) {
+        self.local.publish(scope, news).await;
+        // A full queue drops it: whoever writes must not wait for those who watch.
+        let _ = self.outgoing.try_send((scope.tenant_id(), news));
+    }
+
+    async fn subscribe(&self, scope: &TenantScope, run: RunId) -> BoxStream<'static, RunNews> {
+        let key = (scope.tenant_id(), run);
+        let news = self.local.subscribe(scope, run).await;
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.entry(key).or_insert((*scope, 0)).1 += 1;
+        drop(watched);
+        Watch { news, key, watched: Arc::clone(&self.watched) }.boxed()
+    }
+}
+
+/// The news of one run, counted while somebody reads them.
+struct Watch {
+    news: BoxStream<'static, RunNews>,
+    key: Key,
+    watched: Watched,
+}
+
+impl Stream for Watch {
+    type Item = RunNews;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RunNews>> {
+        self.news.poll_next_unpin(cx)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, count)) = watched.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                watched.remove(&self.key);
+            }
+        }
+    }
+}
+
+async fn publish(redis: Redis, mut queued: mpsc::Receiver<(TenantId, RunNews)>) {
+    let mut batch = Vec::with_capacity(AT_ONCE);
+    while queued.recv_many(&mut batch, AT_ONCE).await > 0 {
+        let mut commands = pipe();
+        for (tenant, news) in batch.drain(..) {
+            commands.publish(CHANNEL, encode(tenant, news)).ignore();
+        }
+        redis.with(async |connection| commands.query_async::<()>(connection).await).await;
+    }
+}
+
+async fn listen(client: Client, watched: Watched, local: Arc<dyn EventBus>) {
+    loop {
+        if let Err(error) = listen_once(&client, &watched, &*local).await {
+            tracing::debug!(%error, "Redis cannot be listened to");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn listen_once(client: &Client, watched: &Watched, local: &dyn EventBus) -> RedisResult<()> {
+    let mut listener = client.get_async_pubsub().await?;
+    listener.subscribe(CHANNEL).await?;
+    let mut messages = listener.on_message();
+    while let Some(message) = messages.next().await {
+        let text: String = message.get_payload()?;
+        let Some((key, news)) = decode(&text) else { continue };
+        let scope = watched.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(|(scope, _)| *scope);
+        if let Some(scope) = scope {
+            local.publish(&scope, news).await;
+        }
+    }
+    Ok(())
+}
+
+fn encode(tenant: TenantId, news: RunNews) -> String {
+    format!("{tenant} {} {}", news.run, news.seq)
+}
+
+fn decode(text: &str) -> Option<(Key, RunNews)> {
+    let mut parts = text.split(' ');
+    let (tenant, run, seq) = (parts.next()?, parts.next()?, parts.next()?);
+    let run = run.parse().ok()?;
+    Some(((tenant.parse().ok()?, run), RunNews { run, seq: seq.parse().ok()? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn news_survive_the_channel_and_nonsense_is_ignored() {
+        let (tenant, run) = (TenantId::from_uuid(Uuid::from_u128(1)), RunId::from_uuid(Uuid::from_u128(2)));
+        let news = RunNews { run, seq: 7 };
+        assert_eq!(decode(&encode(tenant, news)), Some(((tenant, run), news)));
+        for nonsense in ["", "a b c", &format!("{tenant} {run}"), &format!("{run} {tenant} 7")] {
+            assert_eq!(decode(nonsense), None);
+        }
+    }
+}
