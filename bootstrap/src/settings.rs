@@ -45,7 +45,7 @@ const API_KEY: &str = "model.api_key";
 const SECRETS: [&str; 5] =
     [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
 
-const KNOWN: [Known; 27] = [
+const KNOWN: [Known; 29] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
@@ -55,6 +55,8 @@ const KNOWN: [Known; 27] = [
     known("database.platform_url", "", "the same database, as the platform's role"),
     known("database.owner_url", "", "the same database, as its owner; only `powerhouse migrate` uses it"),
     known("database.connections", "20", "connections to PostgreSQL as the application's role"),
+    known("database.acquire_seconds", "5", "how long a request may wait for a connection"),
+    known("database.statement_seconds", "10", "how long a statement may take"),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
@@ -300,10 +302,17 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
     let (application, platform, owner) =
         (url("database.url"), url("database.platform_url"), url("database.owner_url"));
     let connections = reader.number("database.connections", 1, 10_000);
+    let acquire = reader.seconds("database.acquire_seconds", 1, 600);
+    let statement = reader.seconds("database.statement_seconds", 1, 600);
     match (application?, platform?) {
         (None, None) => Some(Database::Sqlite),
         (Some(application), Some(platform)) => {
-            let pool = PoolSettings { connections: connections?, ..PoolSettings::default() };
+            let pool = PoolSettings {
+                connections: connections?,
+                acquire: acquire?,
+                statement: statement?,
+                ..PoolSettings::default()
+            };
             Some(Database::Postgres(Postgres { application, platform, owner: owner?, pool }))
         }
         _ => reader.mistake("database.url", "and `database.platform_url` must both be set, or neither"),

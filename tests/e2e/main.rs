@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod command_line;
+mod faults;
 mod first_run;
 mod isolation;
 mod postgres;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::server::{Server, binary};
 
 /// Runs `powerhouse migrate` as the owner.
-async fn migrated() -> OwnDatabase {
+pub(crate) async fn migrated() -> OwnDatabase {
     let own = OwnDatabase::empty().await;
     let folder = tempfile::tempdir().unwrap();
     let mut command = binary(folder.path());

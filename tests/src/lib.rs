@@ -5,4 +5,5 @@
 pub mod contract;
 pub mod own_database;
 pub mod own_redis;
+pub mod proxy;
 pub mod stub_model;

@@ -8,10 +8,13 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
 use powerhouse_rows::Own;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sea_orm::sqlx::{self, ConnectOptions as _, PgPool};
+use sea_orm::sqlx::{self, ConnectOptions as _};
 
 use crate::safety::{self, Unsafe};
-use crate::transaction::PgTransaction;
+use crate::transaction::{PgTransaction, Pool};
+
+/// How much longer than the database itself we wait for a statement.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections there are, and how long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +39,7 @@ impl Default for PoolSettings {
             connections: 20,
             platform_connections: 10,
             acquire: Duration::from_secs(5),
-            statement: Duration::from_secs(15),
+            statement: Duration::from_secs(10),
             lock: Duration::from_secs(5),
             idle_in_transaction: Duration::from_secs(30),
         }
@@ -60,8 +63,8 @@ pub enum OpenError {
 /// The stores, on one database.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    application: PgPool,
-    platform: PgPool,
+    application: Pool,
+    platform: Pool,
 }
 
 impl PostgresStore {
@@ -70,7 +73,7 @@ impl PostgresStore {
         let application = pool(application, settings.connections, settings).await?;
         let platform = pool(platform, settings.platform_connections, settings).await?;
         for pool in [&application, &platform] {
-            let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
+            let mut connection = pool.connections.acquire().await.map_err(OpenError::Connect)?;
             safety::check(&mut connection).await.map_err(OpenError::Connect)??;
         }
         Ok(Self { application, platform })
@@ -83,12 +86,12 @@ impl PostgresStore {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.application.close().await;
-        self.platform.close().await;
+        self.application.connections.close().await;
+        self.platform.connections.close().await;
     }
 }
 
-async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<PgPool, OpenError> {
+async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<Pool, OpenError> {
     let milliseconds = |duration: Duration| duration.as_millis().to_string();
     let options = PgConnectOptions::from_str(url)
         .map_err(OpenError::Url)?
@@ -99,14 +102,15 @@ async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<PgP
             ("idle_in_transaction_session_timeout", milliseconds(settings.idle_in_transaction)),
         ])
         .disable_statement_logging();
-    PgPoolOptions::new()
+    let connections = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(settings.acquire)
         // A ping before each use would cost a round trip; a broken connection shows at its first statement.
         .test_before_acquire(false)
         .connect_with(options)
         .await
-        .map_err(OpenError::Connect)
+        .map_err(OpenError::Connect)?;
+    Ok(Pool { connections, patience: settings.acquire + settings.statement + GRACE })
 }
 
 #[async_trait]

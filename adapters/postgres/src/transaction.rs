@@ -1,5 +1,7 @@
 //! A transaction that begins in one round trip, with its tenant set.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_ports::store::StoreError;
@@ -12,25 +14,47 @@ use tokio::sync::Mutex;
 
 /// An open transaction. `SeaORM` writes the statements, and sqlx sends them: of its own transactions `SeaORM` cannot
 /// say how they begin.
-pub(crate) struct PgTransaction(Mutex<sqlx::Transaction<'static, Postgres>>);
+///
+/// Each statement has a time limit here too: one to a database that has gone without a word has no answer at all.
+pub(crate) struct PgTransaction {
+    tx: Mutex<sqlx::Transaction<'static, Postgres>>,
+    patience: Duration,
+}
 
 impl PgTransaction {
     /// A transaction of one tenant.
-    pub(crate) async fn of_tenant(pool: &PgPool, scope: &TenantScope) -> Result<Self, StoreError> {
+    pub(crate) async fn of_tenant(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
         // The id is a UUID, and so are its characters. LOCAL: the setting ends with the transaction.
         let opening = format!("BEGIN; SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid());
         Self::begin(pool, opening).await
     }
 
     /// A transaction across tenants.
-    pub(crate) async fn of_platform(pool: &PgPool) -> Result<Self, StoreError> {
+    pub(crate) async fn of_platform(pool: &Pool) -> Result<Self, StoreError> {
         Self::begin(pool, "BEGIN".to_owned()).await
     }
 
-    async fn begin(pool: &PgPool, opening: String) -> Result<Self, StoreError> {
-        let begun = pool.begin_with(AssertSqlSafe(opening)).await;
+    async fn begin(pool: &Pool, opening: String) -> Result<Self, StoreError> {
+        let begun = within(pool.patience, pool.connections.begin_with(AssertSqlSafe(opening))).await;
         let tx = begun.map_err(|error| store_error("transaction")(DbErr::Conn(driver(error))))?;
-        Ok(Self(Mutex::new(tx)))
+        Ok(Self { tx: Mutex::new(tx), patience: pool.patience })
+    }
+}
+
+/// Connections, and how long a statement may take on one.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) connections: PgPool,
+    pub(crate) patience: Duration,
+}
+
+async fn within<T>(
+    patience: Duration,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(patience, statement).await {
+        Ok(done) => done,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -59,29 +83,29 @@ impl ConnectionTrait for PgTransaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut tx = self.0.lock().await;
+        let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        query(&statement).execute(connection).await.map(Into::into).map_err(exec_error)
+        within(self.patience, query(&statement).execute(connection)).await.map(Into::into).map_err(exec_error)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut tx = self.0.lock().await;
+        let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        let sent = sqlx::Executor::execute(connection, AssertSqlSafe(sql)).await;
+        let sent = within(self.patience, sqlx::Executor::execute(connection, AssertSqlSafe(sql))).await;
         sent.map(Into::into).map_err(exec_error)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut tx = self.0.lock().await;
+        let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        let row = query(&statement).fetch_optional(connection).await;
+        let row = within(self.patience, query(&statement).fetch_optional(connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut tx = self.0.lock().await;
+        let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        let rows = query(&statement).fetch_all(connection).await;
+        let rows = within(self.patience, query(&statement).fetch_all(connection)).await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_error)
     }
 }
@@ -89,7 +113,7 @@ impl ConnectionTrait for PgTransaction {
 #[async_trait]
 impl Transaction for PgTransaction {
     async fn commit(self) -> Result<(), DbErr> {
-        self.0.into_inner().commit().await.map_err(exec_error)
+        within(self.patience, self.tx.into_inner().commit()).await.map_err(exec_error)
     }
 
     // A refused statement would abort the transaction.
