@@ -7,12 +7,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::Utc;
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use powerhouse_ports::platform::PlatformStore as _;
+use powerhouse_ports::store::{Limit, TenantStore as _};
 use powerhouse_postgres::{OpenError, PoolSettings, PostgresStore, Roles, Unsafe, migrate};
 use powerhouse_tests::contract::stores::{Harness, Stores};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_tests::store_contract;
-use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement, TransactionTrait as _};
 use url::Url;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 async fn migrated() -> OwnDatabase {
@@ -89,8 +95,7 @@ async fn raw_sql_gets_nothing_that_is_another_tenants() {
     let texts = async |sql: &str| -> Result<Vec<String>, sea_orm::DbErr> {
         let tx = application.begin().await?;
         tx.execute_unprepared(&format!("SET LOCAL app.tenant_id = '{one}'")).await?;
-        let rows =
-            tx.query_all_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, sql)).await?;
+        let rows = tx.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
         rows.iter().map(|row| row.try_get_by_index(0)).collect()
     };
     // What one may see is one's own, however it is asked for.
@@ -160,4 +165,92 @@ async fn raw_sql_gets_nothing_that_is_another_tenants() {
         assert!(platform.execute_unprepared(sql).await.is_err(), "this was allowed: {sql}");
     }
     platform.execute_unprepared("SELECT id, fencing_token FROM runs").await.unwrap();
+}
+
+/// On tables so large that a sequential scan would be slow, the database is asked what it did.
+#[tokio::test]
+async fn no_query_of_the_api_scans_a_large_table() {
+    let own = migrated().await;
+    // 100 tenants with 300 rows each; ids are numbers, so that the ones below are known.
+    own.run(
+        "CREATE FUNCTION id(n bigint) RETURNS uuid LANGUAGE sql AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
+        INSERT INTO tenants SELECT id(t), 'tenant-' || t, 'n', 'team', 'active', NULL, NULL, 1, now(), now()
+            FROM generate_series(1, 100) t;
+        INSERT INTO users (tenant_id, id, email, display_name, password_hash, role, joined_at, version, created_at,
+                           updated_at)
+            SELECT id(t), id(t * 1000 + n), 'u' || n || '@example.org', 'n', 'h', 'member', now(), 1, now(), now()
+            FROM generate_series(1, 100) t, generate_series(1, 300) n;
+        INSERT INTO agents SELECT id(t), id(t * 1000 + n), 'a' || n, NULL, 1, NULL, 1, now()
+            FROM generate_series(1, 100) t, generate_series(1, 300) n;
+        INSERT INTO agent_versions SELECT tenant_id, id, 1, $${\"kind\": \"direct\", \"parameters\": {},
+            \"description\": \"\", \"instructions\": \"\", \"model\": null, \"tools\": [], \"capabilities\": [],
+            \"examples\": [], \"limits\": {\"steps\": 1, \"tokens\": 1, \"cost_micros\": 0, \"wall_clock_ms\": 1000}}$$,
+            now() FROM agents;
+        INSERT INTO runs (tenant_id, id, requested_by, task, agent_id, agent_version, selection, limits, status, state,
+                          input_tokens, output_tokens, cost_micros, created_at, version, fencing_token, next_seq)
+            SELECT tenant_id, id, id, 'Work', id, 1,
+                jsonb_build_object('agent', 'agent_00000000000000000000000001', 'agent_version', 1, 'reason', 'r',
+                                   'scores', '[]'::jsonb),
+                $${\"steps\": 1, \"tokens\": 1, \"cost_micros\": 0, \"wall_clock_ms\": 1000}$$, 'cancelled',
+                jsonb_build_object('status', 'cancelled', 'by', 'user_00000000000000000000000001',
+                                   'started_at', NULL, 'ended_at', '2026-01-01T00:00:00Z'),
+                0, 0, 0, now(), 1, 0, 3 FROM users;
+        INSERT INTO run_events SELECT tenant_id, id, seq, now(), $${\"queued\": null}$$ FROM runs, generate_series(1, 3) seq;
+        INSERT INTO run_feedback SELECT tenant_id, id, requested_by, 'good', '', now() FROM runs;
+        INSERT INTO sessions SELECT tenant_id, id, id, sha256(id::text::bytea), NULL, now(), now() + '1 day', NULL
+            FROM users;
+        INSERT INTO refresh_digests SELECT tenant_id, current_digest, id FROM sessions;
+        ANALYZE",
+    )
+    .await;
+    let store = open(&own).await;
+    let id = Uuid::from_u128(50_000 + 7);
+    let (tenant, user) = (TenantId::from_uuid(Uuid::from_u128(50)), UserId::from_uuid(id));
+    let principal = Principal::verified(tenant, user, SessionId::from_uuid(id), Role::Owner);
+    let digest = [7; 32];
+    let now = Utc::now();
+
+    let scans = async || -> Vec<String> {
+        let db = Database::connect(own.owner().as_str()).await.unwrap();
+        let sql = "SELECT relname || ' ' || seq_scan FROM pg_stat_user_tables WHERE relname NOT LIKE 'seaql%'
+            AND relname NOT IN ('tenants', 'queue_turns') ORDER BY 1";
+        let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
+        rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+    };
+    let before = scans().await;
+    let mut tx = store.begin(&principal.scope()).await.unwrap();
+    let page = Limit::new(20).unwrap();
+    assert!(tx.tenant().await.unwrap().is_some());
+    assert!(tx.users().find(user).await.unwrap().is_some());
+    assert!(tx.users().find_by_email(&"u9@example.org".parse().unwrap()).await.unwrap().is_some());
+    assert_eq!(tx.users().list(Some(user), page).await.unwrap().items.len(), 20);
+    assert_eq!(tx.users().count().await.unwrap(), 300);
+    let agent = AgentId::from_uuid(id);
+    assert!(tx.agents().find(agent).await.unwrap().is_some());
+    assert!(tx.agents().find_by_name(&"a9".parse().unwrap()).await.unwrap().is_some());
+    assert_eq!(tx.agents().list(Some(agent), page).await.unwrap().items.len(), 20);
+    assert!(tx.agents().version(agent, 1).await.unwrap().is_some());
+    assert_eq!(tx.agents().count_in_use().await.unwrap(), 300);
+    let run = RunId::from_uuid(id);
+    assert!(tx.runs().find(run).await.unwrap().is_some());
+    assert_eq!(tx.runs().list(None, None, page).await.unwrap().items.len(), 20);
+    assert_eq!(tx.runs().list(Some(user), None, page).await.unwrap().items.len(), 1);
+    assert!(tx.runs().feedback(run, user).await.unwrap().is_some());
+    let _ = tx.runs().events(run, 1, 100).await;
+    drop(tx);
+    assert!(
+        store
+            .credentials(&"tenant-9".parse().unwrap(), &"u9@example.org".parse().unwrap())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(store.current(&principal, now).await.unwrap().is_some());
+    store.rotate(&digest, &digest, now).await.unwrap();
+    store.end_session(SessionId::from_uuid(id), now).await.unwrap();
+    assert!(store.claim(10, now, std::time::Duration::from_secs(1)).await.unwrap().is_empty());
+    // Connections that close hand in their counts.
+    store.close().await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(scans().await, before, "a table was read from end to end");
 }

@@ -7,6 +7,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 
 pub mod isolation;
+pub mod model;
 pub mod queue;
 pub mod runs;
 pub mod sessions;
@@ -38,6 +39,7 @@ macro_rules! store_contract {
                 a_conflict_does_not_poison_the_store, values_survive, pages_are_stable_under_inserts, pages_of_users_and_runs_are_stable_too,
                 published_versions_never_change;
             isolation: no_method_shows_or_changes_another_tenants_rows;
+            model: every_tenant_has_exactly_what_it_did;
             twins: twins_never_meet;
             runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
