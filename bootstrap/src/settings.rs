@@ -15,7 +15,7 @@ use powerhouse_auth::{HashingLimits, TokenProfile};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_models::ApiKey;
 use powerhouse_ports::limits::Rate;
-use powerhouse_postgres::PoolSettings;
+use powerhouse_postgres::{PoolSettings, Pooler};
 use powerhouse_tools::AllowList;
 use powerhouse_usecases::runner;
 use tracing_subscriber::EnvFilter;
@@ -45,7 +45,7 @@ const API_KEY: &str = "model.api_key";
 const SECRETS: [&str; 5] =
     [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
 
-const KNOWN: [Known; 29] = [
+const KNOWN: [Known; 30] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
@@ -57,6 +57,7 @@ const KNOWN: [Known; 29] = [
     known("database.connections", "20", "connections to PostgreSQL as the application's role"),
     known("database.acquire_seconds", "5", "how long a request may wait for a connection"),
     known("database.statement_seconds", "10", "how long a statement may take"),
+    known("database.pooler", "none", "`transaction` behind PgBouncer in transaction mode"),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
@@ -302,6 +303,8 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
     let (application, platform, owner) =
         (url("database.url"), url("database.platform_url"), url("database.owner_url"));
     let connections = reader.number("database.connections", 1, 10_000);
+    let pooler =
+        reader.one_of("database.pooler", [("none", Pooler::None), ("transaction", Pooler::Transaction)]);
     let acquire = reader.seconds("database.acquire_seconds", 1, 600);
     let statement = reader.seconds("database.statement_seconds", 1, 600);
     match (application?, platform?) {
@@ -311,6 +314,7 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
                 connections: connections?,
                 acquire: acquire?,
                 statement: statement?,
+                pooler: pooler?,
                 ..PoolSettings::default()
             };
             Some(Database::Postgres(Postgres { application, platform, owner: owner?, pool }))

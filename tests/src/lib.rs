@@ -4,6 +4,7 @@
 
 pub mod contract;
 pub mod own_database;
+pub mod own_pgbouncer;
 pub mod own_redis;
 pub mod proxy;
 pub mod stub_model;

@@ -12,9 +12,10 @@ use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
 use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_ports::store::{Limit, TenantStore as _};
-use powerhouse_postgres::{OpenError, PoolSettings, PostgresStore, Roles, Unsafe, migrate};
+use powerhouse_postgres::{OpenError, PoolSettings, Pooler, PostgresStore, Roles, Unsafe, migrate};
 use powerhouse_tests::contract::stores::{Harness, Stores};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_pgbouncer::OwnPgBouncer;
 use powerhouse_tests::store_contract;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement, TransactionTrait as _};
 use url::Url;
@@ -253,4 +254,29 @@ async fn no_query_of_the_api_scans_a_large_table() {
     store.close().await;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     assert_eq!(scans().await, before, "a table was read from end to end");
+}
+
+/// The same promises through a pooler that gives each transaction any of three connections: nothing stays on them.
+mod behind_pgbouncer {
+    use super::*;
+
+    struct Bounced(tokio::sync::Mutex<Vec<(OwnPgBouncer, OwnDatabase)>>);
+
+    #[async_trait]
+    impl Harness for Bounced {
+        async fn stores(&self) -> Stores {
+            let own = migrated().await;
+            let bouncer = OwnPgBouncer::before(&own.owner());
+            let settings =
+                PoolSettings { connections: 20, pooler: Pooler::Transaction, ..PoolSettings::default() };
+            let (application, platform) =
+                (bouncer.through(own.role(APPLICATION)), bouncer.through(own.role(PLATFORM)));
+            let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
+            let store = Arc::new(store);
+            self.0.lock().await.push((bouncer, own));
+            Stores { tenants: store.clone(), platform: store }
+        }
+    }
+
+    store_contract!(Bounced(tokio::sync::Mutex::default()));
 }

@@ -13,4 +13,4 @@ mod transaction;
 
 pub use migrate::{MigrateError, Roles, migrate};
 pub use safety::Unsafe;
-pub use store::{OpenError, PoolSettings, PostgresStore};
+pub use store::{OpenError, PoolSettings, Pooler, PostgresStore};

@@ -41,7 +41,7 @@ const TABLES: &str = "
 
 /// Checks the connection's role, and every table that it could reach.
 pub(crate) async fn check(connection: &mut PgConnection) -> Result<Result<(), Unsafe>, sqlx::Error> {
-    let row = sqlx::query(ROLE).fetch_one(&mut *connection).await?;
+    let row = sqlx::query(ROLE).persistent(false).fetch_one(&mut *connection).await?;
     let reasons = [
         "is a superuser",
         "has BYPASSRLS",
@@ -53,7 +53,7 @@ pub(crate) async fn check(connection: &mut PgConnection) -> Result<Result<(), Un
             return Ok(Err(Unsafe::Role { role: row.try_get(0)?, why }));
         }
     }
-    let tables = sqlx::query(TABLES).fetch_all(connection).await?;
+    let tables = sqlx::query(TABLES).persistent(false).fetch_all(connection).await?;
     let tables = tables.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
     Ok(if tables.is_empty() { Ok(()) } else { Err(Unsafe::Tables { tables }) })
 }

@@ -31,6 +31,19 @@ pub struct PoolSettings {
     pub lock: Duration,
     /// How long a transaction may stand idle.
     pub idle_in_transaction: Duration,
+    /// What is between us and the database.
+    pub pooler: Pooler,
+}
+
+/// What is between us and the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing, or something that gives each of our connections one to the database.
+    #[default]
+    None,
+    /// A pooler that gives each transaction any connection, such as `PgBouncer` in transaction mode: nothing may be
+    /// left on a connection, no setting and no prepared statement.
+    Transaction,
 }
 
 impl Default for PoolSettings {
@@ -42,6 +55,7 @@ impl Default for PoolSettings {
             statement: Duration::from_secs(10),
             lock: Duration::from_secs(5),
             idle_in_transaction: Duration::from_secs(30),
+            pooler: Pooler::None,
         }
     }
 }
@@ -73,8 +87,8 @@ impl PostgresStore {
         let application = pool(application, settings.connections, settings).await?;
         let platform = pool(platform, settings.platform_connections, settings).await?;
         for pool in [&application, &platform] {
-            let mut connection = pool.connections.acquire().await.map_err(OpenError::Connect)?;
-            safety::check(&mut connection).await.map_err(OpenError::Connect)??;
+            let mut tx = pool.connections.begin().await.map_err(OpenError::Connect)?;
+            safety::check(&mut tx).await.map_err(OpenError::Connect)??;
         }
         Ok(Self { application, platform })
     }
@@ -93,15 +107,19 @@ impl PostgresStore {
 
 async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<Pool, OpenError> {
     let milliseconds = |duration: Duration| duration.as_millis().to_string();
-    let options = PgConnectOptions::from_str(url)
-        .map_err(OpenError::Url)?
-        .application_name("powerhouse")
-        .options([
-            ("statement_timeout", milliseconds(settings.statement)),
-            ("lock_timeout", milliseconds(settings.lock)),
-            ("idle_in_transaction_session_timeout", milliseconds(settings.idle_in_transaction)),
-        ])
-        .disable_statement_logging();
+    let limits = [
+        ("statement_timeout", milliseconds(settings.statement)),
+        ("lock_timeout", milliseconds(settings.lock)),
+        ("idle_in_transaction_session_timeout", milliseconds(settings.idle_in_transaction)),
+    ];
+    let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?.disable_statement_logging();
+    let (options, opening) = match settings.pooler {
+        Pooler::None => (options.application_name("powerhouse").options(limits), "BEGIN".to_owned()),
+        Pooler::Transaction => {
+            let set = limits.map(|(name, value)| format!("SET LOCAL {name} = {value}")).join("; ");
+            (options.statement_cache_capacity(0).extra_float_digits(None), format!("BEGIN; {set}"))
+        }
+    };
     let connections = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(settings.acquire)
@@ -110,7 +128,8 @@ async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<Poo
         .connect_with(options)
         .await
         .map_err(OpenError::Connect)?;
-    Ok(Pool { connections, patience: settings.acquire + settings.statement + GRACE })
+    let patience = settings.acquire + settings.statement + GRACE;
+    Ok(Pool { connections, opening, patience, prepares: settings.pooler == Pooler::None })
 }
 
 #[async_trait]

@@ -19,25 +19,27 @@ use tokio::sync::Mutex;
 pub(crate) struct PgTransaction {
     tx: Mutex<sqlx::Transaction<'static, Postgres>>,
     patience: Duration,
+    prepares: bool,
 }
 
 impl PgTransaction {
     /// A transaction of one tenant.
     pub(crate) async fn of_tenant(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
         // The id is a UUID, and so are its characters. LOCAL: the setting ends with the transaction.
-        let opening = format!("BEGIN; SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid());
+        let opening =
+            format!("{}; SET LOCAL app.tenant_id = '{}'", pool.opening, scope.tenant_id().as_uuid());
         Self::begin(pool, opening).await
     }
 
     /// A transaction across tenants.
     pub(crate) async fn of_platform(pool: &Pool) -> Result<Self, StoreError> {
-        Self::begin(pool, "BEGIN".to_owned()).await
+        Self::begin(pool, pool.opening.clone()).await
     }
 
     async fn begin(pool: &Pool, opening: String) -> Result<Self, StoreError> {
         let begun = within(pool.patience, pool.connections.begin_with(AssertSqlSafe(opening))).await;
         let tx = begun.map_err(|error| store_error("transaction")(DbErr::Conn(driver(error))))?;
-        Ok(Self { tx: Mutex::new(tx), patience: pool.patience })
+        Ok(Self { tx: Mutex::new(tx), patience: pool.patience, prepares: pool.prepares })
     }
 }
 
@@ -45,7 +47,11 @@ impl PgTransaction {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pub(crate) connections: PgPool,
+    /// How a transaction begins.
+    pub(crate) opening: String,
     pub(crate) patience: Duration,
+    /// Whether a connection may keep prepared statements.
+    pub(crate) prepares: bool,
 }
 
 async fn within<T>(
@@ -70,10 +76,13 @@ fn query_error(error: sqlx::Error) -> DbErr {
     DbErr::Query(driver(error))
 }
 
-/// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
-fn query(statement: &Statement) -> Query<'_, Postgres, SqlxValues> {
-    let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
-    sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values))
+impl PgTransaction {
+    /// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
+    fn query<'q>(&self, statement: &'q Statement) -> Query<'q, Postgres, SqlxValues> {
+        let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
+        let query = sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values));
+        query.persistent(self.prepares)
+    }
 }
 
 #[async_trait]
@@ -85,7 +94,10 @@ impl ConnectionTrait for PgTransaction {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        within(self.patience, query(&statement).execute(connection)).await.map(Into::into).map_err(exec_error)
+        within(self.patience, self.query(&statement).execute(connection))
+            .await
+            .map(Into::into)
+            .map_err(exec_error)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -98,14 +110,14 @@ impl ConnectionTrait for PgTransaction {
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        let row = within(self.patience, query(&statement).fetch_optional(connection)).await;
+        let row = within(self.patience, self.query(&statement).fetch_optional(connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut tx = self.tx.lock().await;
         let connection: &mut PgConnection = &mut tx;
-        let rows = within(self.patience, query(&statement).fetch_all(connection)).await;
+        let rows = within(self.patience, self.query(&statement).fetch_all(connection)).await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_error)
     }
 }
