@@ -133,7 +133,6 @@ async fn address(settings: &Settings) -> Finding {
 }
 
 async fn models(settings: &Settings) -> Finding {
-    let asked = settings.model.api_key.is_some() || settings.model.base_url.is_some();
     let chosen = match model::choose(&settings.model).await {
         Ok(chosen) => chosen,
         Err(error) => {
@@ -149,7 +148,7 @@ async fn models(settings: &Settings) -> Finding {
             "It only repeats sentences and calculates. Set OPENAI_API_KEY, model.base_url, or start Ollama.",
         );
     }
-    if !asked {
+    if !settings.model.is_configured() {
         return Finding::Well(format!("the model is {}", chosen.label));
     }
     match model::reach(&settings.model).await {

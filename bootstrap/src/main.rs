@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use cli::{Cli, Command, ConfigCommand};
-use settings::{Layers, Settings};
+use settings::Layers;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -31,34 +31,30 @@ fn main() -> ExitCode {
 
 fn work(cli: Cli) -> anyhow::Result<ExitCode> {
     let layers = Layers::read(cli.config.as_deref(), std::env::vars_os())?;
-    let command = cli.command.unwrap_or(Command::Serve);
-    if let Command::Config { command: ConfigCommand::Check } = command {
-        cli::say(layers.effective());
-        layers.settings()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let settings = layers.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime could not be started")?;
-    runtime.block_on(execute(command, settings))
+    runtime.block_on(execute(cli.command.unwrap_or(Command::Serve), &layers))
 }
 
-async fn execute(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve => {
+            let settings = layers.settings()?;
             logging::start(&settings.log);
             serve::serve(settings).await?;
-            Ok(ExitCode::SUCCESS)
         }
         Command::Migrate => {
-            let what = wiring::migrate(&settings).await?;
+            let what = wiring::migrate(&layers.settings()?).await?;
             cli::say(format!("The schema of {what} is up to date."));
-            Ok(ExitCode::SUCCESS)
         }
-        Command::Config { .. } => Ok(ExitCode::SUCCESS),
-        Command::Doctor => doctor::examine(&settings).await,
-        Command::Run(arguments) => run::run(arguments, &settings).await,
+        Command::Config { command: ConfigCommand::Check } => {
+            cli::say(layers.effective());
+            layers.settings()?;
+        }
+        Command::Doctor => return doctor::examine(&layers.settings()?).await,
+        Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -32,11 +32,10 @@ pub(crate) struct Chosen {
 
 /// Chooses as the settings say.
 pub(crate) async fn choose(model: &Model) -> anyhow::Result<Chosen> {
-    let configured = model.api_key.is_some() || model.base_url.is_some();
     match model.provider {
         Provider::Offline => Ok(offline("as configured")),
         Provider::OpenAiCompatible => remote(model).await,
-        Provider::Auto if configured => remote(model).await,
+        Provider::Auto if model.is_configured() => remote(model).await,
         Provider::Auto => Ok(match ollama(model).await {
             Some(chosen) => chosen,
             None => offline("no language model: set OPENAI_API_KEY, or start Ollama"),
@@ -54,7 +53,7 @@ fn offline(reason: &str) -> Chosen {
 }
 
 async fn remote(model: &Model) -> anyhow::Result<Chosen> {
-    let url = model.base_url.clone().map_or_else(|| OPENAI.parse(), Ok).context("OpenAI's URL")?;
+    let url = base_url(model)?;
     let provider = open(model, url.clone())?;
     let name = match &model.name {
         Some(name) => name.clone(),
@@ -78,6 +77,10 @@ fn chosen(provider: OpenAiCompatible, name: String, url: &Url) -> Chosen {
     Chosen { provider: Arc::new(provider), default_model: name, label, kind: "openai_compatible" }
 }
 
+fn base_url(model: &Model) -> anyhow::Result<Url> {
+    model.base_url.clone().map_or_else(|| OPENAI.parse(), Ok).context("OpenAI's URL")
+}
+
 fn open(model: &Model, base_url: Url) -> anyhow::Result<OpenAiCompatible> {
     let endpoint = Endpoint {
         base_url,
@@ -96,6 +99,5 @@ async fn first(provider: &OpenAiCompatible, patience: Duration) -> anyhow::Resul
 
 /// Whether the configured API answers and takes the key.
 pub(crate) async fn reach(model: &Model) -> anyhow::Result<()> {
-    let url = model.base_url.clone().map_or_else(|| OPENAI.parse(), Ok).context("OpenAI's URL")?;
-    first(&open(model, url)?, PATIENCE).await.map(drop)
+    first(&open(model, base_url(model)?)?, PATIENCE).await.map(drop)
 }

@@ -147,6 +147,13 @@ pub(crate) struct Model {
     pub(crate) name: Option<String>,
 }
 
+impl Model {
+    /// Whether somebody has said which API answers.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.api_key.is_some() || self.base_url.is_some()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     Auto,

@@ -173,12 +173,7 @@ impl Caller {
     }
 
     /// The same caller, on another server.
-    pub(crate) fn on(self, server: &Server) -> Self {
-        Self { base: server.base.clone(), ..self }
-    }
-
-    /// The same caller, also on another server.
-    pub(crate) fn copy_on(&self, server: &Server) -> Self {
+    pub(crate) fn on(&self, server: &Server) -> Self {
         Self {
             http: self.http.clone(),
             base: server.base.clone(),

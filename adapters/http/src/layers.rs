@@ -132,14 +132,11 @@ impl Handler for WellFormed {
 fn ambiguity(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Some("the request has more than one `Host`"),
-        (None, None) if version == Version::HTTP_11 => return Some("the request has no `Host`"),
-        (Some(host), None) if !host.to_str().is_ok_and(is_host) => {
-            return Some("the request's `Host` is malformed");
-        }
-        _ => {}
+        (_, Some(_)) => Some("the request has more than one `Host`"),
+        (None, None) if version == Version::HTTP_11 => Some("the request has no `Host`"),
+        (Some(host), None) if !host.to_str().is_ok_and(is_host) => Some("the request's `Host` is malformed"),
+        _ => None,
     }
-    None
 }
 
 /// A host with an optional port, as an authority without user information.

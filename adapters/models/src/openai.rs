@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use tokio::time::timeout;
 use url::{Host, Url};
 use zeroize::Zeroizing;
@@ -134,14 +134,7 @@ impl OpenAiCompatible {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop().pop().push("models");
         }
-        let sent = self.client.get(url).header(ACCEPT, "application/json").send();
-        let response = timeout(self.time_outs.first_byte, sent)
-            .await
-            .map_err(|_| Failure::passing("the provider did not answer in time"))?
-            .map_err(|error| Failure::passing(error.without_url()))?;
-        if !response.status().is_success() {
-            return Err(self.refusal(response).await.into());
-        }
+        let response = self.send(self.client.get(url).header(ACCEPT, "application/json")).await?;
         let body = self.bounded(response, MAX_LISTING).await;
         wire::model_names(&body).ok_or_else(|| Failure::malformed("the answer is no list of models").into())
     }
@@ -156,16 +149,15 @@ impl OpenAiCompatible {
         let mut attempt = 0;
         loop {
             let mut assembly = Assembly::default();
-            let failure = match self.try_once(body.clone(), &mut assembly, deltas).await {
-                Ok(()) => match assembly.into_reply(model, request) {
-                    Ok(reply) => return Ok(reply),
-                    Err(failure) => failure,
-                },
+            let read = self.try_once(body.clone(), &mut assembly, deltas).await;
+            let was_heard = assembly.has_text();
+            let failure = match read.and_then(|()| assembly.into_reply(model, request)) {
+                Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
             attempt += 1;
             let pause = match &failure {
-                Failure::Passing { retry_after, .. } if !failure.was_heard() => {
+                Failure::Passing { retry_after, .. } if !was_heard => {
                     self.retries.pause(attempt, *retry_after)
                 }
                 _ => None,
@@ -182,18 +174,20 @@ impl OpenAiCompatible {
         assembly: &mut Assembly,
         deltas: &mut dyn DeltaSink,
     ) -> Result<(), Failure> {
-        let sent = self.client.post(self.url.clone()).body(body).send();
-        let response = timeout(self.time_outs.first_byte, sent)
-            .await
-            .map_err(|_| Failure::passing("the provider did not answer in time"))?
-            .map_err(|error| Failure::passing(error.without_url()))?;
-        if !response.status().is_success() {
-            return Err(self.refusal(response).await);
-        }
+        let response = self.send(self.client.post(self.url.clone()).body(body)).await?;
         if !is_event_stream(response.headers()) {
             return Err(Failure::malformed("the answer is no text/event-stream"));
         }
-        self.read(response, assembly, deltas).await.map_err(|failure| failure.heard(assembly.has_text()))
+        self.read(response, assembly, deltas).await
+    }
+
+    /// Sends a request, and waits for the head of a response that is a success.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = timeout(self.time_outs.first_byte, request.send())
+            .await
+            .map_err(|_| Failure::passing("the provider did not answer in time"))?
+            .map_err(|error| Failure::passing(error.without_url()))?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
     async fn read(
@@ -208,7 +202,8 @@ impl OpenAiCompatible {
                 .await
                 .map_err(|_| Failure::passing("the provider stopped sending"))?
                 .map_err(|error| Failure::passing(error.without_url()))?;
-            let Some(chunk) = chunk else { break };
+            // Some servers close after the last choice without a word; the assembly knows whether it was the last.
+            let Some(chunk) = chunk else { return Ok(()) };
             events.feed(&chunk).map_err(|OutOfBounds| Failure::malformed(OutOfBounds))?;
             while let Some(data) = events.next() {
                 if data == "[DONE]" {
@@ -219,8 +214,6 @@ impl OpenAiCompatible {
                 }
             }
         }
-        // Some servers close after the last choice without a word.
-        if assembly.is_whole() { Ok(()) } else { Err(Failure::passing("the stream broke off")) }
     }
 
     /// What a response that is no success means.
@@ -233,7 +226,7 @@ impl OpenAiCompatible {
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
         );
         if passing || status.is_server_error() {
-            Failure::Passing { retry_after, heard: false, source: complaint.into() }
+            Failure::Passing { retry_after, source: complaint.into() }
         } else {
             Failure::rejected(complaint)
         }
@@ -286,7 +279,7 @@ impl ModelProvider for OpenAiCompatible {
 enum Failure {
     /// Another attempt may do better, unless part of the reply was passed on.
     #[error("{source}")]
-    Passing { retry_after: Option<Duration>, heard: bool, source: Cause },
+    Passing { retry_after: Option<Duration>, source: Cause },
     #[error("{0}")]
     Rejected(Cause),
     #[error("{0}")]
@@ -297,7 +290,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl Failure {
     fn passing(source: impl Into<Cause>) -> Self {
-        Self::Passing { retry_after: None, heard: false, source: source.into() }
+        Self::Passing { retry_after: None, source: source.into() }
     }
 
     fn rejected(source: impl Into<Cause>) -> Self {
@@ -307,23 +300,12 @@ impl Failure {
     fn malformed(source: impl Into<Cause>) -> Self {
         Self::Malformed(source.into())
     }
-
-    fn heard(mut self, is_so: bool) -> Self {
-        if let Self::Passing { heard, .. } = &mut self {
-            *heard = is_so;
-        }
-        self
-    }
-
-    fn was_heard(&self) -> bool {
-        matches!(self, Self::Passing { heard: true, .. })
-    }
 }
 
 impl From<Failure> for ModelError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Passing { retry_after, source, .. } => Self::Unavailable { retry_after, source },
+            Failure::Passing { retry_after, source } => Self::Unavailable { retry_after, source },
             Failure::Rejected(source) => Self::Rejected(source),
             Failure::Malformed(source) => Self::Malformed(source),
         }

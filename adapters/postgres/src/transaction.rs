@@ -41,6 +41,13 @@ impl PgTransaction {
         let tx = begun.map_err(|error| store_error("transaction")(DbErr::Conn(driver(error))))?;
         Ok(Self { tx: Mutex::new(tx), patience: pool.patience, prepares: pool.prepares })
     }
+
+    /// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
+    fn query<'q>(&self, statement: &'q Statement) -> Query<'q, Postgres, SqlxValues> {
+        let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
+        let query = sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values));
+        query.persistent(self.prepares)
+    }
 }
 
 /// Connections, and how long a statement may take on one.
@@ -74,15 +81,6 @@ fn exec_error(error: sqlx::Error) -> DbErr {
 
 fn query_error(error: sqlx::Error) -> DbErr {
     DbErr::Query(driver(error))
-}
-
-impl PgTransaction {
-    /// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
-    fn query<'q>(&self, statement: &'q Statement) -> Query<'q, Postgres, SqlxValues> {
-        let values = statement.values.clone().unwrap_or_else(|| Values(Vec::new()));
-        let query = sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values));
-        query.persistent(self.prepares)
-    }
 }
 
 #[async_trait]

@@ -72,16 +72,10 @@ impl Assembly {
         !self.text.is_empty()
     }
 
-    /// Whether the provider has said how the reply ends.
-    pub(super) fn is_whole(&self) -> bool {
-        self.stop.is_some()
-    }
-
     /// The reply. Its usage is estimated where the provider gave none.
     pub(super) fn into_reply(self, model: &str, request: &ModelRequest) -> Result<ModelReply, Failure> {
-        let heard = self.has_text();
         let stop = match self.stop {
-            None => return Err(Failure::passing("the stream broke off").heard(heard)),
+            None => return Err(Failure::passing("the stream broke off")),
             // Some servers end a turn with tool calls as if it were an answer.
             Some(StopReason::EndTurn) if !self.calls.is_empty() => StopReason::ToolCalls,
             Some(stop) => stop,
@@ -172,10 +166,14 @@ mod tests {
     fn what_is_no_reply_is_refused() {
         assert!(matches!(Assembly::default().take("{"), Err(Failure::Malformed(_))));
         let error = json!({"error": {"message": "overloaded"}});
-        assert!(matches!(assembled(&[error]), Err(Failure::Passing { heard: false, .. })));
+        let mut assembly = Assembly::default();
+        assert!(matches!(assembly.take(&error.to_string()), Err(Failure::Passing { .. })));
+        assert!(!assembly.has_text());
         let gap = calls(&json!([{"index": 3, "function": {"name": "a"}}]));
         assert!(matches!(assembled(&[gap]), Err(Failure::Malformed(_))));
         let cut = json!({"choices": [{"delta": {"content": "4"}}]});
-        assert!(matches!(assembled(&[cut]), Err(Failure::Passing { heard: true, .. })));
+        assembly.take(&cut.to_string()).unwrap();
+        assert!(assembly.has_text());
+        assert!(matches!(assembled(&[cut]), Err(Failure::Passing { .. })));
     }
 }
