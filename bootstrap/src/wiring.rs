@@ -5,11 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use powerhouse_auth::{Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys};
 use powerhouse_http::{Agents, Api, Health, Runs, Sessions, Tenants, Users};
-use powerhouse_memory::{MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
+use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
+use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::crypto::PasswordHasher;
 use powerhouse_ports::events::EventBus;
@@ -18,7 +20,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_postgres::{PostgresStore, Roles};
-use powerhouse_redis::{Redis, RedisEventBus, RedisRateLimiter};
+use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Toolbox, Worker, Workshop};
@@ -32,6 +34,10 @@ use crate::settings::{Database, Postgres, Settings};
 
 /// Buckets of the rate limiter that are kept: some 100 bytes each.
 const MAX_BUCKETS: usize = 100_000;
+/// Bytes of the cache in the process.
+const MAX_CACHED: u64 = 64 * 1024 * 1024;
+/// No replica gives a value that was changed longer ago; what this replica has changed, it never gives.
+const STALE_FOR: Duration = Duration::from_secs(5);
 
 /// The product, wired.
 pub(crate) struct Product {
@@ -49,6 +55,7 @@ struct Ports {
     refresh: Arc<dyn RefreshTokens>,
     bus: Arc<dyn EventBus>,
     limiter: Arc<dyn RateLimiter>,
+    callers: sessions::Callers,
     redis: Option<Arc<AtomicBool>>,
     wake: Arc<Notify>,
     clock: Arc<dyn Clock>,
@@ -133,6 +140,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
+    let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -142,6 +150,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         refresh: Arc::new(OpaqueRefreshTokens),
         bus: shared.bus,
         limiter: shared.limiter,
+        callers,
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
         clock,
@@ -167,6 +176,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
 struct Shared {
     bus: Arc<dyn EventBus>,
     limiter: Arc<dyn RateLimiter>,
+    cache: Arc<dyn Cache>,
     redis: Option<Arc<AtomicBool>>,
 }
 
@@ -174,11 +184,17 @@ impl Shared {
     async fn with(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
         let bus = Arc::new(MemoryEventBus::default());
         let limiter = Arc::new(MemoryRateLimiter::new(Arc::clone(clock), MAX_BUCKETS));
-        let Some(redis) = &settings.redis else { return Ok(Self { bus, limiter, redis: None }) };
+        let Some(redis) = &settings.redis else {
+            let cache = Arc::new(MemoryCache::new(MAX_CACHED, STALE_FOR));
+            return Ok(Self { bus, limiter, cache, redis: None });
+        };
+        // Half of the time in each tier: what the first takes from the second may be as old as that.
+        let near = Arc::new(MemoryCache::new(MAX_CACHED, STALE_FOR / 2));
         let redis = Redis::new(&redis.url, redis.connections).await.context("see redis.url")?;
         Ok(Self {
             bus: Arc::new(RedisEventBus::new(redis.clone(), bus)),
             limiter: Arc::new(RedisRateLimiter::new(redis.clone(), limiter)),
+            cache: Arc::new(RedisCache::new(redis.clone(), near, STALE_FOR / 2)),
             redis: Some(redis.watch()),
         })
     }
@@ -205,7 +221,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         },
         authenticate: sessions::Authenticate {
             verifier: Arc::clone(&ports.verifier),
-            platform: Arc::clone(&ports.platform),
+            callers: ports.callers.clone(),
             clock: clock(),
         },
         limiter: Arc::clone(&ports.limiter),
@@ -238,12 +254,14 @@ fn sessions_slice(ports: &Ports) -> Sessions {
         },
         refresh: sessions::Refresh {
             platform: Arc::clone(&ports.platform),
+            callers: ports.callers.clone(),
             issuer: Arc::clone(&ports.issuer),
             refresh: Arc::clone(&ports.refresh),
             clock: Arc::clone(&ports.clock),
         },
         sign_out: sessions::SignOut {
             platform: Arc::clone(&ports.platform),
+            callers: ports.callers.clone(),
             clock: Arc::clone(&ports.clock),
         },
     }
@@ -260,8 +278,12 @@ fn users_slice(ports: &Ports) -> Users {
             clock: Arc::clone(&ports.clock),
             ids: Arc::clone(&ports.ids),
         },
-        change: users::ChangeUser { store: store(), clock: Arc::clone(&ports.clock) },
-        remove: users::RemoveUser { store: store() },
+        change: users::ChangeUser {
+            store: store(),
+            callers: ports.callers.clone(),
+            clock: Arc::clone(&ports.clock),
+        },
+        remove: users::RemoveUser { store: store(), callers: ports.callers.clone() },
         tenant: tenants::ReadTenant { store: store() },
     }
 }

@@ -6,7 +6,7 @@ use powerhouse_tests::stub_model::{Answer, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::{Server, binary};
+use crate::server::{Caller, PASSWORD, Server, binary};
 
 /// Runs `powerhouse migrate` as the owner.
 pub(crate) async fn migrated() -> OwnDatabase {
@@ -91,6 +91,58 @@ async fn another_replica_goes_on_where_a_killed_one_was() {
     let events: Vec<(u64, String, Value)> = ada.events(submitted["id"].as_str().unwrap(), 0).await;
     let numbers: Vec<u64> = events.iter().map(|(id, ..)| *id).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+}
+
+/// A role that is taken away, and a session that is ended, on one replica: at once there, and within five seconds on the
+/// others, with Redis and without.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_may_do_changes_on_every_replica_within_the_bound() {
+    let (own, mut redis) = (migrated().await, OwnRedis::start());
+    let (urls, redis_url) = (urls(&own), redis.url());
+    let mut shared = settings(&urls, "offline");
+    shared.push(("REDIS_URL", redis_url.as_str()));
+    let first = Server::with(&shared);
+    let second = first.beside();
+    let ada = first.tenant("acme").await;
+    let allowed =
+        async |caller: &Caller| caller.request(Method::GET, "/v1/users").send().await.unwrap().status();
+    for (number, is_redis_there) in [(0, true), (1, false)] {
+        let name = format!("bea{number}");
+        let email = format!("{name}@example.org");
+        let user = json!({"email": email, "display_name": name, "role": "admin", "password": PASSWORD});
+        let user = ada.post("/v1/users", &user).await;
+        let bea = first.sign_in_as("acme", &email).await;
+        let elsewhere = bea.on(&second);
+        assert_eq!((allowed(&bea).await, allowed(&elsewhere).await), (StatusCode::OK, StatusCode::OK));
+        if !is_redis_there {
+            redis.kill();
+        }
+        let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
+        let changed =
+            ada.request(Method::PATCH, &path).json(&json!({"role": "member"})).send().await.unwrap();
+        assert_eq!(changed.status(), StatusCode::OK);
+        let since = std::time::Instant::now();
+        assert_eq!(allowed(&bea).await, StatusCode::FORBIDDEN, "at once, where it was changed");
+        while allowed(&elsewhere).await != StatusCode::FORBIDDEN {
+            assert!(since.elapsed() < std::time::Duration::from_secs(5));
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(
+            !is_redis_there || since.elapsed() < std::time::Duration::from_secs(2),
+            "Redis tells the others"
+        );
+
+        assert_eq!(
+            bea.request(Method::DELETE, "/v1/sessions/current").send().await.unwrap().status(),
+            StatusCode::NO_CONTENT
+        );
+        let since = std::time::Instant::now();
+        assert_eq!(allowed(&bea).await, StatusCode::UNAUTHORIZED, "at once, where it was ended");
+        while allowed(&elsewhere).await != StatusCode::UNAUTHORIZED {
+            assert!(since.elapsed() < std::time::Duration::from_secs(5));
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
 }
 
 /// A limit holds over all replicas, and a run is streamed at once by a replica that does not work on it.

@@ -246,7 +246,7 @@ async fn no_query_of_the_api_scans_a_large_table() {
             .unwrap()
             .is_some()
     );
-    assert!(store.current(&principal, now).await.unwrap().is_some());
+    assert!(store.standing(&principal.scope(), principal.user_id()).await.unwrap().is_some());
     store.rotate(&digest, &digest, now).await.unwrap();
     store.end_session(SessionId::from_uuid(id), now).await.unwrap();
     assert!(store.claim(10, now, std::time::Duration::from_secs(1)).await.unwrap().is_empty());

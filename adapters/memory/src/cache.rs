@@ -1,15 +1,27 @@
-//! A cache in the process, bounded by the bytes that it holds.
+//! A cache in the process, bounded by the bytes that it holds. Many who miss the same value cause one load.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, WeakShared};
 use moka::Expiry;
 use moka::sync::Cache as Moka;
-use powerhouse_ports::cache::{Cache, CacheKey};
+use powerhouse_ports::cache::{Cache, CacheKey, Load, NearCache};
+use powerhouse_ports::store::StoreError;
 
 /// What an entry takes beside its key and its value, in bytes; roughly.
 const OVERHEAD: usize = 128;
+/// By how much lifetimes differ, so that what was loaded together does not expire together: up to a fifth.
+const JITTER: u64 = 5;
+
+/// What a load gave, to everybody who waits for it.
+type Loaded = Result<Option<Bytes>, Arc<StoreError>>;
+type Flight = Shared<BoxFuture<'static, Loaded>>;
 
 #[derive(Clone)]
 struct Entry {
@@ -36,31 +48,130 @@ impl Expiry<CacheKey, Entry> for ByEntry {
 }
 
 /// A cache that pushes out what is used least when it is full.
-pub struct MemoryCache(Moka<CacheKey, Entry>);
+#[derive(Clone)]
+pub struct MemoryCache(Arc<Inner>);
+
+struct Inner {
+    kept: Moka<CacheKey, Entry>,
+    flights: Mutex<Flights>,
+    bound: Duration,
+    jitter: RandomState,
+}
+
+/// The loads that are going on. One that was invalidated is no longer among them, and what it gives is not kept.
+#[derive(Default)]
+struct Flights {
+    last: u64,
+    open: HashMap<CacheKey, (u64, WeakShared<BoxFuture<'static, Loaded>>)>,
+}
 
 impl MemoryCache {
-    /// A cache of so many bytes.
-    pub fn new(max_bytes: u64) -> Self {
+    /// A cache of so many bytes, whose values were read no longer than `bound` ago.
+    pub fn new(max_bytes: u64, bound: Duration) -> Self {
         let weigh = |key: &CacheKey, entry: &Entry| {
             let bytes = key.as_str().len().saturating_add(entry.value.len()).saturating_add(OVERHEAD);
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
-        Self(Moka::builder().weigher(weigh).max_capacity(max_bytes).expire_after(ByEntry).build())
+        let kept = Moka::builder().weigher(weigh).max_capacity(max_bytes).expire_after(ByEntry).build();
+        Self(Arc::new(Inner { kept, flights: Mutex::default(), bound, jitter: RandomState::new() }))
     }
 }
 
 #[async_trait]
 impl Cache for MemoryCache {
-    async fn get(&self, key: &CacheKey) -> Option<Bytes> {
-        self.0.get(key).map(|entry| entry.value)
+    fn get(&self, key: &CacheKey) -> Option<Bytes> {
+        self.0.kept.get(key).map(|entry| entry.value)
     }
 
-    async fn put(&self, key: &CacheKey, value: Bytes, lifetime: Duration) {
-        self.0.insert(key.clone(), Entry { value, lifetime });
+    async fn get_or_load(&self, key: &CacheKey, load: Load) -> Result<Option<Bytes>, StoreError> {
+        let flight = match Inner::join(&self.0, key, load) {
+            Ok(kept) => return Ok(Some(kept)),
+            Err(flight) => flight,
+        };
+        flight.await.map_err(|error| match *error {
+            StoreError::Unavailable(_) => StoreError::Unavailable(error.into()),
+            _ => StoreError::Internal(error.into()),
+        })
     }
 
-    async fn remove(&self, key: &CacheKey) {
-        self.0.invalidate(key);
+    async fn invalidate(&self, key: &CacheKey) {
+        self.forget(key.as_str());
+    }
+}
+
+impl NearCache for MemoryCache {
+    fn forget(&self, key: &str) {
+        let mut flights = self.0.flights();
+        flights.open.remove(key);
+        self.0.kept.invalidate(key);
+    }
+}
+
+impl Inner {
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value if it has come meanwhile, else the load that is going on, else this one.
+    fn join(inner: &Arc<Self>, key: &CacheKey, load: Load) -> Result<Bytes, Flight> {
+        let mut flights = inner.flights();
+        if let Some(entry) = inner.kept.get(key) {
+            return Ok(entry.value);
+        }
+        if let Some(flight) = flights.open.get(key).and_then(|(_, flight)| flight.upgrade()) {
+            return Err(flight);
+        }
+        flights.last += 1;
+        let number = flights.last;
+        let open = Open { inner: Arc::clone(inner), key: key.clone(), number, begun: Instant::now() };
+        let flight = async move {
+            let loaded = load.await.map_err(Arc::new);
+            if let Ok(Some(value)) = &loaded {
+                open.land(value);
+            }
+            loaded
+        };
+        let flight = flight.boxed().shared();
+        if let Some(weak) = flight.downgrade() {
+            flights.open.insert(key.clone(), (number, weak));
+        }
+        Err(flight)
+    }
+
+    fn lifetime(&self, number: u64) -> Duration {
+        let share = self.jitter.hash_one(number) % 1_000;
+        let parts = 1_000 * JITTER - share;
+        // At most a thousand times five, so neither conversion fails nor loses anything.
+        self.bound * u32::try_from(parts).unwrap_or(1) / u32::try_from(1_000 * JITTER).unwrap_or(1)
+    }
+}
+
+/// A load that is going on. Whoever drops the last handle on it ends it.
+struct Open {
+    inner: Arc<Inner>,
+    key: CacheKey,
+    number: u64,
+    begun: Instant,
+}
+
+impl Open {
+    /// Keeps the value, unless it has been invalidated meanwhile. It is as old as the beginning of its load.
+    fn land(&self, value: &Bytes) {
+        let flights = self.inner.flights();
+        let is_open = flights.open.get(&self.key).is_some_and(|(number, _)| *number == self.number);
+        let left = self.inner.lifetime(self.number).checked_sub(self.begun.elapsed());
+        if let (true, Some(lifetime)) = (is_open, left) {
+            self.inner.kept.insert(self.key.clone(), Entry { value: value.clone(), lifetime });
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut flights = self.inner.flights();
+        if flights.open.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+            flights.open.remove(&self.key);
+        }
     }
 }
 
@@ -69,44 +180,26 @@ mod tests {
     use super::*;
     use crate::testing::scope;
 
-    const LONG: Duration = Duration::from_mins(1);
-
-    fn key(tenant: u128, id: u32) -> CacheKey {
-        CacheKey::new(&scope(tenant), "agent", id)
-    }
-
-    #[tokio::test]
-    async fn a_value_is_its_tenants_and_its_ids_alone() {
-        let cache = MemoryCache::new(1 << 20);
-        cache.put(&key(1, 7), "a".into(), LONG).await;
-        assert_eq!(cache.get(&key(1, 7)).await.as_deref(), Some(&b"a"[..]));
-        assert_eq!(cache.get(&key(2, 7)).await, None);
-        assert_eq!(cache.get(&key(1, 8)).await, None);
-        cache.put(&key(1, 7), "b".into(), LONG).await;
-        assert_eq!(cache.get(&key(1, 7)).await.as_deref(), Some(&b"b"[..]));
-        cache.remove(&key(1, 7)).await;
-        assert_eq!(cache.get(&key(1, 7)).await, None);
-    }
-
-    #[tokio::test]
-    async fn a_value_expires_by_its_own_lifetime_and_a_new_one_starts_anew() {
-        let cache = MemoryCache::new(1 << 20);
-        cache.put(&key(1, 1), "short".into(), Duration::from_millis(20)).await;
-        cache.put(&key(1, 2), "long".into(), LONG).await;
-        cache.put(&key(1, 3), "short".into(), Duration::from_millis(20)).await;
-        cache.put(&key(1, 3), "long".into(), LONG).await;
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        assert_eq!(cache.get(&key(1, 1)).await, None);
-        assert!(cache.get(&key(1, 2)).await.is_some() && cache.get(&key(1, 3)).await.is_some());
-    }
-
     #[tokio::test]
     async fn it_holds_no_more_than_its_bytes() {
-        let cache = MemoryCache::new(64 * 1024);
+        let cache = MemoryCache::new(64 * 1024, Duration::from_mins(1));
         for id in 0..200 {
-            cache.put(&key(1, id), vec![0; 1024].into(), LONG).await;
+            let key = CacheKey::new(&scope(1), "agent", id);
+            let load = async { Ok(Some(Bytes::from(vec![0; 1024]))) }.boxed();
+            cache.get_or_load(&key, load).await.unwrap();
         }
-        cache.0.run_pending_tasks();
-        assert!(cache.0.weighted_size() <= 64 * 1024 && cache.0.entry_count() > 20);
+        cache.0.kept.run_pending_tasks();
+        assert!(cache.0.kept.weighted_size() <= 64 * 1024 && cache.0.kept.entry_count() > 20);
+        assert!(cache.0.flights().open.is_empty(), "a load that is over is forgotten");
+    }
+
+    #[tokio::test]
+    async fn lifetimes_differ_and_none_passes_the_bound() {
+        let bound = Duration::from_secs(5);
+        let cache = MemoryCache::new(1, bound);
+        let lifetimes: Vec<_> = (0..1_000).map(|number| cache.0.lifetime(number)).collect();
+        assert!(lifetimes.iter().all(|lifetime| (bound * 4 / 5..=bound).contains(lifetime)));
+        let distinct: std::collections::BTreeSet<_> = lifetimes.iter().collect();
+        assert!(distinct.len() > 300);
     }
 }

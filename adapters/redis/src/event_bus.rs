@@ -1,13 +1,12 @@
 //! News of runs between replicas: published on one channel, and passed on to those who watch here.
 
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{Client, RedisResult, pipe};
+use deadpool_redis::redis::{Client, pipe};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use powerhouse_domain::access::TenantScope;
@@ -15,17 +14,15 @@ use powerhouse_domain::ids::{RunId, TenantId};
 use powerhouse_ports::events::{EventBus, RunNews};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 use crate::Redis;
+use crate::listener::messages;
 
 const CHANNEL: &str = "powerhouse:runs";
 /// News on their way; when Redis is slower, some are lost, and readers find the events in the journal.
 const ON_THEIR_WAY: usize = 4_096;
 /// News that go in one round trip, at most.
 const AT_ONCE: usize = 256;
-/// The pause before Redis is listened to again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 type Key = (TenantId, RunId);
 
@@ -114,27 +111,14 @@ async fn publish(redis: Redis, mut queued: mpsc::Receiver<(TenantId, RunNews)>) 
 }
 
 async fn listen(client: Client, watched: Watched, local: Arc<dyn EventBus>) {
-    loop {
-        if let Err(error) = listen_once(&client, &watched, &*local).await {
-            tracing::debug!(%error, "Redis cannot be listened to");
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-async fn listen_once(client: &Client, watched: &Watched, local: &dyn EventBus) -> RedisResult<()> {
-    let mut listener = client.get_async_pubsub().await?;
-    listener.subscribe(CHANNEL).await?;
-    let mut messages = listener.on_message();
-    while let Some(message) = messages.next().await {
-        let text: String = message.get_payload()?;
+    let mut messages = pin!(messages(client, CHANNEL));
+    while let Some(text) = messages.next().await {
         let Some((key, news)) = decode(&text) else { continue };
         let scope = watched.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(|(scope, _)| *scope);
         if let Some(scope) = scope {
             local.publish(&scope, news).await;
         }
     }
-    Ok(())
 }
 
 fn encode(tenant: TenantId, news: RunNews) -> String {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use powerhouse_domain::access::Principal;
+use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_domain::runs::Lease;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
-use powerhouse_ports::platform::{Credentials, RefreshDigest, Rotation, Standing};
+use powerhouse_ports::platform::{Credentials, OpenSession, RefreshDigest, Rotation, Standing};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -113,13 +113,21 @@ impl<C: Transaction> Platform<C> {
         if has_ended(&found, now) {
             return Ok(Rotation::Unknown);
         }
+        let Some(Standing { role, .. }) = standing(&self.0, found.tenant_id, found.user_id).await? else {
+            return Ok(Rotation::Unknown);
+        };
+        let principal = Principal::verified(
+            TenantId::from_uuid(found.tenant_id),
+            UserId::from_uuid(found.user_id),
+            SessionId::from_uuid(found.id),
+            role,
+        );
         let is_newest = found.current_digest == presented;
         if !is_newest && found.previous_digest.as_deref() != Some(presented) {
             end(&self.0, known.session_id, now).await?;
             self.0.commit().await.map_err(store_error(SESSION))?;
-            return Ok(Rotation::Reused);
+            return Ok(Rotation::Reused(principal));
         }
-        let Some(standing) = standing(&self.0, &found, now).await? else { return Ok(Rotation::Unknown) };
         // A retry with the token before: the answer to the first try was lost, and with it the newest token.
         let previous = if is_newest { found.current_digest.clone() } else { presented.to_vec() };
         session::Entity::update_many()
@@ -132,7 +140,7 @@ impl<C: Transaction> Platform<C> {
             .map_err(store_error(SESSION))?;
         remember(&self.0, found.tenant_id, found.id, next).await?;
         self.0.commit().await.map_err(store_error(SESSION))?;
-        Ok(Rotation::Rotated(standing.principal))
+        Ok(Rotation::Rotated(principal))
     }
 
     /// Ends a session.
@@ -141,19 +149,26 @@ impl<C: Transaction> Platform<C> {
         self.0.commit().await.map_err(store_error(SESSION))
     }
 
-    /// The principal as it is now.
-    pub async fn current(
+    /// A session of this tenant, unless it was ended.
+    pub async fn session(
         self,
-        principal: &Principal,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Standing>, StoreError> {
-        let (tenant, id) = (principal.tenant_id().as_uuid(), principal.session_id().as_uuid());
-        match session(&self.0, tenant, id).await? {
-            Some(found) if found.user_id == principal.user_id().as_uuid() => {
-                standing(&self.0, &found, now).await
-            }
-            _ => Ok(None),
-        }
+        scope: &TenantScope,
+        session: SessionId,
+    ) -> Result<Option<OpenSession>, StoreError> {
+        let found = session::Entity::find_by_id((scope.tenant_id().as_uuid(), session.as_uuid()))
+            .one(&self.0)
+            .await
+            .map_err(read_error::<session::Entity>(SESSION))?;
+        let open = found.filter(|found| found.ended_at.is_none());
+        Ok(open.map(|found| OpenSession {
+            user_id: UserId::from_uuid(found.user_id),
+            expires_at: found.expires_at,
+        }))
+    }
+
+    /// A user of this tenant, if user and tenant are both active.
+    pub async fn standing(self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
+        standing(&self.0, scope.tenant_id().as_uuid(), user.as_uuid()).await
     }
 
     /// Grants leases on what `candidates` selects: a query for the columns `tenant_id`, `id` and `fencing_token`, in the
@@ -202,14 +217,6 @@ async fn remember(
     Ok(())
 }
 
-async fn session(
-    tx: &impl ConnectionTrait,
-    tenant: Uuid,
-    id: Uuid,
-) -> Result<Option<session::Model>, StoreError> {
-    session::Entity::find_by_id((tenant, id)).one(tx).await.map_err(read_error::<session::Entity>(SESSION))
-}
-
 /// A session whose row nobody else changes until the transaction ends.
 async fn locked_session(
     tx: &impl ConnectionTrait,
@@ -235,32 +242,20 @@ fn has_ended(session: &session::Model, now: DateTime<Utc>) -> bool {
     session.ended_at.is_some() || session.expires_at <= now
 }
 
-/// Whose session it is, if session, user and tenant all stand.
+/// What a user is, if user and tenant both stand.
 async fn standing(
     tx: &impl ConnectionTrait,
-    session: &session::Model,
-    now: DateTime<Utc>,
+    tenant: Uuid,
+    user: Uuid,
 ) -> Result<Option<Standing>, StoreError> {
-    if has_ended(session, now) {
-        return Ok(None);
-    }
-    let user = user::Entity::find_by_id((session.tenant_id, session.user_id)).one(tx).await;
-    let Some(user) =
-        user.map_err(read_error::<user::Entity>("user"))?.filter(|user| user.disabled_since.is_none())
-    else {
-        return Ok(None);
-    };
-    let tenant = tenant::Entity::find_by_id(session.tenant_id).one(tx).await;
-    let Some(tenant) =
-        tenant.map_err(read_error::<tenant::Entity>("tenant"))?.filter(|tenant| tenant.status == ACTIVE)
-    else {
-        return Ok(None);
-    };
-    let principal = Principal::verified(
-        TenantId::from_uuid(session.tenant_id),
-        UserId::from_uuid(user.id),
-        SessionId::from_uuid(session.id),
-        user.role.parse().map_err(corrupt("users", "role"))?,
-    );
-    Ok(Some(Standing { principal, plan: tenant.plan.parse().map_err(corrupt("tenants", "plan"))? }))
+    let found = user::Entity::find_by_id((tenant, user)).one(tx).await;
+    let found = found.map_err(read_error::<user::Entity>("user"))?;
+    let Some(user) = found.filter(|user| user.disabled_since.is_none()) else { return Ok(None) };
+    let found = tenant::Entity::find_by_id(tenant).one(tx).await;
+    let found = found.map_err(read_error::<tenant::Entity>("tenant"))?;
+    let Some(tenant) = found.filter(|tenant| tenant.status == ACTIVE) else { return Ok(None) };
+    Ok(Some(Standing {
+        role: user.role.parse().map_err(corrupt("users", "role"))?,
+        plan: tenant.plan.parse().map_err(corrupt("tenants", "plan"))?,
+    }))
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use powerhouse_domain::access::Principal;
-use powerhouse_domain::ids::SessionId;
+use powerhouse_domain::access::{Principal, TenantScope};
+use powerhouse_domain::ids::{SessionId, UserId};
 use powerhouse_domain::runs::Lease;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
-use powerhouse_ports::platform::{Credentials, PlatformStore, RefreshDigest, Rotation, Standing};
+use powerhouse_ports::platform::{
+    Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
+};
 use powerhouse_ports::store::StoreError;
 use powerhouse_rows::platform::Platform;
 use sea_orm::DatabaseTransaction;
@@ -66,12 +68,16 @@ impl PlatformStore for SqliteStore {
         self.writing().await?.end_session(session, now).await
     }
 
-    async fn current(
+    async fn session(
         &self,
-        principal: &Principal,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Standing>, StoreError> {
-        self.reading().await?.current(principal, now).await
+        scope: &TenantScope,
+        session: SessionId,
+    ) -> Result<Option<OpenSession>, StoreError> {
+        self.reading().await?.session(scope, session).await
+    }
+
+    async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
+        self.reading().await?.standing(scope, user).await
     }
 
     async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {

@@ -101,7 +101,8 @@ async fn read_all(store: &SqliteStore) -> Result<(), StoreError> {
     tx.runs().events(run().id(), 0, 10).await?;
     tx.runs().feedback(run().id(), caller().user_id()).await?;
     drop(tx);
-    store.current(&caller(), now()).await?;
+    store.session(&caller().scope(), caller().session_id()).await?;
+    store.standing(&caller().scope(), caller().user_id()).await?;
     Ok(())
 }
 
@@ -199,7 +200,10 @@ async fn another_processs_lock_is_unavailable_and_passes() {
     let lock = begin(&other).await;
     let refused = store.begin(&caller().scope()).await.err();
     assert!(matches!(refused, Some(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(store.current(&caller(), now()).await.unwrap().is_some(), "readers wait for nobody");
+    assert!(
+        store.standing(&caller().scope(), caller().user_id()).await.unwrap().is_some(),
+        "readers wait for nobody"
+    );
     drop(lock);
     // The lock is given up by the connection's own thread, a moment later.
     for _ in 0..100 {
@@ -221,10 +225,10 @@ async fn who_calls_is_checked_while_a_transaction_is_open() {
         store.ping().await.unwrap();
         let slug = "office".parse().unwrap();
         store.credentials(&slug, &"owner@example.org".parse().unwrap()).await.unwrap().unwrap();
-        store.current(&caller(), now()).await.unwrap().unwrap()
+        store.standing(&caller().scope(), caller().user_id()).await.unwrap().unwrap()
     };
     let standing = tokio::time::timeout(Duration::from_secs(2), checks).await.expect("nobody waits");
-    assert_eq!(standing.principal, caller());
+    assert_eq!(standing.role, caller().role());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,14 @@
 //! A cache. What is in it may be gone at any time; the store is the truth.
 
+use std::borrow::Borrow;
 use std::fmt;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use powerhouse_domain::access::TenantScope;
+
+use crate::store::StoreError;
 
 /// Where a value is. Made from a tenant's scope only, so that no tenant can be handed another's (ADR 0002).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,16 +27,35 @@ impl CacheKey {
     }
 }
 
-/// A cache. It never fails: what cannot be reached is not there.
+impl Borrow<str> for CacheKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Reads a value from the store. What is not there is not kept.
+pub type Load = BoxFuture<'static, Result<Option<Bytes>, StoreError>>;
+
+/// A cache. What cannot be reached is not there; only a load can fail.
+///
+/// After `invalidate` returns, the cache that was told gives no value whose load began before. Other replicas give
+/// one no longer than the bound that the cache was made with, counted from the beginning of its load.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Cache: Send + Sync {
-    /// A value that was put there, and has neither expired nor been pushed out.
-    async fn get(&self, key: &CacheKey) -> Option<Bytes>;
+    /// A value that is at hand in this process.
+    fn get(&self, key: &CacheKey) -> Option<Bytes>;
 
-    /// Puts a value there for so long at most. It replaces the one before.
-    async fn put(&self, key: &CacheKey, value: Bytes, lifetime: Duration);
+    /// A value from wherever it is nearest, in the end from the store. Many who ask at the same time cause one load,
+    /// and all see its failure.
+    async fn get_or_load(&self, key: &CacheKey, load: Load) -> Result<Option<Bytes>, StoreError>;
 
-    /// Takes a value away.
-    async fn remove(&self, key: &CacheKey);
+    /// The value has changed in the store.
+    async fn invalidate(&self, key: &CacheKey);
+}
+
+/// A cache in the process that stands before one further away.
+pub trait NearCache: Cache {
+    /// Another replica says that a value has changed. Forgetting shows nobody anything, so the text of a key will do.
+    fn forget(&self, key: &str);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_domain::runs::Lease;
 use powerhouse_domain::tenants::{Plan, Slug, Tenant};
@@ -44,17 +44,26 @@ pub type RefreshDigest = [u8; 32];
 pub enum Rotation {
     /// The token was the newest, or the one before it whose answer may have been lost: the new one is stored.
     Rotated(Principal),
-    /// An older one: somebody has a copy. The session has been ended.
-    Reused,
+    /// An older one: somebody has a copy. This session has been ended.
+    Reused(Principal),
     /// There is no such token, or its session, user or tenant has ended.
     Unknown,
 }
 
-/// Somebody who has signed in, as of this moment.
+/// A session that has not been ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// When it ends by itself.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What a user who may sign in to a tenant that is active is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Who, with the role of now.
-    pub principal: Principal,
+    /// The user's role.
+    pub role: Role,
     /// What the tenant has signed up for.
     pub plan: Plan,
 }
@@ -95,12 +104,15 @@ pub trait PlatformStore: Send + Sync {
     /// Ends a session. Ending an ended one is no error.
     async fn end_session(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError>;
 
-    /// The principal as it is now, if its session, user and tenant are all active.
-    async fn current(
+    /// A session of this tenant, unless it was ended.
+    async fn session(
         &self,
-        principal: &Principal,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Standing>, StoreError>;
+        scope: &TenantScope,
+        session: SessionId,
+    ) -> Result<Option<OpenSession>, StoreError>;
+
+    /// A user of this tenant, if user and tenant are both active.
+    async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError>;
 
     /// Grants leases on up to `limit` runs that are queued, or whose lease has expired; tenants in turn, and within
     /// a tenant the oldest first.

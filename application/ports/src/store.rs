@@ -87,7 +87,7 @@ pub trait UserRepository: Send {
     /// Removes a member, with every session. Whether there was one.
     async fn remove(&mut self, id: UserId) -> Result<bool, StoreError>;
     /// Stores a change; `Conflict` unless the stored version is `read`. A role changed or a user disabled shows in
-    /// [`PlatformStore::current`](crate::platform::PlatformStore::current) from the commit on.
+    /// [`PlatformStore::standing`](crate::platform::PlatformStore::standing) from the commit on.
     async fn update(&mut self, user: &User, membership: &Membership, read: u64) -> Result<(), StoreError>;
     /// How many members the tenant has.
     async fn count(&mut self) -> Result<u64, StoreError>;

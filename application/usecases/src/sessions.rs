@@ -9,11 +9,13 @@ use powerhouse_ports::tokens::{AccessToken, RefreshToken, RefreshTokens, TokenIs
 use crate::Refused;
 
 mod authenticate;
+mod callers;
 mod refresh;
 mod sign_in;
 mod sign_out;
 
 pub use authenticate::Authenticate;
+pub use callers::{Caller, Callers};
 pub use refresh::Refresh;
 pub use sign_in::{SignIn, SignInCommand};
 pub use sign_out::SignOut;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
 use powerhouse_domain::runs::{Run, RunLimits, Task};
@@ -103,4 +103,11 @@ pub fn run(requested_by: UserId, agent: &Agent, second: i64) -> Run {
     let task = Task::new("2 + 2").expect("a task");
     let id = RunId::from_uuid(next_id());
     Run::accept(id, requested_by, task, selection::named(agent.id(), 1), limits(), at(second))
+}
+
+/// The scope of a tenant with this number, where no store is needed.
+pub fn scope(tenant: u128) -> TenantScope {
+    let id = Uuid::from_u128(tenant);
+    let session = SessionId::from_uuid(id);
+    Principal::verified(TenantId::from_uuid(id), UserId::from_uuid(id), session, Role::Owner).scope()
 }

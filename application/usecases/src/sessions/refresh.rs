@@ -6,7 +6,7 @@ use powerhouse_ports::clock::Clock;
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer};
 
-use super::{Tokens, fresh, issue};
+use super::{Callers, Tokens, fresh, issue};
 use crate::Refused;
 
 const REFUSED: Refused = Refused::Unauthenticated("the refresh token is not valid: sign in again");
@@ -16,6 +16,8 @@ const REFUSED: Refused = Refused::Unauthenticated("the refresh token is not vali
 pub struct Refresh {
     /// Where sessions are.
     pub platform: Arc<dyn PlatformStore>,
+    /// Is told of sessions that end.
+    pub callers: Callers,
     /// Signs access tokens.
     pub issuer: Arc<dyn TokenIssuer>,
     /// Makes refresh tokens.
@@ -32,7 +34,8 @@ impl Refresh {
         let now = self.clock.now();
         match self.platform.rotate(&presented, &next, now).await? {
             Rotation::Rotated(principal) => issue(&*self.issuer, principal, token, now),
-            Rotation::Reused => {
+            Rotation::Reused(principal) => {
+                self.callers.session_ended(&principal).await;
                 tracing::warn!(
                     "a refresh token was presented again after it had been replaced; its session ended"
                 );

@@ -6,6 +6,7 @@ use powerhouse_domain::access::Principal;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::platform::PlatformStore;
 
+use super::Callers;
 use crate::Refused;
 
 /// Signs people out.
@@ -13,6 +14,8 @@ use crate::Refused;
 pub struct SignOut {
     /// Where sessions are.
     pub platform: Arc<dyn PlatformStore>,
+    /// Is told of sessions that end.
+    pub callers: Callers,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -20,6 +23,8 @@ pub struct SignOut {
 impl SignOut {
     /// Ends the caller's session: its tokens work no more.
     pub async fn execute(&self, principal: &Principal) -> Result<(), Refused> {
-        Ok(self.platform.end_session(principal.session_id(), self.clock.now()).await?)
+        self.platform.end_session(principal.session_id(), self.clock.now()).await?;
+        self.callers.session_ended(principal).await;
+        Ok(())
     }
 }

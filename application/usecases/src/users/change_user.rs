@@ -10,6 +10,7 @@ use powerhouse_ports::store::TenantStore;
 
 use super::{Member, last_owner, may_assign};
 use crate::refused::expect_version;
+use crate::sessions::Callers;
 use crate::{Refused, permit};
 
 /// What is to change; the rest stays.
@@ -28,6 +29,8 @@ pub struct ChangeUserCommand {
 pub struct ChangeUser {
     /// Where users are.
     pub store: Arc<dyn TenantStore>,
+    /// Is told of users who change.
+    pub callers: Callers,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -73,6 +76,7 @@ impl ChangeUser {
         if user.version() != before {
             tx.users().update(&user, &membership, before).await.map_err(Refused::stale)?;
             tx.commit().await?;
+            self.callers.user_changed(&principal.scope(), id).await;
         }
         Ok((user, membership))
     }

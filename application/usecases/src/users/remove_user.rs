@@ -7,6 +7,7 @@ use powerhouse_domain::ids::UserId;
 use powerhouse_ports::store::TenantStore;
 
 use super::{last_owner, may_assign};
+use crate::sessions::Callers;
 use crate::{Refused, permit};
 
 /// Removes members.
@@ -14,6 +15,8 @@ use crate::{Refused, permit};
 pub struct RemoveUser {
     /// Where users are.
     pub store: Arc<dyn TenantStore>,
+    /// Is told of users who go.
+    pub callers: Callers,
 }
 
 impl RemoveUser {
@@ -27,6 +30,8 @@ impl RemoveUser {
         may_assign(principal.role(), membership.role(), Action::UsersDelete)?;
         membership.remove(tx.users().owners().await?).map_err(last_owner)?;
         tx.users().remove(id).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.callers.user_changed(&principal.scope(), id).await;
+        Ok(())
     }
 }
