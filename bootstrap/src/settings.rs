@@ -334,8 +334,10 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
 fn redis(reader: &mut Reader<'_>) -> Option<Option<Redis>> {
     let url = reader.checked("redis.url", |text| match text {
         "" => Ok(None),
-        text if text.starts_with("redis://") => Ok(Some(Zeroizing::new(text.to_owned()))),
-        _ => Err("must be a URL that starts with redis://".to_owned()),
+        text if ["redis://", "rediss://"].iter().any(|scheme| text.starts_with(scheme)) => {
+            Ok(Some(Zeroizing::new(text.to_owned())))
+        }
+        _ => Err("must be a URL that starts with redis://, or with rediss:// for TLS".to_owned()),
     });
     let connections = reader.number("redis.connections", 1, 10_000);
     let (url, connections) = (url?, as_usize(connections?));

@@ -9,5 +9,6 @@ mod first_run;
 mod isolation;
 mod postgres;
 mod raw_requests;
+mod redis;
 mod runs;
 mod server;

@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a test that has no Redis has failed")]
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,49 @@ use tempfile::TempDir;
 /// How long Redis has to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// For a certificate that is its own authority.
+const OPENSSL: &str = "[req]\ndistinguished_name = name\nx509_extensions = extensions\n[name]\n\
+    [extensions]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n";
+
 /// A running `redis-server`, which keeps nothing.
 #[derive(Debug)]
 pub struct OwnRedis {
     port: u16,
     folder: TempDir,
+    speaks_tls: bool,
     child: Child,
 }
 
 impl OwnRedis {
     /// Starts one on a free port.
     pub fn start() -> Self {
+        Self::new(false)
+    }
+
+    /// Starts one that speaks TLS only, with a certificate for `127.0.0.1`.
+    pub fn with_tls() -> Self {
+        Self::new(true)
+    }
+
+    fn new(speaks_tls: bool) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.expect("a free port").port();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let child = spawn(port, &folder);
-        Self { port, folder, child }
+        if speaks_tls {
+            certify(folder.path());
+        }
+        let child = spawn(port, folder.path(), speaks_tls);
+        Self { port, folder, speaks_tls, child }
     }
 
     /// Where it is.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", if self.speaks_tls { "rediss" } else { "redis" }, self.port)
+    }
+
+    /// The file with its certificate, when it speaks TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("redis.crt")
     }
 
     /// Its address.
@@ -47,7 +70,7 @@ impl OwnRedis {
 
     /// Starts it again where it was.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, &self.folder);
+        self.child = spawn(self.port, self.folder.path(), self.speaks_tls);
     }
 }
 
@@ -58,23 +81,33 @@ impl Drop for OwnRedis {
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
+/// Makes a key and its certificate in this folder.
+fn certify(folder: &Path) {
+    std::fs::write(folder.join("openssl.cnf"), OPENSSL).expect("it can be written");
+    let made = Command::new("openssl")
+        .current_dir(folder)
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=redis"])
+        .args(["-config", "openssl.cnf", "-keyout", "redis.key", "-out", "redis.crt"])
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("openssl is installed: see ./scripts/test").success());
+}
+
+fn spawn(port: u16, folder: &Path, speaks_tls: bool) -> Child {
+    let port = port.to_string();
     let mut command = Command::new("redis-server");
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-        "--dir",
-    ]);
-    command.arg(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().expect("redis-server is installed: see ./scripts/test");
+    command.current_dir(folder).args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    if speaks_tls {
+        command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+        command.args(["--tls-cert-file", "redis.crt", "--tls-key-file", "redis.key"]);
+        command.args(["--tls-ca-cert-file", "redis.crt"]);
+    } else {
+        command.args(["--port", &port]);
+    }
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.expect("redis-server is installed: see ./scripts/test");
     let started = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
         assert!(started.elapsed() < PATIENCE, "redis-server does not start");
         std::thread::sleep(Duration::from_millis(10));
     }
