@@ -23,7 +23,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stores = wiring::open_stores(&settings).await?;
     let chosen = model::choose(&settings.model).await?;
     let label = chosen.label.clone();
-    let Product { api, worker } = wiring::wire(&settings, stores, chosen).await?;
+    let Product { api, worker, housekeeper } = wiring::wire(&settings, stores, chosen).await?;
     if is_embedded {
         first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
     }
@@ -35,6 +35,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let server = Server::new(acceptor);
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone(), server.handle(), settings.grace));
+    tokio::spawn(housekeeper.run(stop.clone()));
     let mut working = tokio::spawn(worker.run(stop.clone()));
     greet(&settings, is_embedded, address.unwrap_or(settings.address), &label);
 

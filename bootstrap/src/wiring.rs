@@ -23,7 +23,7 @@ use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
-use powerhouse_usecases::runner::{Toolbox, Worker, Workshop};
+use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{agents, runs, sessions, tenants, users};
 use tokio::sync::Notify;
 use url::Url;
@@ -43,6 +43,7 @@ const STALE_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct Product {
     pub(crate) api: Api,
     pub(crate) worker: Worker,
+    pub(crate) housekeeper: Housekeeper,
 }
 
 /// What the slices share.
@@ -158,6 +159,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     };
     let tools = toolbox(settings, &ports)?;
     let api = api(settings, &ports, &tools, model.kind);
+    let housekeeper = Housekeeper { platform: Arc::clone(&ports.platform), clock: Arc::clone(&ports.clock) };
     let workshop = Workshop {
         store: ports.store,
         platform: ports.platform,
@@ -169,7 +171,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         ids: ports.ids,
         settings: settings.worker,
     };
-    Ok(Product { api, worker: Worker { workshop: Arc::new(workshop), wake: ports.wake } })
+    let worker = Worker { workshop: Arc::new(workshop), wake: ports.wake };
+    Ok(Product { api, worker, housekeeper })
 }
 
 /// What replicas share through Redis, or one process has for itself.

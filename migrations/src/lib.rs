@@ -10,6 +10,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_tenants_and_users;
 mod m0002_agents;
 mod m0003_runs;
+mod m0004_expired_sessions;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_tenants_and_users::Migration),
             Box::new(m0002_agents::Migration),
             Box::new(m0003_runs::Migration),
+            Box::new(m0004_expired_sessions::Migration),
         ]
     }
 }
@@ -51,5 +53,21 @@ mod tests {
         assert!(schema().await.iter().all(|sql| sql.contains("seaql_migrations")));
         Migrator::up(&db, None).await.unwrap();
         assert_eq!(schema().await, first);
+    }
+
+    /// Each step is taken with rows of the version before, which stay.
+    #[tokio::test]
+    async fn rows_of_the_version_before_stay() {
+        let db = Database::connect("sqlite::memory:").await.unwrap();
+        Migrator::up(&db, Some(3)).await.unwrap();
+        for row in on_postgres::ROWS {
+            db.execute_unprepared(row).await.unwrap();
+        }
+        Migrator::up(&db, None).await.unwrap();
+        for table in ["tenants", "users", "sessions", "refresh_digests"] {
+            let count = Statement::from_string(DbBackend::Sqlite, format!("SELECT COUNT(*) FROM {table}"));
+            let row = db.query_one_raw(count).await.unwrap().unwrap();
+            assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 1, "{table}");
+        }
     }
 }

@@ -16,6 +16,20 @@ use crate::Migrator;
 const ONE: &str = "00000000-0000-0000-0000-000000000001";
 const OTHER: &str = "00000000-0000-0000-0000-000000000002";
 
+/// Rows as the third version has them, in words that both databases understand.
+pub(crate) const ROWS: [&str; 4] = [
+    "INSERT INTO tenants (id, slug, name, plan, status, version, created_at, updated_at) VALUES
+        ('00000000-0000-0000-0000-000000000001', 'acme', 'Acme', 'team', 'active', 1, '2026-01-01', '2026-01-01')",
+    "INSERT INTO users (tenant_id, id, email, display_name, password_hash, role, joined_at, version, created_at,
+        updated_at) VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002',
+        'ada@example.org', 'Ada', 'hash', 'owner', '2026-01-01', 1, '2026-01-01', '2026-01-01')",
+    "INSERT INTO sessions (tenant_id, id, user_id, current_digest, created_at, expires_at) VALUES
+        ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000003',
+        '00000000-0000-0000-0000-000000000002', 'digest', '2026-01-01', '2026-02-01')",
+    "INSERT INTO refresh_digests (tenant_id, digest, session_id) VALUES
+        ('00000000-0000-0000-0000-000000000001', 'digest', '00000000-0000-0000-0000-000000000003')",
+];
+
 /// Runs a test on a database of its own, which is dropped at the end, and with the name of a role that owns nothing.
 async fn on_a_fresh_database(test: impl AsyncFnOnce(&DatabaseConnection, &str)) {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -65,6 +79,22 @@ async fn schema(db: &DatabaseConnection) -> Vec<String> {
 const TENANT_TABLES: &str = "
     SELECT table_name::text FROM information_schema.columns
     WHERE table_schema = 'public' AND column_name = 'tenant_id' ORDER BY table_name";
+
+/// Each step is taken with rows of the version before, which stay.
+#[tokio::test]
+async fn rows_of_the_version_before_stay() {
+    on_a_fresh_database(async |db, _| {
+        Migrator::up(db, Some(3)).await.unwrap();
+        for row in ROWS {
+            db.execute_unprepared(row).await.unwrap();
+        }
+        Migrator::up(db, None).await.unwrap();
+        for table in ["tenants", "users", "sessions", "refresh_digests"] {
+            assert_eq!(column(db, &format!("SELECT COUNT(*)::text FROM {table}")).await, ["1"], "{table}");
+        }
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn up_down_and_up_again_leaves_the_same_schema() {

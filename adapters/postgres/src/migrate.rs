@@ -110,6 +110,7 @@ fn grants(application: &str, platform: &str) -> String {
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
+        GRANT DELETE ON sessions TO {platform};
         GRANT SELECT, INSERT ON refresh_digests TO {platform};
         GRANT SELECT (tenant_id, id, status, fencing_token, lease_expires_at, created_at),
               UPDATE (fencing_token, lease_expires_at) ON runs TO {platform};"

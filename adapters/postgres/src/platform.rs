@@ -66,6 +66,10 @@ impl PlatformStore for PostgresStore {
         self.platform().await?.end_session(session, now).await
     }
 
+    async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.platform().await?.purge_sessions(before, limit).await
+    }
+
     async fn session(
         &self,
         scope: &TenantScope,

@@ -68,6 +68,10 @@ impl PlatformStore for SqliteStore {
         self.writing().await?.end_session(session, now).await
     }
 
+    async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_sessions(before, limit).await
+    }
+
     async fn session(
         &self,
         scope: &TenantScope,

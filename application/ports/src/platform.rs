@@ -104,6 +104,9 @@ pub trait PlatformStore: Send + Sync {
     /// Ends a session. Ending an ended one is no error.
     async fn end_session(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError>;
 
+    /// Removes sessions that expired before this time, with their tokens: at most `limit`, and how many.
+    async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
     /// A session of this tenant, unless it was ended.
     async fn session(
         &self,

@@ -3,6 +3,7 @@
 mod deltas;
 mod drive;
 mod ending;
+mod housekeeper;
 mod perform;
 mod worker;
 
@@ -17,6 +18,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
+pub use housekeeper::Housekeeper;
 pub use worker::Worker;
 
 /// Tools by their names.

@@ -48,7 +48,7 @@ macro_rules! store_contract {
                 the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,
                 a_suspended_tenants_runs_wait;
             sessions: refresh_tokens_rotate_and_reuse_ends_the_session, the_token_before_serves_after_a_lost_answer,
-                an_ended_sessions_tokens_are_unknown, sessions_end_one_by_one, an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now,
+                an_ended_sessions_tokens_are_unknown, sessions_end_one_by_one, an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now, expired_sessions_are_purged_and_no_others,
                 credentials_are_those_of_the_named_tenant;
         );
     };

@@ -175,3 +175,38 @@ pub async fn credentials_are_those_of_the_named_tenant(stores: &Stores) {
     assert_eq!(stores.platform.credentials(one.tenant.slug(), &nobody).await.expect("credentials"), None);
     stores.platform.ping().await.expect("ping");
 }
+
+/// The oldest first, as many as asked for, with every token they had; what is still open, or ended early, stays.
+pub async fn expired_sessions_are_purged_and_no_others(stores: &Stores) {
+    let (office, _) = signed_in(stores).await;
+    let open = async |expires_at: i64| {
+        let digest = digest();
+        let session = SessionId::from_uuid(next_id());
+        let principal =
+            Principal::verified(office.tenant.id(), office.owner.id(), session, office.principal.role());
+        let expires_at = at(expires_at);
+        stores.platform.open_session(&principal, &digest, at(1), expires_at).await.expect("session");
+        (principal, digest)
+    };
+    let (first, token) = open(100).await;
+    let next = digest();
+    stores.platform.rotate(&token, &next, at(2)).await.expect("rotate");
+    let (second, _) = open(200).await;
+    let (third, _) = open(300).await;
+    let is_there = async |principal: &Principal| {
+        let found = stores.platform.session(&principal.scope(), principal.session_id()).await;
+        found.expect("session").is_some()
+    };
+    let purge = async |before: i64, limit: u32| {
+        stores.platform.purge_sessions(at(before), limit).await.expect("purge")
+    };
+    assert_eq!(purge(100, 10).await, 0);
+    assert_eq!(purge(300, 1).await, 1);
+    assert!(!is_there(&first).await && is_there(&second).await);
+    for token in [&token, &next] {
+        let late = stores.platform.rotate(token, &digest(), at(3)).await.expect("rotate");
+        assert_eq!(late, Rotation::Unknown);
+    }
+    assert_eq!((purge(300, 10).await, purge(300, 10).await), (1, 0));
+    assert!(!is_there(&second).await && is_there(&third).await && stands(stores, &office).await);
+}
