@@ -101,6 +101,22 @@ async fn a_database_that_is_silent_is_503_until_it_is_back() {
     fails_and_recovers(Mode::Silent).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_up_is_503_until_it_is_back() {
+    fails_and_recovers(Mode::HalfClosed).await;
+}
+
+/// A slow network is no failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_slow_is_waited_for() {
+    let scene = Scene::new().await;
+    scene.proxy.set(Mode::Slow(Duration::from_millis(20)));
+    let run = scene.ada.run(&json!({"task": "2 + 2"})).await;
+    assert_eq!(run["status"], "succeeded");
+    scene.proxy.set(Mode::Open);
+    scene.recovers().await;
+}
+
 /// The worker writes again and again, and the run goes on where it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_survives_a_cut() {

@@ -44,7 +44,7 @@ async fn a_network_that_fails_before_redis_holds_nobody_up() {
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let server = Server::with(&[("REDIS_URL", &url)]);
     let ada = server.tenant("acme").await;
-    for mode in [Mode::Cut, Mode::Silent, Mode::Cut] {
+    for mode in [Mode::Cut, Mode::Silent, Mode::HalfClosed, Mode::Slow(Duration::from_secs(1))] {
         until_it_says(&ada, "ok").await;
         proxy.set(mode);
         let started = Instant::now();
