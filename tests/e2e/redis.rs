@@ -16,7 +16,7 @@ async fn says(ada: &Caller) -> Value {
     ada.get("/health").await["redis"].clone()
 }
 
-async fn until_it_says(ada: &Caller, state: &str) {
+pub(crate) async fn until_it_says(ada: &Caller, state: &str) {
     let started = Instant::now();
     while says(ada).await != state {
         assert!(started.elapsed() < PATIENCE, "Redis is not {state}");

@@ -1,5 +1,5 @@
-//! A proxy between the server and what it depends on: it passes bytes on, slowly or not,
-//! cuts, half-closes, or goes silent.
+//! A proxy between the server and what it depends on: it passes bytes on, slowly or not, cuts,
+//! half-closes, or goes silent.
 
 use std::io;
 use std::net::SocketAddr;

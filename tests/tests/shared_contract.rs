@@ -144,17 +144,11 @@ mod on_redis {
         tokio::time::sleep(Duration::from_millis(50)).await;
         proxy.set(Mode::Open);
         while changed.elapsed() < BOUND {
-            let read = match writer.get(&key) {
-                Some(value) => Some(value),
-                None => writer.get_or_load(&key, gives("new")).await.expect("it loads"),
-            };
+            let read = cache::read(&*writer, &key, gives("new")).await;
             assert_eq!(read.as_deref(), Some(&b"new"[..]), "after {:?}", changed.elapsed());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let read = match reader.get(&key) {
-            Some(value) => Some(value),
-            None => reader.get_or_load(&key, gives("new")).await.expect("it loads"),
-        };
+        let read = cache::read(&*reader, &key, gives("new")).await;
         assert_eq!(read.as_deref(), Some(&b"new"[..]));
     }
 }

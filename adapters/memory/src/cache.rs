@@ -17,7 +17,7 @@ use powerhouse_ports::store::StoreError;
 /// What an entry takes beside its key and its value, in bytes; roughly.
 const OVERHEAD: usize = 128;
 /// By how much lifetimes differ, so that what was loaded together does not expire together: up to a fifth.
-const JITTER: u64 = 5;
+const JITTER: u32 = 5;
 
 /// What a load gave, to everybody who waits for it.
 type Loaded = Result<Option<Bytes>, Arc<StoreError>>;
@@ -48,7 +48,6 @@ impl Expiry<CacheKey, Entry> for ByEntry {
 }
 
 /// A cache that pushes out what is used least when it is full.
-#[derive(Clone)]
 pub struct MemoryCache(Arc<Inner>);
 
 struct Inner {
@@ -139,10 +138,9 @@ impl Inner {
     }
 
     fn lifetime(&self, number: u64) -> Duration {
-        let share = self.jitter.hash_one(number) % 1_000;
-        let parts = 1_000 * JITTER - share;
-        // At most a thousand times five, so neither conversion fails nor loses anything.
-        self.bound * u32::try_from(parts).unwrap_or(1) / u32::try_from(1_000 * JITTER).unwrap_or(1)
+        let [low, high, ..] = self.jitter.hash_one(number).to_ne_bytes();
+        let share = u32::from(u16::from_ne_bytes([low, high]));
+        self.bound.saturating_sub(self.bound / JITTER * share / (1 << u16::BITS))
     }
 }
 

@@ -10,7 +10,7 @@ use deadpool_redis::redis::{Script, cmd, pipe};
 use futures::{FutureExt as _, StreamExt as _};
 use powerhouse_ports::cache::{Cache, CacheKey, Load, NearCache};
 use powerhouse_ports::store::StoreError;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::Redis;
 use crate::listener::messages;
@@ -33,26 +33,20 @@ static PUT: LazyLock<Script> = LazyLock::new(|| {
 pub struct RedisCache {
     near: Arc<dyn NearCache>,
     far: Far,
-    listening: JoinHandle<()>,
+    _listening: AbortOnDropHandle<()>,
 }
 
 impl RedisCache {
     /// A cache, and the one in the process before it; `lifetime` is how long Redis keeps a value. Needs a tokio runtime.
     pub fn new(redis: Redis, near: Arc<dyn NearCache>, lifetime: Duration) -> Self {
         let (told, client) = (Arc::clone(&near), redis.client().clone());
-        let listening = tokio::spawn(async move {
+        let listening = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut changed = pin!(messages(client, CHANNEL));
             while let Some(key) = changed.next().await {
                 told.forget(&key);
             }
-        });
-        Self { near, far: Far { redis, lifetime, distrusted_until: Arc::default() }, listening }
-    }
-}
-
-impl Drop for RedisCache {
-    fn drop(&mut self) {
-        self.listening.abort();
+        }));
+        Self { near, far: Far { redis, lifetime, distrusted_until: Arc::default() }, _listening: listening }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{Client, RedisError as DriverError, RedisResult, cmd};
 use deadpool_redis::{Config, Connection, Pool, PoolConfig, Runtime, Timeouts};
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long Redis may take before it counts as away.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -28,13 +28,7 @@ struct Shared {
     pool: Pool,
     client: Client,
     is_up: Arc<AtomicBool>,
-    probing: JoinHandle<()>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.probing.abort();
-    }
+    _probing: AbortOnDropHandle<()>,
 }
 
 impl fmt::Debug for Redis {
@@ -54,8 +48,8 @@ impl Redis {
         let client = Client::open(url).map_err(|error| RedisError(error.into()))?;
         let is_up = Arc::new(AtomicBool::new(true));
         note(&is_up, answers(&pool).await);
-        let probing = tokio::spawn(probe(pool.clone(), Arc::clone(&is_up)));
-        Ok(Self(Arc::new(Shared { pool, client, is_up, probing })))
+        let probing = AbortOnDropHandle::new(tokio::spawn(probe(pool.clone(), Arc::clone(&is_up))));
+        Ok(Self(Arc::new(Shared { pool, client, is_up, _probing: probing })))
     }
 
     /// Whether Redis answered when it was asked last.

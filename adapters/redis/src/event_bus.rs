@@ -13,7 +13,7 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::ids::{RunId, TenantId};
 use powerhouse_ports::events::{EventBus, RunNews};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::Redis;
 use crate::listener::messages;
@@ -34,7 +34,7 @@ pub struct RedisEventBus {
     local: Arc<dyn EventBus>,
     outgoing: mpsc::Sender<(TenantId, RunNews)>,
     watched: Watched,
-    tasks: [JoinHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 impl RedisEventBus {
@@ -43,14 +43,9 @@ impl RedisEventBus {
         let (outgoing, queued) = mpsc::channel(ON_THEIR_WAY);
         let watched = Watched::default();
         let listening = listen(redis.client().clone(), Arc::clone(&watched), Arc::clone(&local));
-        let tasks = [tokio::spawn(publish(redis, queued)), tokio::spawn(listening)];
-        Self { local, outgoing, watched, tasks }
-    }
-}
-
-impl Drop for RedisEventBus {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        let tasks =
+            [tokio::spawn(publish(redis, queued)), tokio::spawn(listening)].map(AbortOnDropHandle::new);
+        Self { local, outgoing, watched, _tasks: tasks }
     }
 }
 

@@ -45,7 +45,8 @@ fn gives(value: &'static str) -> Load {
     async move { Ok(Some(Bytes::from_static(value.as_bytes()))) }.boxed()
 }
 
-async fn read(cache: &dyn Cache, key: &CacheKey, load: Load) -> Option<Bytes> {
+/// Reads as a use case does: what is at hand first.
+pub async fn read(cache: &dyn Cache, key: &CacheKey, load: Load) -> Option<Bytes> {
     match cache.get(key) {
         Some(value) => Some(value),
         None => cache.get_or_load(key, load).await.expect("it loads"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, UserId};
 use powerhouse_domain::tenants::Plan;
@@ -58,40 +58,35 @@ impl Callers {
     }
 
     async fn session(&self, scope: TenantScope, id: SessionId) -> Result<Option<OpenSession>, StoreError> {
-        let key = session_key(&scope, id);
-        let platform = Arc::clone(&self.platform);
-        let load = async move { Ok(platform.session(&scope, id).await?.map(|found| found.encode())) };
-        match self.kept(&key, load).await? {
-            // What an older release has left there is read from the store.
-            Some(bytes) => match OpenSession::decode(&bytes) {
-                None => self.platform.session(&scope, id).await,
-                found => Ok(found),
-            },
-            None => Ok(None),
-        }
+        self.kept(&session_key(&scope, id), || {
+            let platform = Arc::clone(&self.platform);
+            async move { platform.session(&scope, id).await }
+        })
+        .await
     }
 
     async fn standing(&self, scope: TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
-        let key = standing_key(&scope, user);
-        let platform = Arc::clone(&self.platform);
-        let load = async move { Ok(platform.standing(&scope, user).await?.map(|found| found.encode())) };
-        match self.kept(&key, load).await? {
-            Some(bytes) => match Standing::decode(&bytes) {
-                None => self.platform.standing(&scope, user).await,
-                found => Ok(found),
-            },
-            None => Ok(None),
-        }
+        self.kept(&standing_key(&scope, user), || {
+            let platform = Arc::clone(&self.platform);
+            async move { platform.standing(&scope, user).await }
+        })
+        .await
     }
 
-    async fn kept(
-        &self,
-        key: &CacheKey,
-        load: impl Future<Output = Result<Option<Bytes>, StoreError>> + Send + 'static,
-    ) -> Result<Option<Bytes>, StoreError> {
-        match self.cache.get(key) {
-            Some(bytes) => Ok(Some(bytes)),
-            None => self.cache.get_or_load(key, load.boxed()).await,
+    async fn kept<T: Encoded, L>(&self, key: &CacheKey, load: impl Fn() -> L) -> Result<Option<T>, StoreError>
+    where
+        L: Future<Output = Result<Option<T>, StoreError>> + Send + 'static,
+    {
+        let mut kept = self.cache.get(key);
+        if kept.is_none() {
+            let encoded = load().map_ok(|found| found.as_ref().map(T::encode));
+            kept = self.cache.get_or_load(key, encoded.boxed()).await?;
+        }
+        let Some(bytes) = kept else { return Ok(None) };
+        match T::decode(&bytes) {
+            // What an older release has left there is read from the store.
+            None => load().await,
+            found => Ok(found),
         }
     }
 }
