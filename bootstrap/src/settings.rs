@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, TokenProfile};
 use powerhouse_domain::tenants::Plan;
@@ -45,7 +46,7 @@ const API_KEY: &str = "model.api_key";
 const SECRETS: [&str; 5] =
     [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
 
-const KNOWN: [Known; 30] = [
+const KNOWN: [Known; 31] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
@@ -58,6 +59,7 @@ const KNOWN: [Known; 30] = [
     known("database.acquire_seconds", "5", "how long a request may wait for a connection"),
     known("database.statement_seconds", "10", "how long a statement may take"),
     known("database.pooler", "none", "`transaction` behind PgBouncer in transaction mode"),
+    known("retention.runs_days", "0", "days that a run is kept after its month is over; for ever when 0"),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
@@ -85,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) anonymous: Rate,
     pub(crate) data: PathBuf,
     pub(crate) database: Database,
+    /// For ever when there is none.
+    pub(crate) runs_kept: Option<TimeDelta>,
     pub(crate) redis: Option<Redis>,
     pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
@@ -258,6 +262,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
     let database = database(reader);
+    let runs_days = reader.number("retention.runs_days", 0, 36_500);
     let redis = redis(reader);
     let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
@@ -279,6 +284,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         anonymous: Rate { burst: burst?, per_minute: per_minute? },
         data: data?,
         database: database?,
+        runs_kept: Some(runs_days?).filter(|days| *days > 0).map(|days| TimeDelta::days(days.into())),
         redis: redis?,
         sign_up_plan: sign_up_plan?,
         tokens: tokens?,

@@ -159,7 +159,11 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     };
     let tools = toolbox(settings, &ports)?;
     let api = api(settings, &ports, &tools, model.kind);
-    let housekeeper = Housekeeper { platform: Arc::clone(&ports.platform), clock: Arc::clone(&ports.clock) };
+    let housekeeper = Housekeeper {
+        platform: Arc::clone(&ports.platform),
+        clock: Arc::clone(&ports.clock),
+        runs_kept: settings.runs_kept,
+    };
     let workshop = Workshop {
         store: ports.store,
         platform: ports.platform,

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -60,6 +61,12 @@ pub fn format_typeid(prefix: &str, uuid: Uuid) -> String {
         text.push(char::from(ALPHABET[index]));
     }
     text
+}
+
+/// Divides UUIDs version 7 (RFC 9562): those made before this millisecond are smaller, the others greater.
+pub fn earliest_uuid(at: DateTime<Utc>) -> Uuid {
+    let milliseconds = u128::try_from(at.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(milliseconds << 80)
 }
 
 fn is_valid_prefix(prefix: &str) -> bool {
@@ -176,6 +183,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn ids_are_divided_by_the_millisecond_they_were_made_in() {
+        // The example of RFC 9562, appendix A.6: 2022-02-22 14:22:22.000, at UTC-5.
+        let id: Uuid = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f".parse().unwrap();
+        let at = DateTime::from_timestamp_millis(1_645_557_742_000).unwrap();
+        assert!(earliest_uuid(at) <= id);
+        assert!(id < earliest_uuid(at + chrono::TimeDelta::milliseconds(1)));
+        assert_eq!(earliest_uuid(DateTime::<Utc>::MIN_UTC), Uuid::nil());
+    }
 
     /// `valid.yml` of the specification.
     const VALID: &[(&str, &str, &str)] = &[

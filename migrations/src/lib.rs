@@ -11,6 +11,7 @@ mod m0001_tenants_and_users;
 mod m0002_agents;
 mod m0003_runs;
 mod m0004_expired_sessions;
+mod m0005_partitions;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_agents::Migration),
             Box::new(m0003_runs::Migration),
             Box::new(m0004_expired_sessions::Migration),
+            Box::new(m0005_partitions::Migration),
         ]
     }
 }
@@ -64,7 +66,7 @@ mod tests {
             db.execute_unprepared(row).await.unwrap();
         }
         Migrator::up(&db, None).await.unwrap();
-        for table in ["tenants", "users", "sessions", "refresh_digests"] {
+        for table in on_postgres::FILLED {
             let count = Statement::from_string(DbBackend::Sqlite, format!("SELECT COUNT(*) FROM {table}"));
             let row = db.query_one_raw(count).await.unwrap().unwrap();
             assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 1, "{table}");

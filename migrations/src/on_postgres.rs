@@ -17,7 +17,7 @@ const ONE: &str = "00000000-0000-0000-0000-000000000001";
 const OTHER: &str = "00000000-0000-0000-0000-000000000002";
 
 /// Rows as the third version has them, in words that both databases understand.
-pub(crate) const ROWS: [&str; 4] = [
+pub(crate) const ROWS: [&str; 6] = [
     "INSERT INTO tenants (id, slug, name, plan, status, version, created_at, updated_at) VALUES
         ('00000000-0000-0000-0000-000000000001', 'acme', 'Acme', 'team', 'active', 1, '2026-01-01', '2026-01-01')",
     "INSERT INTO users (tenant_id, id, email, display_name, password_hash, role, joined_at, version, created_at,
@@ -28,7 +28,17 @@ pub(crate) const ROWS: [&str; 4] = [
         '00000000-0000-0000-0000-000000000002', 'digest', '2026-01-01', '2026-02-01')",
     "INSERT INTO refresh_digests (tenant_id, digest, session_id) VALUES
         ('00000000-0000-0000-0000-000000000001', 'digest', '00000000-0000-0000-0000-000000000003')",
+    "INSERT INTO runs (tenant_id, id, requested_by, task, agent_id, agent_version, selection, limits, status, state,
+        input_tokens, output_tokens, cost_micros, created_at, version, fencing_token, next_seq) VALUES
+        ('00000000-0000-0000-0000-000000000001', '019b0000-0000-7000-8000-000000000001',
+        '00000000-0000-0000-0000-000000000002', 'task', '00000000-0000-0000-0000-000000000004', 1, '{}', '{}',
+        'running', '{}', 0, 0, 0, '2026-01-01', 1, 1, 2)",
+    "INSERT INTO run_events (tenant_id, run_id, seq, at, body) VALUES
+        ('00000000-0000-0000-0000-000000000001', '019b0000-0000-7000-8000-000000000001', 1, '2026-01-01', '{}')",
 ];
+/// The tables that they are in.
+pub(crate) const FILLED: [&str; 6] =
+    ["tenants", "users", "sessions", "refresh_digests", "runs", "run_events"];
 
 /// Runs a test on a database of its own, which is dropped at the end, and with the name of a role that owns nothing.
 async fn on_a_fresh_database(test: impl AsyncFnOnce(&DatabaseConnection, &str)) {
@@ -83,15 +93,27 @@ const TENANT_TABLES: &str = "
 /// Each step is taken with rows of the version before, which stay.
 #[tokio::test]
 async fn rows_of_the_version_before_stay() {
-    on_a_fresh_database(async |db, _| {
+    on_a_fresh_database(async |db, role| {
         Migrator::up(db, Some(3)).await.unwrap();
         for row in ROWS {
             db.execute_unprepared(row).await.unwrap();
         }
+        db.execute_unprepared(&format!("GRANT SELECT, INSERT ON run_events TO {role}")).await.unwrap();
         Migrator::up(db, None).await.unwrap();
-        for table in ["tenants", "users", "sessions", "refresh_digests"] {
+        for table in FILLED {
             assert_eq!(column(db, &format!("SELECT COUNT(*)::text FROM {table}")).await, ["1"], "{table}");
         }
+        // Who served with the version before may go on.
+        let tx = serving(db, role, ONE).await;
+        assert_eq!(column(&tx, "SELECT seq::text FROM run_events").await, ["1"]);
+        tx.execute_unprepared("INSERT INTO run_events SELECT tenant_id, run_id, 2, at, body FROM run_events")
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        // And back.
+        Migrator::down(db, Some(1)).await.unwrap();
+        assert_eq!(column(db, "SELECT seq::text FROM run_events ORDER BY seq").await, ["1", "2"]);
+        db.execute_unprepared(&format!("DROP OWNED BY {role}")).await.unwrap();
     })
     .await;
 }

@@ -62,18 +62,18 @@ pub async fn migrate(owner: &str, roles: &Roles) -> Result<(), MigrateError> {
 async fn locked(db: &DatabaseConnection, roles: &Roles) -> Result<(), DbErr> {
     db.execute_unprepared(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
     Migrator::up(db, None).await?;
-    for role in [&roles.application, &roles.platform] {
-        make(db, role).await?;
-    }
-    db.execute_unprepared(&grants(&roles.application.name, &roles.platform.name)).await?;
+    let keeper = format!("{}_partitions", roles.platform.name);
+    make(db, &may_sign_in(&roles.application)).await?;
+    make(db, &may_sign_in(&roles.platform)).await?;
+    make(db, &owns_partitions(&keeper)).await?;
+    db.execute_unprepared(&grants(&roles.application.name, &roles.platform.name, &keeper)).await?;
     Ok(())
 }
 
 /// Roles belong to all databases of a server, and the lock to one: another database may be migrated right now.
-async fn make(db: &DatabaseConnection, role: &Role) -> Result<(), DbErr> {
-    let sql = made(role);
+async fn make(db: &DatabaseConnection, sql: &str) -> Result<(), DbErr> {
     let mut tries = 1;
-    while let Err(error) = db.execute_unprepared(&sql).await {
+    while let Err(error) = db.execute_unprepared(sql).await {
         if tries == MAX_TRIES || !error.to_string().contains("tuple concurrently updated") {
             return Err(error);
         }
@@ -83,26 +83,46 @@ async fn make(db: &DatabaseConnection, role: &Role) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Makes a role that has nothing, or takes what it should not have.
-fn made(role: &Role) -> String {
-    let (name, literal) = (identifier(&role.name), literal(&role.name));
-    let mut sql = format!(
+/// Makes a role that has nothing.
+fn made(name: &str, attribute: &str) -> String {
+    let (name, literal) = (identifier(name), literal(name));
+    format!(
         "DO $made$ BEGIN
-            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) THEN CREATE ROLE {name} LOGIN; END IF;
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) THEN
+                CREATE ROLE {name} {attribute};
+            END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END $made$;"
-    );
+    )
+}
+
+/// A role that serves.
+fn may_sign_in(role: &Role) -> String {
+    let mut sql = made(&role.name, "LOGIN");
     if let Some(password) = &role.password {
-        let _ = write!(sql, " ALTER ROLE {name} PASSWORD {};", self::literal(password));
+        let _ = write!(sql, " ALTER ROLE {} PASSWORD {};", identifier(&role.name), literal(password));
     }
     sql
 }
 
+/// A role that nobody signs in as: it owns the journal, so that the functions which add and drop its months run with no
+/// more rights than they need (S05). The owner of the rest is a member, and may change the journal in a migration.
+fn owns_partitions(name: &str) -> String {
+    let (made, literal, name) = (made(name, "NOLOGIN"), literal(name), identifier(name));
+    format!(
+        "{made}
+        DO $member$ BEGIN
+            IF NOT pg_has_role(current_user, {literal}, 'MEMBER') THEN GRANT {name} TO CURRENT_USER; END IF;
+        END $member$;"
+    )
+}
+
 /// What each role may do. The platform's policies let it see rows of every tenant, and its grants which columns.
-fn grants(application: &str, platform: &str) -> String {
-    let (application, platform) = (identifier(application), identifier(platform));
+fn grants(application: &str, platform: &str, keeper: &str) -> String {
+    let keeper_literal = literal(keeper);
+    let (application, platform, keeper) = (identifier(application), identifier(platform), identifier(keeper));
     let mut sql = format!(
-        "GRANT USAGE ON SCHEMA public TO {application}, {platform};
+        "GRANT USAGE ON SCHEMA public TO {application}, {platform}, {keeper};
         REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {application}, {platform};
         GRANT SELECT, UPDATE ON tenants TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
@@ -110,10 +130,24 @@ fn grants(application: &str, platform: &str) -> String {
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
-        GRANT DELETE ON sessions TO {platform};
+        GRANT DELETE ON sessions, runs TO {platform};
         GRANT SELECT, INSERT ON refresh_digests TO {platform};
         GRANT SELECT (tenant_id, id, status, fencing_token, lease_expires_at, created_at),
-              UPDATE (fencing_token, lease_expires_at) ON runs TO {platform};"
+              UPDATE (fencing_token, lease_expires_at) ON runs TO {platform};
+        GRANT CREATE ON SCHEMA public TO {keeper};
+        GRANT SELECT (id, status), REFERENCES ON runs TO {keeper};
+        DROP POLICY IF EXISTS partitions_access ON runs;
+        CREATE POLICY partitions_access ON runs FOR SELECT TO {keeper} USING (true);
+        DROP POLICY IF EXISTS partitions_access ON run_events_default;
+        CREATE POLICY partitions_access ON run_events_default TO {keeper} USING (true);
+        DO $owned$ DECLARE part regclass; BEGIN
+            FOR part IN SELECT relid FROM pg_partition_tree('run_events') LOOP
+                EXECUTE format('ALTER TABLE %s OWNER TO %I', part, {keeper_literal});
+            END LOOP;
+        END $owned$;
+        ALTER FUNCTION add_run_event_months OWNER TO {keeper};
+        ALTER FUNCTION drop_run_event_months OWNER TO {keeper};
+        GRANT EXECUTE ON FUNCTION add_run_event_months, drop_run_event_months TO {platform};"
     );
     for table in ["tenants", "users", "sessions", "refresh_digests", "runs", "queue_turns"] {
         let _ = write!(

@@ -14,12 +14,16 @@ use powerhouse_ports::platform::{
 };
 use powerhouse_ports::store::StoreError;
 use powerhouse_rows::platform::Platform;
-use powerhouse_rows::store_error;
-use sea_orm::ConnectionTrait as _;
+use powerhouse_rows::{Transaction, store_error};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use crate::PostgresStore;
 use crate::queue::{CANDIDATES, TAKE_TURNS};
 use crate::transaction::PgTransaction;
+
+/// The journal has a part for each month: this one and three more are there in time.
+const ADD_MONTHS: &str = "SELECT add_run_event_months(3)";
+const DROP_MONTHS: &str = "SELECT drop_run_event_months($1)";
 
 impl PostgresStore {
     async fn platform(&self) -> Result<Platform<PgTransaction>, StoreError> {
@@ -68,6 +72,19 @@ impl PlatformStore for PostgresStore {
 
     async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.platform().await?.purge_sessions(before, limit).await
+    }
+
+    async fn make_room(&self) -> Result<(), StoreError> {
+        let tx = self.across().await?;
+        tx.execute_unprepared(ADD_MONTHS).await.map_err(store_error("event"))?;
+        Transaction::commit(tx).await.map_err(store_error("event"))
+    }
+
+    async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        let tx = self.across().await?;
+        let drop_months = Statement::from_sql_and_values(DbBackend::Postgres, DROP_MONTHS, [before.into()]);
+        tx.execute_raw(drop_months).await.map_err(store_error("event"))?;
+        Platform::new(tx).purge_runs(before, limit).await
     }
 
     async fn session(

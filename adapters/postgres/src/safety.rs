@@ -26,7 +26,8 @@ pub enum Unsafe {
 
 const ROLE: &str = "
     SELECT rolname::text, rolsuper, rolbypassrls,
-           EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relnamespace = 'public'::regnamespace),
+           EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                   AND pg_has_role(pg_roles.oid, relowner, 'MEMBER')),
            EXISTS (SELECT FROM pg_roles AS other WHERE (other.rolsuper OR other.rolbypassrls)
                    AND pg_has_role(pg_roles.oid, other.oid, 'MEMBER') AND other.oid <> pg_roles.oid)
     FROM pg_roles WHERE rolname = current_user";
@@ -45,7 +46,7 @@ pub(crate) async fn check(connection: &mut PgConnection) -> Result<Result<(), Un
     let reasons = [
         "is a superuser",
         "has BYPASSRLS",
-        "owns tables",
+        "owns tables, or is a member of a role that does",
         "is a member of a role that row-level security does not bind",
     ];
     for (index, why) in (1..).zip(reasons) {

@@ -1,4 +1,4 @@
-//! The platform's side: provisioning and signing in here, the queue in `platform/queue.rs`.
+//! The platform's side: provisioning and signing in here, the queue and what is cleared away in modules of their own.
 
 use std::time::Duration;
 
@@ -12,9 +12,7 @@ use powerhouse_ports::platform::{Credentials, OpenSession, RefreshDigest, Rotati
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::Transaction;
@@ -24,6 +22,7 @@ use crate::rows::tenant::ACTIVE;
 use crate::rows::{corrupt, tenant, user};
 
 mod queue;
+mod retention;
 
 const SESSION: &str = "session";
 
@@ -149,28 +148,6 @@ impl<C: Transaction> Platform<C> {
     pub async fn end_session(self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
         end(&self.0, session.as_uuid(), now).await?;
         self.0.commit().await.map_err(store_error(SESSION))
-    }
-
-    /// Removes sessions that expired before this time, with their tokens: at most `limit`, and how many.
-    pub async fn purge_sessions(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        let expired = session::Column::ExpiresAt.lt(before);
-        let oldest: Vec<Uuid> = session::Entity::find()
-            .select_only()
-            .column(session::Column::Id)
-            .filter(expired.clone())
-            .order_by_asc(session::Column::ExpiresAt)
-            .limit(u64::from(limit))
-            .into_tuple()
-            .all(&self.0)
-            .await
-            .map_err(store_error(SESSION))?;
-        if oldest.is_empty() {
-            return Ok(0);
-        }
-        let gone = session::Entity::delete_many().filter(session::Column::Id.is_in(oldest)).filter(expired);
-        let gone = gone.exec(&self.0).await.map_err(store_error(SESSION))?;
-        self.0.commit().await.map_err(store_error(SESSION))?;
-        Ok(gone.rows_affected)
     }
 
     /// A session of this tenant, unless it was ended.

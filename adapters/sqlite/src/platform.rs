@@ -72,6 +72,14 @@ impl PlatformStore for SqliteStore {
         self.writing().await?.purge_sessions(before, limit).await
     }
 
+    async fn make_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_runs(before, limit).await
+    }
+
     async fn session(
         &self,
         scope: &TenantScope,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::agents::{Agent, Definition};
-use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId, earliest_uuid};
 use powerhouse_domain::runs::{Run, RunLimits, Task};
 use powerhouse_domain::selection;
 use powerhouse_domain::strategies::Strategy;
@@ -103,6 +103,14 @@ pub fn run(requested_by: UserId, agent: &Agent, second: i64) -> Run {
     let task = Task::new("2 + 2").expect("a task");
     let id = RunId::from_uuid(next_id());
     Run::accept(id, requested_by, task, selection::named(agent.id(), 1), limits(), at(second))
+}
+
+/// A queued run that is not stored, accepted at this time; its id says so.
+pub fn run_of(requested_by: UserId, agent: &Agent, accepted: DateTime<Utc>) -> Run {
+    let id = earliest_uuid(accepted).as_u128() | next_id().as_u128();
+    let task = Task::new("2 + 2").expect("a task");
+    let selection = selection::named(agent.id(), 1);
+    Run::accept(RunId::from_uuid(Uuid::from_u128(id)), requested_by, task, selection, limits(), accepted)
 }
 
 /// The scope of a tenant with this number, where no store is needed.

@@ -9,6 +9,7 @@ use powerhouse_ports::store::TenantStore;
 pub mod isolation;
 pub mod model;
 pub mod queue;
+pub mod retention;
 pub mod runs;
 pub mod sessions;
 pub mod transactions;
@@ -43,6 +44,7 @@ macro_rules! store_contract {
             twins: twins_never_meet;
             runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
+            retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
                 the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,

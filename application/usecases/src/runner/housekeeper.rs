@@ -1,9 +1,10 @@
-//! Clears away what nobody needs any more.
+//! Clears away what nobody needs any more, and makes room for what comes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::BoxFuture;
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::platform::PlatformStore;
@@ -11,31 +12,35 @@ use powerhouse_ports::store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 /// How long a session stays after it has expired.
-const KEPT: TimeDelta = TimeDelta::days(1);
+const SESSIONS_KEPT: TimeDelta = TimeDelta::days(1);
 /// The pause after everything was cleared away.
 const EVERY: Duration = Duration::from_hours(1);
-/// Sessions that go in one transaction, so that none is long.
+/// Rows that go in one transaction, so that none is long.
 const AT_ONCE: u32 = 1_000;
 
-/// Clears away sessions that are over. Each replica has one; they do not disturb each other.
+/// Clears away sessions that are over, and runs that were kept long enough. Each replica has one; they do not disturb
+/// each other.
 pub struct Housekeeper {
-    /// Where sessions are.
+    /// Where sessions and runs are.
     pub platform: Arc<dyn PlatformStore>,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
+    /// How long a run is kept after its month is over; for ever when there is none.
+    pub runs_kept: Option<TimeDelta>,
 }
 
 impl Housekeeper {
     /// Works until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         loop {
-            match self.clear().await {
-                Ok(0) => {}
-                Ok(sessions) => tracing::info!(sessions, "expired sessions were cleared away"),
-                Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "expired sessions could not be cleared away");
-                }
-            }
+            self.make_room().await;
+            let now = self.clock.now();
+            self.clear("sessions", Some(now - SESSIONS_KEPT), |before| {
+                self.platform.purge_sessions(before, AT_ONCE)
+            })
+            .await;
+            let before = self.runs_kept.and_then(|kept| now.checked_sub_signed(kept));
+            self.clear("runs", before, |before| self.platform.purge_runs(before, AT_ONCE)).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -43,46 +48,97 @@ impl Housekeeper {
         }
     }
 
-    async fn clear(&self) -> Result<u64, StoreError> {
-        let before = self.clock.now() - KEPT;
+    async fn make_room(&self) {
+        if let Err(error) = self.platform.make_room().await {
+            tracing::warn!(error = %Chain(&error), "no room could be made for the coming months");
+        }
+    }
+
+    /// Removes what is older, until little is left.
+    async fn clear<'a>(
+        &'a self,
+        what: &'static str,
+        before: Option<DateTime<Utc>>,
+        purge: impl Fn(DateTime<Utc>) -> BoxFuture<'a, Result<u64, StoreError>>,
+    ) {
+        let Some(before) = before else { return };
         let mut cleared = 0;
         loop {
-            let gone = self.platform.purge_sessions(before, AT_ONCE).await?;
-            cleared += gone;
-            if gone < u64::from(AT_ONCE) {
-                return Ok(cleared);
+            match purge(before).await {
+                Ok(gone) => {
+                    cleared += gone;
+                    if gone == u64::from(AT_ONCE) {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(what, error = %Chain(&error), "what is too old could not be cleared away");
+                }
             }
+            break;
+        }
+        if cleared > 0 {
+            tracing::info!(what, cleared, "what was too old was cleared away");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use mockall::Sequence;
     use powerhouse_ports::clock::MockClock;
     use powerhouse_ports::platform::MockPlatformStore;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn it_goes_on_until_little_is_left_and_comes_again_whatever_failed() {
-        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000, 0).unwrap()
+    }
+
+    fn unavailable() -> StoreError {
+        StoreError::Unavailable("away for a moment".into())
+    }
+
+    async fn work(platform: MockPlatformStore, runs_kept: Option<TimeDelta>) {
         let mut clock = MockClock::new();
-        clock.expect_now().return_const(now);
-        let mut platform = MockPlatformStore::new();
-        let mut order = Sequence::new();
-        for answer in [Ok(1_000), Ok(3), Err(()), Ok(0)] {
-            let expected = platform.expect_purge_sessions().once().in_sequence(&mut order);
-            expected.withf(move |before, limit| *before == now - KEPT && *limit == AT_ONCE).return_once(
-                move |_, _| answer.map_err(|()| StoreError::Unavailable("away for a moment".into())),
-            );
-        }
+        clock.expect_now().return_const(now());
         let stop = CancellationToken::new();
-        let housekeeper = Housekeeper { platform: Arc::new(platform), clock: Arc::new(clock) };
+        let housekeeper = Housekeeper { platform: Arc::new(platform), clock: Arc::new(clock), runs_kept };
         let working = tokio::spawn(housekeeper.run(stop.clone()));
         tokio::time::sleep(EVERY * 5 / 2).await;
         stop.cancel();
         working.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_goes_on_until_little_is_left_and_comes_again_whatever_failed() {
+        let mut platform = MockPlatformStore::new();
+        let mut order = Sequence::new();
+        platform.expect_make_room().times(3).returning(|| Err(unavailable()));
+        let before = now() - SESSIONS_KEPT;
+        for answer in [Ok(1_000), Ok(3), Err(()), Ok(0)] {
+            let expected = platform.expect_purge_sessions().once().in_sequence(&mut order);
+            expected
+                .withf(move |given, limit| *given == before && *limit == AT_ONCE)
+                .return_once(move |_, _| answer.map_err(|()| unavailable()));
+        }
+        platform.expect_purge_runs().never();
+        work(platform, None).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_go_when_they_were_kept_long_enough() {
+        let kept = TimeDelta::days(90);
+        let mut platform = MockPlatformStore::new();
+        platform.expect_make_room().times(3).returning(|| Ok(()));
+        platform.expect_purge_sessions().times(3).returning(|_, _| Ok(0));
+        let mut order = Sequence::new();
+        for answer in [1_000, 999, 0, 0] {
+            let expected = platform.expect_purge_runs().once().in_sequence(&mut order);
+            expected
+                .withf(move |given, limit| *given == now() - kept && *limit == AT_ONCE)
+                .return_once(move |_, _| Ok(answer));
+        }
+        work(platform, Some(kept)).await;
     }
 }

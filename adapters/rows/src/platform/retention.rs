@@ -1,0 +1,66 @@
+//! What nobody needs any more is removed, some of it in each transaction.
+
+use chrono::{DateTime, Datelike, NaiveTime, Utc};
+use powerhouse_domain::ids::earliest_uuid;
+use powerhouse_ports::store::StoreError;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::{Platform, SESSION};
+use crate::Transaction;
+use crate::error::store_error;
+use crate::rows::{run, session};
+
+const RUN: &str = "run";
+
+impl<C: Transaction> Platform<C> {
+    /// Removes sessions that expired before this time, with their tokens: at most `limit`, and how many.
+    pub async fn purge_sessions(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        let expired = session::Column::ExpiresAt.lt(before);
+        let oldest: Vec<Uuid> = session::Entity::find()
+            .select_only()
+            .column(session::Column::Id)
+            .filter(expired.clone())
+            .order_by_asc(session::Column::ExpiresAt)
+            .limit(u64::from(limit))
+            .into_tuple()
+            .all(&self.0)
+            .await
+            .map_err(store_error(SESSION))?;
+        if oldest.is_empty() {
+            return Ok(0);
+        }
+        let gone = session::Entity::delete_many().filter(session::Column::Id.is_in(oldest)).filter(expired);
+        let gone = gone.exec(&self.0).await.map_err(store_error(SESSION))?;
+        self.0.commit().await.map_err(store_error(SESSION))?;
+        Ok(gone.rows_affected)
+    }
+
+    /// Removes ended runs of months that were over before this time, with all that is theirs: at most `limit`, and how
+    /// many.
+    pub async fn purge_runs(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        let month = before.date_naive().with_day(1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
+        let is_over = Condition::all()
+            .add(run::Column::Id.lt(earliest_uuid(month)))
+            .add(run::Column::Status.is_in(run::ENDED));
+        let oldest: Vec<(Uuid, Uuid)> = run::Entity::find()
+            .select_only()
+            .columns([run::Column::TenantId, run::Column::Id])
+            .filter(is_over.clone())
+            .order_by_asc(run::Column::Id)
+            .limit(u64::from(limit))
+            .into_tuple()
+            .all(&self.0)
+            .await
+            .map_err(store_error(RUN))?;
+        if oldest.is_empty() {
+            return self.0.commit().await.map(|()| 0).map_err(store_error(RUN));
+        }
+        let key = Expr::tuple([Expr::col(run::Column::TenantId), Expr::col(run::Column::Id)]);
+        let gone = run::Entity::delete_many().filter(key.in_tuples(oldest)).filter(is_over);
+        let gone = gone.exec(&self.0).await.map_err(store_error(RUN))?;
+        self.0.commit().await.map_err(store_error(RUN))?;
+        Ok(gone.rows_affected)
+    }
+}

@@ -1,0 +1,60 @@
+//! What is kept, and what goes.
+
+use chrono::{DateTime, Utc};
+use powerhouse_domain::runs::{EventBody, Feedback, Run, Verdict};
+use powerhouse_domain::tenants::Plan;
+use powerhouse_ports::store::NewEvent;
+
+use super::Stores;
+use crate::contract::sample::{Office, agent, office, run_of};
+
+/// The middle of a month.
+fn day(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a time")
+}
+
+async fn stored(stores: &Stores, office: &Office, accepted: DateTime<Utc>, is_over: bool) -> Run {
+    let mut run = run_of(office.owner.id(), &agent("helper"), accepted);
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    tx.runs().add(&run).await.expect("add");
+    let word = Feedback::new(office.owner.id(), Verdict::Good, String::new(), accepted).expect("feedback");
+    tx.runs().put_feedback(run.id(), &word).await.expect("feedback");
+    if is_over {
+        run = run.cancel(office.owner.id(), accepted).expect("cancel");
+        let event = NewEvent { at: accepted, body: EventBody::Cancelled };
+        tx.runs().update(&run, &[event]).await.expect("update");
+    }
+    tx.commit().await.expect("commit");
+    run
+}
+
+/// Whether a run is there: with its journal and its feedback, or without anything.
+async fn is_there(stores: &Stores, office: &Office, run: &Run) -> bool {
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let found = tx.runs().find(run.id()).await.expect("find").is_some();
+    let events = tx.runs().events(run.id(), 0, 10).await.expect("events");
+    let feedback = tx.runs().feedback(run.id(), office.owner.id()).await.expect("feedback");
+    assert_eq!((!events.is_empty(), feedback.is_some()), (found, found));
+    found
+}
+
+/// A run goes when its whole month was over before the time that is given, of whichever tenant it is; one that has not
+/// ended stays, however old. It goes with its journal and what people thought of it, the oldest first.
+pub async fn old_runs_are_purged_with_all_that_is_theirs_and_no_others(stores: &Stores) {
+    let one = office(&*stores.platform, Plan::Team).await;
+    let other = office(&*stores.platform, Plan::Team).await;
+    stores.platform.make_room().await.expect("room");
+    let oldest = stored(stores, &other, day("2024-03-01T00:00:00Z"), true).await;
+    let old = stored(stores, &one, day("2024-09-30T23:59:59.999Z"), true).await;
+    let under_way = stored(stores, &one, day("2024-09-02T12:00:00Z"), false).await;
+    let young = stored(stores, &one, day("2024-10-01T00:00:00Z"), true).await;
+    let purge =
+        async |before: &str, limit: u32| stores.platform.purge_runs(day(before), limit).await.expect("purge");
+    assert_eq!(purge("2024-03-31T23:59:59Z", 9).await, 0, "March is not over");
+    assert_eq!(purge("2024-10-31T00:00:00Z", 1).await, 1);
+    assert!(!is_there(stores, &other, &oldest).await && is_there(stores, &one, &old).await);
+    assert_eq!(purge("2024-10-31T00:00:00Z", 9).await, 1);
+    assert_eq!(purge("2024-10-31T00:00:00Z", 9).await, 0);
+    assert!(!is_there(stores, &one, &old).await);
+    assert!(is_there(stores, &one, &under_way).await && is_there(stores, &one, &young).await);
+}

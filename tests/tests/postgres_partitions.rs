@@ -1,0 +1,165 @@
+//! The journal's months on PostgreSQL: who makes and drops them, and with which rights (S05).
+//!
+//! Needs `TEST_DATABASE_URL`, a superuser's; `./scripts/test` sets it.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
+
+use powerhouse_ports::platform::PlatformStore as _;
+use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
+use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use zeroize::Zeroizing;
+
+const TENANT: &str = "00000000-0000-0000-0000-000000000001";
+
+async fn migrated() -> (OwnDatabase, DatabaseConnection) {
+    let own = OwnDatabase::empty().await;
+    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
+    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
+    migrate(own.owner().as_str(), &roles).await.unwrap();
+    let owner = Database::connect(own.owner().as_str()).await.unwrap();
+    (own, owner)
+}
+
+async fn open(own: &OwnDatabase) -> PostgresStore {
+    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+    PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await.unwrap()
+}
+
+async fn column(db: &impl ConnectionTrait, sql: &str) -> Vec<String> {
+    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+async fn months(db: &impl ConnectionTrait) -> Vec<String> {
+    column(
+        db,
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'run_events'::regclass
+         AND inhrelid <> 'run_events_default'::regclass ORDER BY 1",
+    )
+    .await
+}
+
+/// A run of `month`, with one event.
+fn run_of(month: &str, status: &str) -> String {
+    format!(
+        "INSERT INTO runs (tenant_id, id, requested_by, task, agent_id, agent_version, selection, limits, status, state,
+             input_tokens, output_tokens, cost_micros, created_at, version, fencing_token, next_seq)
+         VALUES ('{TENANT}', run_id_bound({month}), '{TENANT}', 't', '{TENANT}', 1, '{{}}', '{{}}', '{status}', '{{}}',
+                 0, 0, 0, now(), 1, 0, 2);
+         INSERT INTO run_events VALUES ('{TENANT}', run_id_bound({month}), 1, now(), '{{}}');"
+    )
+}
+
+#[tokio::test]
+async fn months_come_in_time_and_what_strayed_is_put_there() {
+    let (own, owner) = migrated().await;
+    assert_eq!(months(&owner).await.len(), 4, "this month and three more");
+    own.run(&format!(
+        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
+    ))
+    .await;
+    let later = "now() + interval '3 months'";
+    let last = months(&owner).await.pop().unwrap();
+    own.run(&format!("DROP TABLE {last}; {}", run_of(later, "queued"))).await;
+    assert_eq!(
+        column(&owner, "SELECT tableoid::regclass::text FROM run_events").await,
+        ["run_events_default"]
+    );
+    let store = open(&own).await;
+    futures::future::join_all((0..4).map(|_| store.make_room())).await.into_iter().for_each(Result::unwrap);
+    assert_eq!(months(&owner).await.len(), 4);
+    assert_eq!(column(&owner, "SELECT tableoid::regclass::text FROM run_events").await, [last.as_str()]);
+    // A month that came later is guarded as the others are, and its rows go with their runs.
+    let guarded = "SELECT relname::text FROM pg_class JOIN pg_policies ON tablename = relname
+        WHERE relrowsecurity AND relforcerowsecurity AND policyname = 'tenant_isolation' AND relname ~ '^run_events'";
+    assert_eq!(column(&owner, guarded).await.len(), 6);
+    own.run("DELETE FROM runs").await;
+    assert_eq!(column(&owner, "SELECT 'left' FROM run_events").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_month_is_dropped_when_no_run_up_to_its_end_is_under_way() {
+    let (own, owner) = migrated().await;
+    own.run(&format!(
+        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
+    ))
+    .await;
+    let first = months(&owner).await.remove(0);
+    own.run(&run_of("now() - interval '40 days'", "running")).await;
+    own.run(&run_of("now()", "succeeded")).await;
+    let store = open(&own).await;
+    let in_two_months = chrono::Utc::now() + chrono::TimeDelta::days(62);
+    store.purge_runs(in_two_months, 1).await.unwrap();
+    assert_eq!(months(&owner).await[0], first, "a run of before is under way");
+    own.run("UPDATE runs SET status = 'failed'").await;
+    let next = chrono::Utc::now() - chrono::TimeDelta::days(1);
+    store.purge_runs(next, 1).await.unwrap();
+    assert_eq!(months(&owner).await[0], first, "the month is not over");
+    store.purge_runs(in_two_months, 10).await.unwrap();
+    assert!(!months(&owner).await.contains(&first));
+    for table in ["runs", "run_events"] {
+        assert_eq!(column(&owner, &format!("SELECT 'left' FROM {table}")).await, Vec::<String>::new());
+    }
+}
+
+/// An owner that is no superuser can migrate, again and again.
+#[tokio::test]
+async fn an_owner_needs_no_more_than_to_own_the_database_and_to_make_roles() {
+    let (own, other) = (OwnDatabase::empty().await, OwnDatabase::empty().await);
+    let name = |role: &str| format!("{role}_{}", uuid::Uuid::new_v4().simple());
+    let (owner, application, platform) = (name("owner"), name("application"), name("platform"));
+    other.run(&format!("CREATE ROLE {owner} LOGIN CREATEROLE")).await;
+    other
+        .run(&format!("ALTER DATABASE {} OWNER TO {owner}", own.owner().path().trim_start_matches('/')))
+        .await;
+    let mut url = own.owner();
+    url.set_username(&owner).unwrap();
+    for _ in 0..2 {
+        let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
+        let roles = Roles::new((&application, password()), (&platform, password()));
+        migrate(url.as_str(), &roles).await.unwrap();
+    }
+    let (application, platform) = (own.role(&application), own.role(&platform));
+    let store = PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await;
+    store.unwrap().make_room().await.unwrap();
+    drop(own);
+    for role in
+        [application.username(), platform.username(), &format!("{}_partitions", platform.username()), &owner]
+    {
+        other.run(&format!("DROP ROLE {role}")).await;
+    }
+}
+
+/// The functions belong to a role that can do nothing else, and only the platform may call them.
+#[tokio::test]
+async fn months_are_kept_by_a_role_of_their_own() {
+    let (own, owner) = migrated().await;
+    let definers =
+        "SELECT concat(proname, ' ', rolname, ' ', rolcanlogin, ' ', rolsuper, ' ', rolbypassrls, ' ',
+            EXISTS (SELECT FROM unnest(proconfig) AS set WHERE set LIKE 'search_path=%'))
+        FROM pg_proc JOIN pg_roles ON pg_roles.oid = proowner
+        WHERE prosecdef AND pronamespace = 'public'::regnamespace ORDER BY proname";
+    assert_eq!(
+        column(&owner, definers).await,
+        ["add_run_event_months", "drop_run_event_months"]
+            .map(|name| format!("{name} {PLATFORM}_partitions f f f t"))
+    );
+    let application = own.connect(APPLICATION).await;
+    let platform = own.connect(PLATFORM).await;
+    for call in ["SELECT add_run_event_months(1)", "SELECT drop_run_event_months(now())"] {
+        assert!(application.execute_unprepared(call).await.is_err(), "{call}");
+    }
+    platform.execute_unprepared("SELECT add_run_event_months(0)").await.unwrap();
+    let part = months(&owner).await.remove(0);
+    for role in [&application, &platform] {
+        for sql in [
+            &format!("SELECT * FROM {part}"),
+            "SELECT * FROM run_events_default",
+            &format!("DROP TABLE {part}"),
+            &format!("SET ROLE {PLATFORM}_partitions"),
+        ] {
+            assert!(role.execute_unprepared(sql).await.is_err(), "this was allowed: {sql}");
+        }
+    }
+}
