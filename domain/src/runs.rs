@@ -14,12 +14,14 @@ mod events;
 mod feedback;
 mod lease;
 mod limits;
+mod placement;
 mod steps;
 
 pub use events::{EventBody, RunEvent, settled, steps};
 pub use feedback::{Feedback, InvalidComment, Verdict};
 pub use lease::{FencingToken, Lease};
 pub use limits::{LimitExceeded, RunLimits};
+pub use placement::{InvalidPriority, Placement, Priority};
 pub use steps::{Step, StepKind, StepRefused, StepState};
 
 /// The most characters that a task may have.
@@ -97,6 +99,8 @@ pub enum RunState {
         started_at: DateTime<Utc>,
         /// What it waits for, in a sentence.
         reason: String,
+        /// When it goes on by itself; when there is none, somebody has to say so.
+        until: Option<DateTime<Utc>>,
     },
     /// It has its answer.
     Succeeded {
@@ -225,6 +229,7 @@ pub struct Run {
     task: Task,
     selection: Selection,
     limits: RunLimits,
+    placement: Placement,
     state: RunState,
     usage: Usage,
     created_at: DateTime<Utc>,
@@ -244,6 +249,8 @@ pub struct RunParts {
     pub selection: Selection,
     /// What it may use.
     pub limits: RunLimits,
+    /// How the queue treats it.
+    pub placement: Placement,
     /// Where it is in its life.
     pub state: RunState,
     /// What it has used.
@@ -271,6 +278,7 @@ impl Run {
             task,
             selection,
             limits,
+            placement: Placement::default(),
             state,
             usage: Usage::default(),
             created_at: now,
@@ -280,8 +288,25 @@ impl Run {
 
     /// Loads a run that was stored.
     pub fn restore(parts: RunParts) -> Self {
-        let RunParts { id, requested_by, task, selection, limits, state, usage, created_at, version } = parts;
-        Self { id, requested_by, task, selection, limits, state, usage, created_at, version }
+        let RunParts {
+            id,
+            requested_by,
+            task,
+            selection,
+            limits,
+            placement,
+            state,
+            usage,
+            created_at,
+            version,
+        } = parts;
+        Self { id, requested_by, task, selection, limits, placement, state, usage, created_at, version }
+    }
+
+    /// The same run, which the queue is to treat in this way.
+    #[must_use]
+    pub fn placed(self, placement: Placement) -> Self {
+        Self { placement, ..self }
     }
 
     /// Its id.
@@ -307,6 +332,23 @@ impl Run {
     /// What it may use.
     pub fn limits(&self) -> &RunLimits {
         &self.limits
+    }
+
+    /// How the queue treats it.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// When it may be claimed: nothing while a worker has it, somebody has to say so, or it has ended.
+    pub fn due_at(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            RunState::Queued => Some(self.placement.not_before.unwrap_or(self.created_at)),
+            RunState::Waiting { until, .. } => match (until, self.placement.deadline) {
+                (Some(until), Some(deadline)) => Some(until.min(deadline)),
+                (until, deadline) => until.or(deadline),
+            },
+            _ => None,
+        }
     }
 
     /// Where it is in its life.
@@ -338,11 +380,15 @@ impl Run {
         }
     }
 
-    /// It has to wait for something outside.
-    pub fn wait(self, reason: impl Into<String>) -> Result<Self, RunTransitionRefused> {
+    /// It has to wait for something outside, at the longest until `until`.
+    pub fn wait(
+        self,
+        reason: impl Into<String>,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Self, RunTransitionRefused> {
         match self.state {
             RunState::Running { started_at } => {
-                Ok(self.moved(RunState::Waiting { started_at, reason: reason.into() }))
+                Ok(self.moved(RunState::Waiting { started_at, reason: reason.into(), until }))
             }
             _ => Err(self.refused(RunStatus::Waiting)),
         }

@@ -113,6 +113,8 @@ pub struct PlanLimits {
     pub request_burst: u32,
     /// Runs that are worked on at the same time.
     pub concurrent_runs: u32,
+    /// The tenant's share of the workers while others wait too, in proportion to theirs.
+    pub weight: u32,
     /// Agents that are not archived.
     pub agents: u32,
     /// Members of the tenant.
@@ -133,6 +135,7 @@ impl Plan {
                 requests_per_minute: 60,
                 request_burst: 20,
                 concurrent_runs: 2,
+                weight: 1,
                 agents: 5,
                 users: 5,
                 max_run_steps: 25,
@@ -143,6 +146,7 @@ impl Plan {
                 requests_per_minute: 600,
                 request_burst: 100,
                 concurrent_runs: 20,
+                weight: 4,
                 agents: 100,
                 users: 100,
                 max_run_steps: 100,
@@ -153,6 +157,7 @@ impl Plan {
                 requests_per_minute: 6_000,
                 request_burst: 1_000,
                 concurrent_runs: 200,
+                weight: 16,
                 agents: 2_000,
                 users: 10_000,
                 max_run_steps: 500,
@@ -406,6 +411,7 @@ mod tests {
             assert!(less.requests_per_minute < more.requests_per_minute);
             assert!(less.request_burst < more.request_burst);
             assert!(less.concurrent_runs < more.concurrent_runs);
+            assert!(less.weight < more.weight);
             assert!(less.agents < more.agents);
             assert!(less.users < more.users);
             assert!(less.max_run_steps < more.max_run_steps);

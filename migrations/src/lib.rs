@@ -12,6 +12,7 @@ mod m0002_agents;
 mod m0003_runs;
 mod m0004_expired_sessions;
 mod m0005_partitions;
+mod m0006_queue;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_runs::Migration),
             Box::new(m0004_expired_sessions::Migration),
             Box::new(m0005_partitions::Migration),
+            Box::new(m0006_queue::Migration),
         ]
     }
 }

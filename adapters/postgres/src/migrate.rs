@@ -132,8 +132,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};
         GRANT SELECT, INSERT ON refresh_digests TO {platform};
-        GRANT SELECT (tenant_id, id, status, fencing_token, lease_expires_at, created_at),
-              UPDATE (fencing_token, lease_expires_at) ON runs TO {platform};
+        GRANT SELECT (tenant_id, id, agent_id, status, rank, due_at, agent_limit, fencing_token, progress_token,
+                      lease_expires_at, created_at),
+              UPDATE (fencing_token, progress_token, lease_expires_at, due_at) ON runs TO {platform};
         GRANT CREATE ON SCHEMA public TO {keeper};
         GRANT SELECT (id, status), REFERENCES ON runs TO {keeper};
         DROP POLICY IF EXISTS partitions_access ON runs;

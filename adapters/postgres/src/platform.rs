@@ -18,7 +18,7 @@ use powerhouse_rows::{Transaction, store_error};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use crate::PostgresStore;
-use crate::queue::{CANDIDATES, TAKE_TURNS};
+use crate::queue::{CLAIM, TAKE_TURNS};
 use crate::transaction::PgTransaction;
 
 /// The journal has a part for each month: this one and three more are there in time.
@@ -102,15 +102,15 @@ impl PlatformStore for PostgresStore {
     async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
         let tx = self.across().await?;
         tx.execute_unprepared(TAKE_TURNS).await.map_err(store_error("run"))?;
-        Platform::new(tx).claim(CANDIDATES, limit, now, lease).await
+        Platform::new(tx).claim_at_once(CLAIM, limit, now, lease).await
     }
 
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
-        self.platform().await?.set_expiry(lease, Some(expires_at)).await
+        self.platform().await?.extend(lease, expires_at).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.platform().await?.set_expiry(lease, None).await
+        self.platform().await?.release(lease).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,41 +1,78 @@
-//! Which runs a worker may have next, in PostgreSQL's dialect.
+//! Which runs a worker gets next, in PostgreSQL's dialect.
 
-/// What may be claimed, in the order of service: `$1` is now, `$2` the limit, `$3` what each plan allows. The rule is
-/// that of SQLite's query: of each tenant's runs the oldest, no share above the plan's limit, the smallest share
-/// first, and among equals the tenant that was served least recently.
+/// Grants leases, all in one statement: `$1` is now, `$2` the limit, `$3` what each plan allows and costs, `$4` when the
+/// leases expire. The rule is that of SQLite's query (ADR 0021).
 ///
-/// The platform's role may read no more of a run than this needs.
-pub(crate) const CANDIDATES: &str = "
-    WITH plans AS (SELECT key AS plan, value::bigint AS allowed FROM jsonb_each_text($3::jsonb)),
-    busy AS (
-        SELECT tenant_id, COUNT(*) AS count FROM runs
-        WHERE lease_expires_at > $1 AND status IN ('queued', 'running')
-        GROUP BY tenant_id
+/// `lanes` skips from one (tenant, agent, rank) to the next, so that a backlog costs no more than its head. A row that
+/// somebody else has locked is left for the next claim. The platform's role may read no more of a run than this needs.
+pub(crate) const CLAIM: &str = "
+    WITH RECURSIVE plans AS (
+        SELECT key AS plan, (value->>'allowed')::bigint AS allowed, (value->>'cost')::bigint AS cost
+        FROM jsonb_each($3::jsonb)
     ),
-    oldest AS (
-        SELECT own.* FROM tenants CROSS JOIN LATERAL (
-            SELECT tenant_id, id, fencing_token, created_at FROM runs
-            WHERE status = 'queued' AND tenant_id = tenants.id
-              AND (lease_expires_at IS NULL OR lease_expires_at <= $1)
-            ORDER BY created_at, id LIMIT $2
+    lanes AS (
+        (SELECT tenant_id, agent_id, rank FROM runs WHERE due_at IS NOT NULL ORDER BY tenant_id, agent_id, rank LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM lanes CROSS JOIN LATERAL (
+            SELECT tenant_id, agent_id, rank FROM runs
+            WHERE due_at IS NOT NULL
+              AND (tenant_id, agent_id, rank) > (lanes.tenant_id, lanes.agent_id, lanes.rank)
+            ORDER BY tenant_id, agent_id, rank LIMIT 1
+        ) AS next
+    ),
+    due AS (
+        SELECT own.* FROM lanes CROSS JOIN LATERAL (
+            SELECT tenant_id, id, agent_id, rank, agent_limit, due_at AS since FROM runs
+            WHERE tenant_id = lanes.tenant_id AND agent_id = lanes.agent_id AND rank = lanes.rank AND due_at <= $1
+            ORDER BY due_at, id LIMIT $2
         ) AS own
         UNION ALL
-        SELECT tenant_id, id, fencing_token, created_at FROM runs
-        WHERE status = 'running' AND (lease_expires_at IS NULL OR lease_expires_at <= $1)
+        SELECT tenant_id, id, agent_id, rank, agent_limit, created_at FROM runs WHERE lease_expires_at <= $1
+    ),
+    busy AS (
+        SELECT tenant_id, agent_id, COUNT(*) AS count FROM runs WHERE lease_expires_at > $1
+        GROUP BY tenant_id, agent_id
+    ),
+    in_lane AS (
+        SELECT due.*, COALESCE(busy.count, 0) + ROW_NUMBER() OVER (
+            PARTITION BY due.tenant_id, due.agent_id ORDER BY rank, since, id
+        ) AS agent_share
+        FROM due LEFT JOIN busy ON busy.tenant_id = due.tenant_id AND busy.agent_id = due.agent_id
+    ),
+    in_tenant AS (
+        SELECT in_lane.*, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY rank, agent_share, since, id) AS place
+        FROM in_lane WHERE agent_limit IS NULL OR agent_share <= agent_limit
     ),
     free AS (
-        SELECT oldest.*, plans.allowed, COALESCE(queue_turns.turn, 0) AS turn,
-               COALESCE(busy.count, 0) + ROW_NUMBER() OVER (
-                   PARTITION BY oldest.tenant_id ORDER BY oldest.created_at, oldest.id
-               ) AS share
-        FROM oldest
-        JOIN tenants ON tenants.id = oldest.tenant_id AND tenants.status = 'active'
+        SELECT in_tenant.*, plans.cost,
+               GREATEST(COALESCE(turn, 0), (SELECT COALESCE(MAX(started), 0) FROM queue_turns))
+                   + (place - 1) * plans.cost AS start
+        FROM in_tenant
+        JOIN tenants ON tenants.id = in_tenant.tenant_id AND tenants.status = 'active'
         JOIN plans ON plans.plan = tenants.plan
-        LEFT JOIN busy ON busy.tenant_id = oldest.tenant_id
-        LEFT JOIN queue_turns ON queue_turns.tenant_id = oldest.tenant_id
+        LEFT JOIN queue_turns ON queue_turns.tenant_id = in_tenant.tenant_id
+        LEFT JOIN (SELECT tenant_id, SUM(count) AS count FROM busy GROUP BY tenant_id) AS of_tenant
+               ON of_tenant.tenant_id = in_tenant.tenant_id
+        WHERE COALESCE(of_tenant.count, 0) + place <= plans.allowed
+    ),
+    chosen AS (SELECT * FROM free ORDER BY start, since, id LIMIT $2),
+    locked AS (
+        SELECT runs.tenant_id, runs.id FROM runs JOIN chosen USING (tenant_id, id)
+        WHERE runs.due_at <= $1 OR runs.lease_expires_at <= $1
+        FOR UPDATE OF runs SKIP LOCKED
+    ),
+    granted AS (
+        UPDATE runs SET fencing_token = fencing_token + 1, lease_expires_at = $4, due_at = NULL
+        FROM locked WHERE runs.tenant_id = locked.tenant_id AND runs.id = locked.id
+        RETURNING runs.tenant_id, runs.id, fencing_token, fencing_token - 1 - progress_token AS unproductive
+    ),
+    served AS (
+        INSERT INTO queue_turns (tenant_id, turn, started)
+        SELECT tenant_id, MAX(start + cost), MAX(start) FROM granted JOIN chosen USING (tenant_id, id)
+        GROUP BY tenant_id
+        ON CONFLICT (tenant_id) DO UPDATE SET turn = EXCLUDED.turn, started = EXCLUDED.started
     )
-    SELECT tenant_id, id, fencing_token FROM free WHERE share <= allowed
-    ORDER BY share, turn, created_at, id LIMIT $2";
+    SELECT granted.* FROM granted JOIN chosen USING (tenant_id, id) ORDER BY start, since, id";
 
 /// One claim at a time over all replicas: two that looked at the same state would grant a tenant too much.
 pub(crate) const TAKE_TURNS: &str = "SELECT pg_advisory_xact_lock(7203115)";

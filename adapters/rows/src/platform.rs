@@ -1,11 +1,8 @@
 //! The platform's side: provisioning and signing in here, the queue and what is cleared away in modules of their own.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
-use powerhouse_domain::runs::Lease;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
 use powerhouse_ports::platform::{Credentials, OpenSession, RefreshDigest, Rotation, Standing};
@@ -170,30 +167,6 @@ impl<C: Transaction> Platform<C> {
     /// A user of this tenant, if user and tenant are both active.
     pub async fn standing(self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
         standing(&self.0, scope.tenant_id().as_uuid(), user.as_uuid()).await
-    }
-
-    /// Grants leases on what `candidates` selects: a query for the columns `tenant_id`, `id` and `fencing_token`, in the
-    /// order of service, given now, the limit and the plans' concurrency as JSON.
-    pub async fn claim(
-        self,
-        candidates: &str,
-        limit: u32,
-        now: DateTime<Utc>,
-        lease: Duration,
-    ) -> Result<Vec<Lease>, StoreError> {
-        let granted = queue::claim(&self.0, candidates, limit, now, lease).await?;
-        self.0.commit().await.map_err(store_error("run"))?;
-        Ok(granted)
-    }
-
-    /// Sets until when a lease lasts; nothing hands it back.
-    pub async fn set_expiry(
-        self,
-        lease: &Lease,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Result<(), StoreError> {
-        queue::set_expiry(&self.0, lease, expires_at).await?;
-        self.0.commit().await.map_err(store_error("run"))
     }
 
     /// Whether the database answers.

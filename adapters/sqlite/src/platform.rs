@@ -97,11 +97,11 @@ impl PlatformStore for SqliteStore {
     }
 
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
-        self.writing().await?.set_expiry(lease, Some(expires_at)).await
+        self.writing().await?.extend(lease, expires_at).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.writing().await?.set_expiry(lease, None).await
+        self.writing().await?.release(lease).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

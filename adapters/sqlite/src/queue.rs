@@ -1,42 +1,66 @@
 //! Which runs a worker may have next, in SQLite's dialect.
 
-/// What may be claimed, in the order of service. `?1` is now, `?2` the limit, `?3` what each plan allows.
+/// What may be claimed, in the order of service. `?1` is now, `?2` the limit, `?3` what each plan allows and costs.
 ///
-/// A run's `share` is how many runs of its tenant would be worked on with it. No share above the plan's limit is
-/// granted, and the smallest share is first, so no tenant waits behind another's backlog. Among equals, the tenant
-/// that was served least recently is first: otherwise the older backlog would win whenever a run has just ended.
-/// A long backlog costs nothing: of each tenant only as many of the oldest are looked at as could be granted, and what
-/// is being worked on is found by its lease.
+/// Between tenants: start-time fair queueing (ADR 0021). Each grant has a start, in virtual time, and the tenant's next
+/// one starts a cost later, the less the more weight its plan has; a tenant that comes back starts now. The smallest
+/// start is first. Within a tenant: the most urgent, then the agent with the fewest runs under way, then the oldest.
+/// No more is granted than the plan and the agent allow at the same time.
+///
+/// A long backlog costs nothing: `lanes` skips from one (tenant, agent, rank) to the next, and of each only as many of
+/// the oldest are looked at as could be granted.
 pub(crate) const CANDIDATES: &str = "
-    WITH plans AS (SELECT key AS plan, value AS allowed FROM json_each(?3)),
-    busy AS (
-        SELECT tenant_id, COUNT(*) AS count FROM runs INDEXED BY runs_by_lease
-        WHERE lease_expires_at > ?1 AND status IN ('queued', 'running')
-        GROUP BY tenant_id
+    WITH RECURSIVE plans AS (
+        SELECT key AS plan, value->>'allowed' AS allowed, value->>'cost' AS cost FROM json_each(?3)
     ),
-    oldest AS (
-        SELECT runs.rowid AS run FROM tenants CROSS JOIN runs ON runs.rowid IN (
-            SELECT own.rowid FROM runs AS own
-            WHERE own.status = 'queued' AND own.tenant_id = tenants.id
-              AND (own.lease_expires_at IS NULL OR own.lease_expires_at <= ?1)
-            ORDER BY own.created_at, own.id LIMIT ?2
+    lanes AS (
+        SELECT * FROM (
+            SELECT tenant_id, agent_id, rank FROM runs INDEXED BY runs_due
+            WHERE due_at IS NOT NULL ORDER BY tenant_id, agent_id, rank LIMIT 1
         )
         UNION ALL
-        SELECT rowid FROM runs
-        WHERE status = 'running' AND (lease_expires_at IS NULL OR lease_expires_at <= ?1)
+        SELECT next.tenant_id, next.agent_id, next.rank FROM lanes JOIN runs AS next ON next.rowid = (
+            SELECT rowid FROM runs INDEXED BY runs_due
+            WHERE due_at IS NOT NULL
+              AND (tenant_id, agent_id, rank) > (lanes.tenant_id, lanes.agent_id, lanes.rank)
+            ORDER BY tenant_id, agent_id, rank LIMIT 1
+        )
     ),
-    free AS (
-        SELECT runs.tenant_id, runs.id, runs.fencing_token, runs.created_at, plans.allowed,
-               COALESCE(queue_turns.turn, 0) AS turn,
-               COALESCE(busy.count, 0) + ROW_NUMBER() OVER (
-                   PARTITION BY runs.tenant_id ORDER BY runs.created_at, runs.id
-               ) AS share
-        FROM oldest
-        JOIN runs ON runs.rowid = oldest.run
-        JOIN tenants ON tenants.id = runs.tenant_id AND tenants.status = 'active'
-        JOIN plans ON plans.plan = tenants.plan
-        LEFT JOIN busy ON busy.tenant_id = runs.tenant_id
-        LEFT JOIN queue_turns ON queue_turns.tenant_id = runs.tenant_id
+    due AS (
+        SELECT runs.tenant_id, runs.id, runs.agent_id, runs.rank, runs.agent_limit, runs.fencing_token,
+               runs.progress_token, runs.due_at AS since
+        FROM lanes CROSS JOIN runs ON runs.rowid IN (
+            SELECT own.rowid FROM runs AS own INDEXED BY runs_due
+            WHERE own.tenant_id = lanes.tenant_id AND own.agent_id = lanes.agent_id AND own.rank = lanes.rank
+              AND own.due_at <= ?1
+            ORDER BY own.due_at, own.id LIMIT ?2
+        )
+        UNION ALL
+        SELECT tenant_id, id, agent_id, rank, agent_limit, fencing_token, progress_token, created_at
+        FROM runs INDEXED BY runs_leased WHERE lease_expires_at <= ?1
+    ),
+    busy AS (
+        SELECT tenant_id, agent_id, COUNT(*) AS count FROM runs INDEXED BY runs_leased
+        WHERE lease_expires_at > ?1 GROUP BY tenant_id, agent_id
+    ),
+    in_lane AS (
+        SELECT due.*, COALESCE(busy.count, 0) + ROW_NUMBER() OVER (
+            PARTITION BY due.tenant_id, due.agent_id ORDER BY due.rank, due.since, due.id
+        ) AS agent_share
+        FROM due LEFT JOIN busy ON busy.tenant_id = due.tenant_id AND busy.agent_id = due.agent_id
+    ),
+    in_tenant AS (
+        SELECT in_lane.*, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY rank, agent_share, since, id) AS place
+        FROM in_lane WHERE agent_limit IS NULL OR agent_share <= agent_limit
     )
-    SELECT tenant_id, id, fencing_token FROM free WHERE share <= allowed
-    ORDER BY share, turn, created_at, id LIMIT ?2";
+    SELECT in_tenant.tenant_id, in_tenant.id, fencing_token, fencing_token - progress_token AS unproductive, plans.cost,
+           MAX(COALESCE(turn, 0), (SELECT COALESCE(MAX(started), 0) FROM queue_turns))
+               + (place - 1) * plans.cost AS start
+    FROM in_tenant
+    JOIN tenants ON tenants.id = in_tenant.tenant_id AND tenants.status = 'active'
+    JOIN plans ON plans.plan = tenants.plan
+    LEFT JOIN queue_turns ON queue_turns.tenant_id = in_tenant.tenant_id
+    LEFT JOIN (SELECT tenant_id, SUM(count) AS count FROM busy GROUP BY tenant_id) AS of_tenant
+           ON of_tenant.tenant_id = in_tenant.tenant_id
+    WHERE COALESCE(of_tenant.count, 0) + place <= plans.allowed
+    ORDER BY start, since, in_tenant.id LIMIT ?2";

@@ -76,6 +76,11 @@ impl EventBody {
         matches!(self, Self::Succeeded { .. } | Self::Failed { .. } | Self::Cancelled | Self::TimedOut)
     }
 
+    /// Whether the run is further than before: what is left would be done again by whoever takes it over.
+    pub const fn is_progress(&self) -> bool {
+        matches!(self, Self::StepEnded { .. } | Self::Waiting { .. }) || self.is_final()
+    }
+
     /// The event's name, as readers see it.
     pub const fn name(&self) -> &'static str {
         match self {

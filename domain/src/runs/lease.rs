@@ -16,6 +16,7 @@ pub struct Lease {
     run: RunId,
     token: FencingToken,
     expires_at: DateTime<Utc>,
+    unproductive: u32,
 }
 
 impl Lease {
@@ -25,8 +26,9 @@ impl Lease {
         run: RunId,
         token: FencingToken,
         expires_at: DateTime<Utc>,
+        unproductive: u32,
     ) -> Self {
-        Self { tenant_id, run, token, expires_at }
+        Self { tenant_id, run, token, expires_at, unproductive }
     }
 
     /// The data that the run may touch: its tenant's.
@@ -47,6 +49,11 @@ impl Lease {
     /// When another worker may claim the run.
     pub const fn expires_at(&self) -> DateTime<Utc> {
         self.expires_at
+    }
+
+    /// How many claims before this one, since the run's last progress, came to nothing.
+    pub const fn unproductive(&self) -> u32 {
+        self.unproductive
     }
 
     /// The same claim, for longer.

@@ -57,7 +57,7 @@ fn queued() -> Run {
 fn apply(run: Run, step: Move, now: DateTime<Utc>) -> Result<Run, RunTransitionRefused> {
     match step {
         Move::Start => run.start(now),
-        Move::Wait => run.wait("approval"),
+        Move::Wait => run.wait("approval", None),
         Move::Succeed => run.succeed("done", now),
         Move::Fail => run.fail(RunFailure { code: "x".into(), message: "y".into() }, now),
         Move::Cancel => run.cancel(user(), now),
@@ -115,8 +115,11 @@ proptest! {
 
 #[test]
 fn the_first_start_is_kept_over_a_wait() {
-    let run =
-        queued().start(at(1)).and_then(|run| run.wait("approval")).and_then(|run| run.start(at(9))).unwrap();
+    let run = queued()
+        .start(at(1))
+        .and_then(|run| run.wait("approval", None))
+        .and_then(|run| run.start(at(9)))
+        .unwrap();
     assert_eq!(*run.state(), RunState::Running { started_at: at(1) });
 }
 

@@ -48,7 +48,9 @@ macro_rules! store_contract {
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
                 the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,
-                a_suspended_tenants_runs_wait;
+                a_suspended_tenants_runs_wait, a_run_that_waits_for_a_time_is_granted_then, a_delayed_run_is_granted_in_time,
+                priorities_count_inside_a_tenant_only, agents_take_turns_within_their_limits, plans_have_their_weight,
+                claims_without_progress_are_counted;
             sessions: refresh_tokens_rotate_and_reuse_ends_the_session, the_token_before_serves_after_a_lost_answer,
                 an_ended_sessions_tokens_are_unknown, sessions_end_one_by_one, an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now, expired_sessions_are_purged_and_no_others,
                 credentials_are_those_of_the_named_tenant;

@@ -1,4 +1,4 @@
-//! The queue: which runs a worker may have next, tenants in turn.
+//! The queue: which runs a worker gets next, and until when it has them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,118 +11,173 @@ use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Statement,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryResult, Statement,
 };
 use uuid::Uuid;
 
+use super::Platform;
+use crate::Transaction;
 use crate::error::store_error;
 use crate::rows::run::{Column, ENDED, Entity};
 use crate::rows::{corrupt, queue_turn, signed};
 
 const RUN: &str = "run";
+/// What a grant costs a tenant of weight 1, in virtual time.
+const COST: i64 = 1 << 20;
 
-/// A run to be claimed.
+/// A run that was granted, or may be.
 #[derive(Debug, FromQueryResult)]
-struct Candidate {
+struct Claimed {
     tenant_id: Uuid,
     id: Uuid,
     fencing_token: i64,
+    unproductive: i64,
 }
 
-pub(super) async fn claim(
-    tx: &impl ConnectionTrait,
-    candidates: &str,
-    limit: u32,
-    now: DateTime<Utc>,
-    lease: Duration,
-) -> Result<Vec<Lease>, StoreError> {
-    let values = [now.into(), i64::from(limit).into(), allowed().to_string().into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), candidates, values);
-    let rows = tx.query_all_raw(statement).await.map_err(store_error(RUN))?;
-    if rows.is_empty() {
-        return Ok(Vec::new());
+impl Claimed {
+    fn read(row: &QueryResult) -> Result<Self, StoreError> {
+        Self::from_query_result(row, "").map_err(store_error(RUN))
     }
-    let expires_at = now + lease;
-    let last_turn = last_turn(tx).await?;
-    let mut granted = Vec::with_capacity(rows.len());
-    let mut turns = BTreeMap::new();
-    for (turn, row) in (last_turn + 1..).zip(rows) {
-        let candidate = Candidate::from_query_result(&row, "").map_err(store_error(RUN))?;
-        if let Some(lease) = grant(tx, &candidate, expires_at).await? {
-            granted.push(lease);
-            turns.insert(candidate.tenant_id, turn);
+
+    fn lease(&self, expires_at: DateTime<Utc>) -> Result<Lease, StoreError> {
+        let token =
+            FencingToken(u64::try_from(self.fencing_token).map_err(corrupt("runs", "fencing_token"))?);
+        let unproductive = u32::try_from(self.unproductive).map_err(corrupt("runs", "progress_token"))?;
+        let tenant = TenantId::from_uuid(self.tenant_id);
+        Ok(Lease::granted(tenant, RunId::from_uuid(self.id), token, expires_at, unproductive))
+    }
+}
+
+impl<C: Transaction> Platform<C> {
+    /// Grants leases by one statement, which is given now, the limit, the plans as JSON and when the leases expire, and
+    /// returns `tenant_id`, `id`, `fencing_token` and `unproductive` of each run that was granted, in the order of
+    /// service.
+    pub async fn claim_at_once(
+        self,
+        statement: &str,
+        limit: u32,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let expires_at = now + lease;
+        let values = [now.into(), i64::from(limit).into(), plans().into(), expires_at.into()];
+        let statement = Statement::from_sql_and_values(self.0.get_database_backend(), statement, values);
+        let rows = self.0.query_all_raw(statement).await.map_err(store_error(RUN))?;
+        let leases =
+            rows.iter().map(|row| Claimed::read(row)?.lease(expires_at)).collect::<Result<Vec<_>, _>>()?;
+        self.0.commit().await.map_err(store_error(RUN))?;
+        Ok(leases)
+    }
+
+    /// Grants leases one by one on what `candidates` selects, which is given now, the limit and the plans as JSON, and
+    /// returns the same columns, with `start` and `cost`.
+    pub async fn claim(
+        self,
+        candidates: &str,
+        limit: u32,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let values = [now.into(), i64::from(limit).into(), plans().into()];
+        let statement = Statement::from_sql_and_values(self.0.get_database_backend(), candidates, values);
+        let rows = self.0.query_all_raw(statement).await.map_err(store_error(RUN))?;
+        let expires_at = now + lease;
+        let mut granted = Vec::with_capacity(rows.len());
+        let mut turns = BTreeMap::new();
+        for row in &rows {
+            let mut run = Claimed::read(row)?;
+            let (start, cost): (i64, i64) = row
+                .try_get("", "start")
+                .and_then(|start| Ok((start, row.try_get("", "cost")?)))
+                .map_err(store_error(RUN))?;
+            grant(&self.0, &mut run, expires_at).await?;
+            granted.push(run.lease(expires_at)?);
+            turns.insert(run.tenant_id, (start, start + cost));
         }
+        take_turns(&self.0, turns).await?;
+        self.0.commit().await.map_err(store_error(RUN))?;
+        Ok(granted)
     }
-    if !turns.is_empty() {
-        take_turns(tx, turns).await?;
+
+    /// Extends a lease.
+    pub async fn extend(self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
+        let update = held(lease).col_expr(Column::LeaseExpiresAt, Expr::val(expires_at));
+        self.change(update).await
     }
-    Ok(granted)
+
+    /// Hands a lease back: the run is due since it was accepted. A claim that ends like this is no failed one.
+    pub async fn release(self, lease: &Lease) -> Result<(), StoreError> {
+        let update = held(lease)
+            .col_expr(Column::LeaseExpiresAt, Expr::val(None::<DateTime<Utc>>))
+            .col_expr(Column::DueAt, Expr::col(Column::CreatedAt))
+            .col_expr(Column::ProgressToken, Expr::col(Column::FencingToken));
+        self.change(update).await
+    }
+
+    async fn change(self, update: sea_orm::UpdateMany<Entity>) -> Result<(), StoreError> {
+        if update.exec(&self.0).await.map_err(store_error(RUN))?.rows_affected == 0 {
+            return Err(StoreError::LeaseLost);
+        }
+        self.0.commit().await.map_err(store_error(RUN))
+    }
 }
 
-/// How many runs of a tenant may be worked on at the same time, by the name of its plan.
-fn allowed() -> serde_json::Value {
-    let plans = Plan::ALL.iter().map(|plan| (plan.as_str().to_owned(), plan.limits().concurrent_runs.into()));
+/// What each plan allows at the same time, and what a grant costs it: the less, the more weight it has.
+fn plans() -> serde_json::Value {
+    let plans = Plan::ALL.iter().map(|plan| {
+        let limits = plan.limits();
+        let terms = serde_json::json!({
+            "allowed": limits.concurrent_runs,
+            "cost": COST / i64::from(limits.weight),
+        });
+        (plan.as_str().to_owned(), terms)
+    });
     serde_json::Value::Object(plans.collect())
 }
 
-/// A lease on a candidate; nothing when somebody else was faster.
+/// Nobody else can have taken it meanwhile: who claims here holds the database.
 async fn grant(
     tx: &impl ConnectionTrait,
-    candidate: &Candidate,
+    run: &mut Claimed,
     expires_at: DateTime<Utc>,
-) -> Result<Option<Lease>, StoreError> {
-    let token = candidate.fencing_token + 1;
-    let updated = Entity::update_many()
-        .filter(Column::TenantId.eq(candidate.tenant_id))
-        .filter(Column::Id.eq(candidate.id))
-        .filter(Column::FencingToken.eq(candidate.fencing_token))
-        .col_expr(Column::FencingToken, Expr::val(token))
+) -> Result<(), StoreError> {
+    run.fencing_token += 1;
+    Entity::update_many()
+        .filter(Column::TenantId.eq(run.tenant_id))
+        .filter(Column::Id.eq(run.id))
+        .col_expr(Column::FencingToken, Expr::val(run.fencing_token))
         .col_expr(Column::LeaseExpiresAt, Expr::val(expires_at))
+        .col_expr(Column::DueAt, Expr::val(None::<DateTime<Utc>>))
         .exec(tx)
         .await
         .map_err(store_error(RUN))?;
-    if updated.rows_affected == 0 {
-        return Ok(None);
+    Ok(())
+}
+
+/// Notes where each tenant is in virtual time, in one statement.
+async fn take_turns(tx: &impl ConnectionTrait, turns: BTreeMap<Uuid, (i64, i64)>) -> Result<(), StoreError> {
+    if turns.is_empty() {
+        return Ok(());
     }
-    let token = FencingToken(u64::try_from(token).map_err(corrupt("runs", "fencing_token"))?);
-    let tenant = TenantId::from_uuid(candidate.tenant_id);
-    Ok(Some(Lease::granted(tenant, RunId::from_uuid(candidate.id), token, expires_at)))
-}
-
-async fn last_turn(tx: &impl ConnectionTrait) -> Result<i64, StoreError> {
-    let query = queue_turn::Entity::find()
-        .select_only()
-        .column_as(queue_turn::Column::Turn.max(), "turn")
-        .into_tuple::<Option<i64>>();
-    Ok(query.one(tx).await.map_err(store_error(RUN))?.flatten().unwrap_or_default())
-}
-
-/// Notes each tenant's last turn, in one statement.
-async fn take_turns(tx: &impl ConnectionTrait, turns: BTreeMap<Uuid, i64>) -> Result<(), StoreError> {
-    let rows = turns
-        .into_iter()
-        .map(|(tenant, turn)| queue_turn::ActiveModel { tenant_id: Set(tenant), turn: Set(turn) });
-    let later =
-        OnConflict::column(queue_turn::Column::TenantId).update_column(queue_turn::Column::Turn).to_owned();
+    let rows = turns.into_iter().map(|(tenant, (start, end))| queue_turn::ActiveModel {
+        tenant_id: Set(tenant),
+        turn: Set(end),
+        started: Set(start),
+    });
+    let later = OnConflict::column(queue_turn::Column::TenantId)
+        .update_columns([queue_turn::Column::Turn, queue_turn::Column::Started])
+        .to_owned();
     let insert = queue_turn::Entity::insert_many(rows).on_conflict(later);
     insert.exec_without_returning(tx).await.map_err(store_error(RUN))?;
     Ok(())
 }
 
-/// Sets until when a lease lasts, if it is still the newest and its run has not ended.
-pub(super) async fn set_expiry(
-    tx: &impl ConnectionTrait,
-    lease: &Lease,
-    expires_at: Option<DateTime<Utc>>,
-) -> Result<(), StoreError> {
-    let update = Entity::update_many()
+/// The run of a lease, if that is still the newest, nobody handed it back, and the run has not ended.
+fn held(lease: &Lease) -> sea_orm::UpdateMany<Entity> {
+    Entity::update_many()
         .filter(Column::TenantId.eq(lease.scope().tenant_id().as_uuid()))
         .filter(Column::Id.eq(lease.run().as_uuid()))
         .filter(Column::FencingToken.eq(signed(lease.token().0)))
+        .filter(Column::LeaseExpiresAt.is_not_null())
         .filter(Column::Status.is_not_in(ENDED))
-        .col_expr(Column::LeaseExpiresAt, Expr::val(expires_at));
-    match update.exec(tx).await.map_err(store_error(RUN))?.rows_affected {
-        0 => Err(StoreError::LeaseLost),
-        _ => Ok(()),
-    }
 }

@@ -1,4 +1,4 @@
-//! Rows of `queue_turns`: when a tenant was last served by the queue, counted in grants.
+//! Rows of `queue_turns`: where a tenant is in the virtual time of the queue (ADR 0021).
 
 use sea_orm::entity::prelude::*;
 
@@ -7,7 +7,10 @@ use sea_orm::entity::prelude::*;
 pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) tenant_id: Uuid,
+    /// The end of its last grant.
     pub(crate) turn: i64,
+    /// The start of its last grant.
+    pub(crate) started: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::runs::{Run, RunParts, RunStatus, Task};
+use powerhouse_domain::runs::{Placement, Priority, Run, RunParts, RunStatus, Task};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::entity::prelude::*;
@@ -34,6 +34,15 @@ pub(crate) struct Model {
     pub(crate) fencing_token: i64,
     pub(crate) lease_expires_at: Option<DateTime<Utc>>,
     pub(crate) next_seq: i64,
+    /// How many are more urgent: 9 less the priority, so that every column of the queue's index is in rising order.
+    pub(crate) rank: i64,
+    /// Since when the run may be claimed; none while a worker has it, it waits for somebody's word, or it has ended.
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    pub(crate) not_before: Option<DateTime<Utc>>,
+    pub(crate) agent_limit: Option<i64>,
+    /// The fencing token under which an effect last had its outcome.
+    pub(crate) progress_token: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -52,6 +61,7 @@ pub(crate) const ENDED: [&str; 4] = [
 /// What changes of a run while it lives.
 pub(crate) fn changes(run: &Run) -> ActiveModel {
     let usage = run.usage();
+    let is_held = run.state().name() == RunStatus::Running;
     ActiveModel {
         status: Set(run.state().name().as_str().to_owned()),
         state: Set(write(&StoredState::from(run.state()))),
@@ -59,8 +69,9 @@ pub(crate) fn changes(run: &Run) -> ActiveModel {
         output_tokens: Set(signed(usage.output_tokens)),
         cost_micros: Set(signed(usage.cost_micros)),
         version: Set(signed(run.version())),
-        // A run that has ended is nobody's.
-        lease_expires_at: if run.state().name().is_final() { Set(None) } else { NotSet },
+        // A run that waits or has ended is nobody's.
+        lease_expires_at: if is_held { NotSet } else { Set(None) },
+        due_at: if is_held { NotSet } else { Set(run.due_at()) },
         ..Default::default()
     }
 }
@@ -68,6 +79,7 @@ pub(crate) fn changes(run: &Run) -> ActiveModel {
 /// A whole row, for a run that was just accepted.
 pub(crate) fn accepted(tenant: Uuid, run: &Run) -> ActiveModel {
     let selection = run.selection();
+    let placement = run.placement();
     ActiveModel {
         tenant_id: Set(tenant),
         id: Set(run.id().as_uuid()),
@@ -79,10 +91,19 @@ pub(crate) fn accepted(tenant: Uuid, run: &Run) -> ActiveModel {
         limits: Set(write(&Limits::from(run.limits()))),
         created_at: Set(run.created_at()),
         fencing_token: Set(0),
-        lease_expires_at: Set(None),
         next_seq: Set(1),
+        rank: Set(i64::from(Priority::MAX - placement.priority.get())),
+        deadline: Set(placement.deadline),
+        not_before: Set(placement.not_before),
+        agent_limit: Set(placement.agent_limit.map(i64::from)),
+        progress_token: Set(0),
         ..changes(run)
     }
+}
+
+fn priority(rank: i64) -> Result<Priority, StoreError> {
+    let number = u8::try_from(i64::from(Priority::MAX) - rank).map_err(corrupt("runs", "rank"))?;
+    Priority::new(number).map_err(corrupt("runs", "rank"))
 }
 
 impl TryFrom<Model> for Run {
@@ -98,6 +119,16 @@ impl TryFrom<Model> for Run {
             task: Task::new(row.task).map_err(corrupt("runs", "task"))?,
             selection: selection.into(),
             limits: limits.into(),
+            placement: Placement {
+                priority: priority(row.rank)?,
+                not_before: row.not_before,
+                deadline: row.deadline,
+                agent_limit: row
+                    .agent_limit
+                    .map(u32::try_from)
+                    .transpose()
+                    .map_err(corrupt("runs", "agent_limit"))?,
+            },
             state: state.into(),
             usage: Usage {
                 input_tokens: unsigned("runs", "input_tokens", row.input_tokens)?,

@@ -137,12 +137,35 @@ impl From<StoredSelection> for Selection {
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(crate) enum StoredState {
     Queued,
-    Running { started_at: DateTime<Utc> },
-    Waiting { started_at: DateTime<Utc>, reason: String },
-    Succeeded { answer: String, started_at: DateTime<Utc>, ended_at: DateTime<Utc> },
-    Failed { code: String, message: String, started_at: Option<DateTime<Utc>>, ended_at: DateTime<Utc> },
-    Cancelled { by: UserId, started_at: Option<DateTime<Utc>>, ended_at: DateTime<Utc> },
-    TimedOut { started_at: Option<DateTime<Utc>>, ended_at: DateTime<Utc> },
+    Running {
+        started_at: DateTime<Utc>,
+    },
+    Waiting {
+        started_at: DateTime<Utc>,
+        reason: String,
+        #[serde(default)]
+        until: Option<DateTime<Utc>>,
+    },
+    Succeeded {
+        answer: String,
+        started_at: DateTime<Utc>,
+        ended_at: DateTime<Utc>,
+    },
+    Failed {
+        code: String,
+        message: String,
+        started_at: Option<DateTime<Utc>>,
+        ended_at: DateTime<Utc>,
+    },
+    Cancelled {
+        by: UserId,
+        started_at: Option<DateTime<Utc>>,
+        ended_at: DateTime<Utc>,
+    },
+    TimedOut {
+        started_at: Option<DateTime<Utc>>,
+        ended_at: DateTime<Utc>,
+    },
 }
 
 impl From<&RunState> for StoredState {
@@ -150,7 +173,7 @@ impl From<&RunState> for StoredState {
         match state.clone() {
             RunState::Queued => Self::Queued,
             RunState::Running { started_at } => Self::Running { started_at },
-            RunState::Waiting { started_at, reason } => Self::Waiting { started_at, reason },
+            RunState::Waiting { started_at, reason, until } => Self::Waiting { started_at, reason, until },
             RunState::Succeeded { answer, started_at, ended_at } => {
                 Self::Succeeded { answer, started_at, ended_at }
             }
@@ -168,7 +191,7 @@ impl From<StoredState> for RunState {
         match stored {
             StoredState::Queued => Self::Queued,
             StoredState::Running { started_at } => Self::Running { started_at },
-            StoredState::Waiting { started_at, reason } => Self::Waiting { started_at, reason },
+            StoredState::Waiting { started_at, reason, until } => Self::Waiting { started_at, reason, until },
             StoredState::Succeeded { answer, started_at, ended_at } => {
                 Self::Succeeded { answer, started_at, ended_at }
             }

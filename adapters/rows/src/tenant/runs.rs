@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
-use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent};
+use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, RunStatus};
 use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
@@ -27,6 +27,7 @@ impl<C: Transaction> Own<C> {
             .own(Entity::find(), Column::TenantId)
             .filter(Column::Id.eq(lease.run().as_uuid()))
             .filter(Column::FencingToken.eq(signed(lease.token().0)))
+            .filter(Column::LeaseExpiresAt.is_not_null())
             .filter(Column::Status.is_not_in(ENDED));
         let is_held = held.count(&self.tx).await.map_err(store_error(RUN))? == 1;
         Ok(if is_held { StoreError::Conflict { entity: RUN } } else { StoreError::LeaseLost })
@@ -45,21 +46,25 @@ impl<C: Transaction> Own<C> {
         unsigned("runs", "next_seq", first + count - 1)
     }
 
-    /// Stores a run if the row still is as `expected`, takes numbers for its events and appends these. Nothing when
-    /// the row is another.
+    /// Stores a run if the row still is as `expected`, with what `progress` changes beside, takes numbers for its events
+    /// and appends these. Nothing when the row is another.
     async fn write(
         &self,
         run: &Run,
         expected: Condition,
+        progress: impl IntoIterator<Item = (Column, Expr)>,
         events: &[NewEvent],
     ) -> Result<Option<u64>, StoreError> {
         let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let update = self
+        let mut update = self
             .own(Entity::update_many(), Column::TenantId)
             .filter(Column::Id.eq(run.id().as_uuid()))
             .filter(expected)
             .set(changes(run))
             .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count));
+        for (column, value) in progress {
+            update = update.col_expr(column, value);
+        }
         let mut update = update.into_query();
         update.returning_col(Column::NextSeq);
         let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else { return Ok(None) };
@@ -121,7 +126,17 @@ impl<C: Transaction> RunRepository for Own<C> {
 
     async fn update(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
         let expected = Column::Version.eq(signed(run.version()) - 1).into_condition();
-        self.write(run, expected, events).await?.ok_or(StoreError::Conflict { entity: RUN })
+        // What somebody had to say was said: the run may be claimed, and no claim before counts against it.
+        let goes_on = run.state().name() == RunStatus::Running;
+        let progress = goes_on.then(|| {
+            [
+                (Column::DueAt, Expr::col(Column::CreatedAt)),
+                (Column::ProgressToken, Expr::col(Column::FencingToken)),
+            ]
+        });
+        self.write(run, expected, progress.into_iter().flatten(), events)
+            .await?
+            .ok_or(StoreError::Conflict { entity: RUN })
     }
 
     async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
@@ -129,9 +144,12 @@ impl<C: Transaction> RunRepository for Own<C> {
         let expected = Condition::all()
             .add(Column::Id.eq(lease.run().as_uuid()))
             .add(Column::FencingToken.eq(signed(lease.token().0)))
+            .add(Column::LeaseExpiresAt.is_not_null())
             .add(Column::Status.is_not_in(ENDED))
             .add(Column::Version.lte(signed(run.version())));
-        match self.write(run, expected, events).await? {
+        let is_progress = events.iter().any(|event| event.body.is_progress());
+        let progress = is_progress.then(|| (Column::ProgressToken, Expr::col(Column::FencingToken)));
+        match self.write(run, expected, progress, events).await? {
             Some(seq) => Ok(seq),
             None => Err(self.why_refused(lease).await?),
         }

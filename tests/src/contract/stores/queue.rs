@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use powerhouse_domain::runs::{EventBody, Lease};
+use powerhouse_domain::agents::Agent;
+use powerhouse_domain::effects::EffectOutcome;
+use powerhouse_domain::runs::{EventBody, Lease, Placement, Priority};
 use powerhouse_domain::tenants::{Plan, SuspensionReason};
-use powerhouse_ports::store::NewEvent;
+use powerhouse_domain::tools::ToolOutput;
+use powerhouse_ports::store::{NewEvent, StoreError};
 
 use super::Stores;
 use crate::contract::sample::{Office, agent, at, office, run};
@@ -85,9 +88,9 @@ pub async fn tenants_take_turns(stores: &Stores) {
 
 /// A worker that takes one run at a time serves each tenant in turn, though one's backlog is older than the other's.
 pub async fn a_backlog_holds_nobody_up(stores: &Stores) {
-    let busy = office(&*stores.platform, Plan::Enterprise).await;
+    let busy = office(&*stores.platform, Plan::Team).await;
     enqueue(stores, &busy, 50, 0).await;
-    let small = office(&*stores.platform, Plan::Free).await;
+    let small = office(&*stores.platform, Plan::Team).await;
     enqueue(stores, &small, 2, 90).await;
     let mut served = Vec::new();
     for second in 100..104 {
@@ -133,20 +136,169 @@ pub async fn the_oldest_run_is_first(stores: &Stores) {
     assert_eq!(seconds, [10, 20, 30]);
 }
 
-/// A run that waits keeps its worker's lease, and is nobody else's until it is queued again.
+/// A run that waits is nobody's, and nobody's to claim, until somebody says that it goes on.
 pub async fn a_waiting_run_is_not_granted(stores: &Stores) {
     let office = office(&*stores.platform, Plan::Team).await;
     enqueue(stores, &office, 1, 0).await;
     let lease = claim(stores, 1, 100).await.remove(0);
     let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
     let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
-    let waiting = run.start(at(101)).and_then(|run| run.wait("approval")).expect("wait");
+    let waiting = run.start(at(101)).and_then(|run| run.wait("approval", None)).expect("wait");
     let event = NewEvent { at: at(101), body: EventBody::Waiting { reason: "approval".into() } };
     tx.runs().record(&lease, &waiting, &[event]).await.expect("record");
     tx.commit().await.expect("commit");
-    stores.platform.extend(&lease, at(140)).await.expect("the run has not ended");
-    stores.platform.release(&lease).await.expect("the run has not ended");
+    assert!(matches!(stores.platform.extend(&lease, at(140)).await, Err(StoreError::LeaseLost)));
+    assert!(matches!(stores.platform.release(&lease).await, Err(StoreError::LeaseLost)));
     assert!(claim(stores, 1, 1_000).await.is_empty());
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let refused = tx.runs().record(&lease, &waiting, &[]).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
+    let going_on = waiting.start(at(150)).expect("start");
+    tx.runs().update(&going_on, &[]).await.expect("update");
+    tx.commit().await.expect("commit");
+    let next = claim(stores, 1, 151).await.remove(0);
+    assert_eq!((next.run(), next.unproductive()), (lease.run(), 0));
+}
+
+/// A run that waits for a time is claimed then, and one with a deadline then at the latest.
+pub async fn a_run_that_waits_for_a_time_is_granted_then(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    for (until, deadline, due) in [(300, None, 300), (300, Some(200), 200), (300, Some(400), 300)] {
+        let placement = Placement { deadline: deadline.map(at), ..Placement::default() };
+        let queued = run(office.owner.id(), &agent("helper"), 0).placed(placement);
+        let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+        tx.runs().add(&queued).await.expect("add");
+        tx.commit().await.expect("commit");
+        let lease = claim(stores, 1, 100).await.remove(0);
+        let waiting = queued.start(at(101)).and_then(|run| run.wait("time", Some(at(until)))).expect("wait");
+        let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+        tx.runs().record(&lease, &waiting, &[]).await.expect("record");
+        tx.commit().await.expect("commit");
+        assert!(claim(stores, 1, due - 1).await.is_empty());
+        let lease = claim(stores, 1, due).await.remove(0);
+        let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+        let found = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+        assert_eq!(found, waiting, "with its placement");
+        let ended = found.time_out(at(due)).expect("time out");
+        tx.runs().record(&lease, &ended, &[]).await.expect("record");
+        tx.commit().await.expect("commit");
+    }
+}
+
+/// A run is not granted before its time, and neither deadline nor delay of one holds another up.
+pub async fn a_delayed_run_is_granted_in_time(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let delayed = Placement { not_before: Some(at(200)), ..Placement::default() };
+    let queued = run(office.owner.id(), &agent("helper"), 0).placed(delayed);
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    tx.runs().add(&queued).await.expect("add");
+    tx.commit().await.expect("commit");
+    enqueue(stores, &office, 1, 10).await;
+    assert_ne!(claim(stores, 9, 199).await.iter().map(Lease::run).collect::<Vec<_>>(), [queued.id()]);
+    assert_eq!(claim(stores, 9, 200).await.iter().map(Lease::run).collect::<Vec<_>>(), [queued.id()]);
+}
+
+/// Within a tenant the most urgent is first, whichever agent it is for; between tenants urgency counts for nothing.
+pub async fn priorities_count_inside_a_tenant_only(stores: &Stores) {
+    let one = office(&*stores.platform, Plan::Team).await;
+    let other = office(&*stores.platform, Plan::Team).await;
+    let add = async |office: &Office, priority: u8, second: i64| {
+        let placement =
+            Placement { priority: Priority::new(priority).expect("a priority"), ..Placement::default() };
+        let run = run(office.owner.id(), &agent("helper"), second).placed(placement);
+        let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+        tx.runs().add(&run).await.expect("add");
+        tx.commit().await.expect("commit");
+        run.id()
+    };
+    let usual = add(&one, 0, 1).await;
+    let urgent = add(&one, 9, 3).await;
+    let soon = add(&one, 4, 2).await;
+    let patient = add(&other, 0, 9).await;
+    let order: Vec<_> = claim(stores, 9, 100).await.iter().map(Lease::run).collect();
+    assert_eq!(order, [urgent, patient, soon, usual]);
+}
+
+/// Within a tenant, agents take turns, and none has more runs under way than it allows.
+pub async fn agents_take_turns_within_their_limits(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let (busy, other) = (agent("busy"), agent("other"));
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let mut add = async |agent: &Agent, second: i64, agent_limit: Option<u32>| {
+        let placement = Placement { agent_limit, ..Placement::default() };
+        let run = run(office.owner.id(), agent, second).placed(placement);
+        tx.runs().add(&run).await.expect("add");
+        run.id()
+    };
+    let first = add(&busy, 1, Some(2)).await;
+    for second in 2..9 {
+        add(&busy, second, Some(2)).await;
+    }
+    let late = [add(&other, 50, None).await, add(&other, 51, None).await, add(&other, 52, None).await];
+    tx.commit().await.expect("commit");
+    let two: Vec<_> = claim(stores, 2, 100).await.iter().map(Lease::run).collect();
+    assert_eq!(two, [first, late[0]]);
+    let rest = claim(stores, 20, 101).await;
+    assert_eq!(rest.len(), 3, "one more of the busy agent, and two of the other");
+    assert!(claim(stores, 20, 102).await.is_empty());
+}
+
+/// While all wait, tenants are served in proportion to the weights of their plans.
+pub async fn plans_have_their_weight(stores: &Stores) {
+    let large = office(&*stores.platform, Plan::Team).await;
+    let small = office(&*stores.platform, Plan::Free).await;
+    for office in [&large, &small] {
+        enqueue(stores, office, 60, 0).await;
+    }
+    let mut of_large = 0;
+    for second in 100..150 {
+        let lease = claim(stores, 1, second).await.remove(0);
+        let is_large = lease.scope() == large.principal.scope();
+        of_large += usize::from(is_large);
+        let owner = if is_large { &large.owner } else { &small.owner };
+        let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+        let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+        tx.runs()
+            .record(&lease, &run.cancel(owner.id(), at(second)).expect("cancel"), &[])
+            .await
+            .expect("record");
+        tx.commit().await.expect("commit");
+    }
+    assert_eq!(of_large, 40, "four of five");
+}
+
+/// A claim that comes to nothing is counted, until an effect has its outcome or the run is handed back.
+pub async fn claims_without_progress_are_counted(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    enqueue(stores, &office, 1, 0).await;
+    let mut second = 100;
+    for unproductive in 0..3 {
+        let lease = claim(stores, 1, second).await.remove(0);
+        assert_eq!(lease.unproductive(), unproductive);
+        let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+        let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+        let run =
+            if run.state().started_at().is_none() { run.start(at(second)).expect("start") } else { run };
+        let started = NewEvent { at: at(second), body: EventBody::Started { attempt: 1 } };
+        tx.runs().record(&lease, &run, &[started]).await.expect("record");
+        tx.commit().await.expect("commit");
+        second += 40;
+    }
+    let lease = claim(stores, 1, second).await.remove(0);
+    assert_eq!(lease.unproductive(), 3);
+    let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");
+    let run = tx.runs().find(lease.run()).await.expect("find").expect("the run");
+    let ended = EventBody::StepEnded {
+        key: "0".parse().expect("a key"),
+        fingerprint: serde_json::from_str("\"0\"").expect("a fingerprint"),
+        outcome: EffectOutcome::Tool(ToolOutput::ok("done")),
+    };
+    tx.runs().record(&lease, &run, &[NewEvent { at: at(second), body: ended }]).await.expect("record");
+    tx.commit().await.expect("commit");
+    let lease = claim(stores, 1, second + 40).await.remove(0);
+    assert_eq!(lease.unproductive(), 0);
+    stores.platform.release(&lease).await.expect("release");
+    assert_eq!(claim(stores, 1, second + 41).await.remove(0).unproductive(), 0);
 }
 
 /// No more of a tenant's runs are worked on at the same time than its plan has.
