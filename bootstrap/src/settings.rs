@@ -45,11 +45,16 @@ const API_KEY: &str = "model.api_key";
 const SECRETS: [&str; 5] =
     [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
 
-const KNOWN: [Known; 30] = [
+const KNOWN: [Known; 31] = [
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
     known("server.anonymous_per_minute", "60", "requests a minute from an address that has not signed in"),
+    known(
+        "operations.address",
+        "",
+        "where /metrics and /health are served, for whoever runs it; nowhere when empty",
+    ),
     known("data.folder", "powerhouse-data", "where the database and the keys are"),
     known("database.url", "", "PostgreSQL, as the application's role; SQLite when empty (also DATABASE_URL)"),
     known("database.platform_url", "", "the same database, as the platform's role"),
@@ -83,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) grace: Duration,
     pub(crate) anonymous: Rate,
+    /// Where operations are served, if anywhere.
+    pub(crate) operations: Option<SocketAddr>,
     pub(crate) data: PathBuf,
     pub(crate) database: Database,
     pub(crate) redis: Option<Redis>,
@@ -254,6 +261,13 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let grace = reader.seconds("server.grace_seconds", 0, 3_600);
     let burst = reader.number("server.anonymous_burst", 1, 1_000_000);
     let per_minute = reader.number("server.anonymous_per_minute", 1, 1_000_000);
+    let operations = reader.checked("operations.address", |text| match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| "must be an address with a port, such as 127.0.0.1:9464, or empty".to_owned()),
+    });
     let data = reader.checked("data.folder", |text| {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
@@ -277,6 +291,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         address: address?,
         grace: grace?,
         anonymous: Rate { burst: burst?, per_minute: per_minute? },
+        operations: operations?,
         data: data?,
         database: database?,
         redis: redis?,
