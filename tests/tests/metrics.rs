@@ -16,7 +16,7 @@ fn measured_in(source: &str, found: &mut Measured) {
     // Unit tests measure whatever they like.
     let source = source.split("#[cfg(test)]").next().unwrap_or_default();
     for call in MACROS.iter().flat_map(|name| source.split(name).skip(1)) {
-        let call = call.split_once(')').map_or(call, |(arguments, _)| arguments);
+        let call = call.split_once(';').map_or(call, |(statement, _)| statement);
         let mut literals = call.split('"').skip(1).step_by(2);
         let Some(name) = literals.next().filter(|name| name.starts_with("powerhouse_")) else { continue };
         // A label is the literal before an arrow.
@@ -63,7 +63,7 @@ fn what_is_measured_is_what_the_catalogue_lists() {
 fn names_and_labels_are_read_as_they_are_written() {
     let mut found = Measured::new();
     let source = r#"
-        counter!("powerhouse_a_total", "by" => by, "decision" => "admitted").increment(1);
+        counter!("powerhouse_a_total", "by" => by, "decision" => said.clone(), "tier" => "near").increment(1);
         metrics::gauge!("powerhouse_b").set(1);
         other!("powerhouse_c");
         #[cfg(test)] counter!("powerhouse_d");
@@ -71,7 +71,7 @@ fn names_and_labels_are_read_as_they_are_written() {
     measured_in(source, &mut found);
     let labels = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let expected = Measured::from([
-        ("powerhouse_a_total".to_owned(), labels(&["by", "decision"])),
+        ("powerhouse_a_total".to_owned(), labels(&["by", "decision", "tier"])),
         ("powerhouse_b".to_owned(), labels(&[])),
     ]);
     assert_eq!(found, expected);

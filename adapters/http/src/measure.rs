@@ -78,7 +78,7 @@ mod tests {
     fn labels_are_bounded_whatever_a_caller_sends() {
         assert_eq!(method(&Method::PATCH), "PATCH");
         assert_eq!(method(&Method::from_bytes(b"BREW").unwrap()), "other");
-        assert_eq!(route("v1/runs/{id}"), "/v1/runs/{id}");
-        assert_eq!(route(""), "unmatched");
+        assert_eq!(&*route("v1/runs/{run_id}"), "/v1/runs/{run_id}");
+        assert_eq!(&*route(""), "unmatched");
     }
 }

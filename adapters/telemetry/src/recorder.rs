@@ -87,14 +87,14 @@ mod tests {
     #[test]
     fn what_was_measured_is_rendered_with_its_help_and_its_kind() {
         let text = rendered(|| {
-            let labels = [("method", "GET"), ("route", "/v1/runs/{id}"), ("status", "200")];
+            let labels = [("method", "GET"), ("route", "/v1/runs/{run_id}"), ("status", "200")];
             counter!("powerhouse_http_requests_total", &labels).increment(2);
             gauge!("powerhouse_redis_up").set(0);
         });
         for line in [
             "# TYPE powerhouse_http_requests_total counter",
             "# HELP powerhouse_http_requests_total requests to the API that were answered",
-            r#"powerhouse_http_requests_total{method="GET",route="/v1/runs/{id}",status="200"} 2"#,
+            r#"powerhouse_http_requests_total{method="GET",route="/v1/runs/{run_id}",status="200"} 2"#,
             "# TYPE powerhouse_redis_up gauge",
             "powerhouse_redis_up 0\n",
             concat!("powerhouse_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
