@@ -5,6 +5,7 @@ mod doctor;
 mod first_owner;
 mod logging;
 mod model;
+mod operations;
 mod run;
 mod serve;
 mod settings;

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use powerhouse_telemetry::Metrics;
 use salvo::conn::{Listener as _, TcpListener};
 use salvo::server::ServerHandle;
 use salvo::{Server, conn::Acceptor as _};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::first_owner;
 use crate::model;
+use crate::operations::Operations;
 use crate::settings::{Database, Settings};
 use crate::wiring::{self, Product};
 
@@ -20,10 +22,15 @@ use crate::wiring::{self, Product};
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let is_embedded = matches!(settings.database, Database::Sqlite);
     let is_new = is_embedded && !settings.sqlite().exists();
+    // First, so that nothing happens unmeasured.
+    let operations = match settings.operations {
+        Some(address) => Some((address, Metrics::install()?)),
+        None => None,
+    };
     let stores = wiring::open_stores(&settings).await?;
     let chosen = model::choose(&settings.model).await?;
     let label = chosen.label.clone();
-    let Product { api, worker, housekeeper } = wiring::wire(&settings, stores, chosen).await?;
+    let Product { api, worker, housekeeper, observed } = wiring::wire(&settings, stores, chosen).await?;
     if is_embedded {
         first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
     }
@@ -32,12 +39,17 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         format!("{} cannot be listened on: stop what uses it, or set server.address", settings.address)
     })?;
     let address = acceptor.holdings().first().and_then(|holding| holding.local_addr.clone().into_std());
+    let operations = match operations {
+        Some((address, metrics)) => Some(Operations::listen(address, metrics, observed, &api.health).await?),
+        None => None,
+    };
     let server = Server::new(acceptor);
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone(), server.handle(), settings.grace));
     tokio::spawn(housekeeper.run(stop.clone()));
     let mut working = tokio::spawn(worker.run(stop.clone()));
-    greet(&settings, is_embedded, address.unwrap_or(settings.address), &label);
+    let operations_at = operations.as_ref().map(|operations| operations.address);
+    greet(&settings, is_embedded, address.unwrap_or(settings.address), operations_at, &label);
 
     let mut serving = pin!(server.try_serve(powerhouse_http::service(&api)));
     let (api_end, worker_end) = tokio::select! {
@@ -56,6 +68,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     worker_end.context("the worker failed")?;
     api_end.context("the server failed")?;
+    drop(operations);
     tracing::info!("stopped");
     Ok(())
 }
@@ -89,13 +102,22 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned())
 }
 
-fn greet(settings: &Settings, is_embedded: bool, address: SocketAddr, model: &str) {
+fn greet(
+    settings: &Settings,
+    is_embedded: bool,
+    address: SocketAddr,
+    operations: Option<SocketAddr>,
+    model: &str,
+) {
     let mut lines = vec![
         format!("Powerhouse {} is ready on http://{address}", env!("CARGO_PKG_VERSION")),
         format!("  reference  http://{address}/docs"),
         format!("  model      {model}"),
         format!("  data       {}", settings.data.display()),
     ];
+    if let Some(address) = operations {
+        lines.push(format!("  metrics    http://{address}/metrics"));
+    }
     if is_embedded && settings.owner_password().exists() {
         let (tenant, email) = (first_owner::TENANT, first_owner::EMAIL);
         let file = settings.owner_password();

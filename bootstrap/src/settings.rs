@@ -31,6 +31,7 @@ use reader::Reader;
 const DEFAULT_FILE: &str = "powerhouse.toml";
 
 /// A setting: where it stands, what it is when nobody sets it, and what it is for.
+#[derive(Clone, Copy)]
 struct Known {
     key: &'static str,
     default: &'static str,
@@ -46,11 +47,16 @@ const API_KEY: &str = "model.api_key";
 const SECRETS: [&str; 5] =
     [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
 
-const KNOWN: [Known; 31] = [
+const KNOWN: &[Known] = &[
     known("server.address", "127.0.0.1:8080", "where the API is served"),
     known("server.grace_seconds", "10", "how long requests may take to end when the server stops"),
     known("server.anonymous_burst", "20", "requests at once from an address that has not signed in"),
     known("server.anonymous_per_minute", "60", "requests a minute from an address that has not signed in"),
+    known(
+        "operations.address",
+        "",
+        "where /metrics and /health are served, for whoever runs it; nowhere when empty",
+    ),
     known("data.folder", "powerhouse-data", "where the database and the keys are"),
     known("database.url", "", "PostgreSQL, as the application's role; SQLite when empty (also DATABASE_URL)"),
     known("database.platform_url", "", "the same database, as the platform's role"),
@@ -85,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) grace: Duration,
     pub(crate) anonymous: Rate,
+    /// Where operations are served, if anywhere.
+    pub(crate) operations: Option<SocketAddr>,
     pub(crate) data: PathBuf,
     pub(crate) database: Database,
     /// For ever when there is none.
@@ -198,7 +206,7 @@ impl Layers {
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let mut builder = Config::builder();
-        for Known { key, default, .. } in KNOWN {
+        for &Known { key, default, .. } in KNOWN {
             let usual = match key {
                 API_KEY => environment.get("OPENAI_API_KEY"),
                 "redis.url" => environment.get("REDIS_URL"),
@@ -221,7 +229,7 @@ impl Layers {
     pub(crate) fn effective(&self) -> String {
         let mut shown = String::new();
         let mut reader = Reader::new(&self.0);
-        for Known { key, about, .. } in KNOWN {
+        for &Known { key, about, .. } in KNOWN {
             let value = match reader.text(key) {
                 Some(value) if SECRETS.contains(&key) && !value.is_empty() => "*****".to_owned(),
                 value => value.unwrap_or_default(),
@@ -235,7 +243,7 @@ impl Layers {
     /// The settings, or everything that is wrong with them.
     pub(crate) fn settings(&self) -> Result<Settings, Mistakes> {
         let mut reader = Reader::new(&self.0);
-        reader.refuse_unknown(&KNOWN.map(|known| known.key));
+        reader.refuse_unknown(KNOWN.iter().map(|known| known.key));
         let settings = settings(&mut reader);
         let mistakes = reader.into_mistakes();
         match settings {
@@ -258,6 +266,13 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let grace = reader.seconds("server.grace_seconds", 0, 3_600);
     let burst = reader.number("server.anonymous_burst", 1, 1_000_000);
     let per_minute = reader.number("server.anonymous_per_minute", 1, 1_000_000);
+    let operations = reader.checked("operations.address", |text| match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| "must be an address with a port, such as 127.0.0.1:9464, or empty".to_owned()),
+    });
     let data = reader.checked("data.folder", |text| {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
@@ -282,6 +297,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         address: address?,
         grace: grace?,
         anonymous: Rate { burst: burst?, per_minute: per_minute? },
+        operations: operations?,
         data: data?,
         database: database?,
         runs_kept: Some(runs_days?).filter(|days| *days > 0).map(|days| TimeDelta::days(days.into())),

@@ -44,7 +44,12 @@ pub(crate) struct Product {
     pub(crate) api: Api,
     pub(crate) worker: Worker,
     pub(crate) housekeeper: Housekeeper,
+    /// What is measured when somebody looks.
+    pub(crate) observed: Vec<Observe>,
 }
+
+/// Measures what is now.
+pub(crate) type Observe = Arc<dyn Fn() + Send + Sync>;
 
 /// What the slices share.
 struct Ports {
@@ -68,12 +73,18 @@ struct Ports {
 pub(crate) struct Stores {
     tenants: Arc<dyn TenantStore>,
     pub(crate) platform: Arc<dyn PlatformStore>,
+    observe: Observe,
 }
 
 impl Stores {
-    fn both<S: TenantStore + PlatformStore + 'static>(store: S) -> Self {
+    fn both<S: TenantStore + PlatformStore + 'static>(store: S, observe: fn(&S)) -> Self {
         let store = Arc::new(store);
-        Self { tenants: Arc::clone(&store) as _, platform: store }
+        let observed = Arc::clone(&store);
+        Self {
+            tenants: Arc::clone(&store) as _,
+            platform: store,
+            observe: Arc::new(move || observe(&observed)),
+        }
     }
 }
 
@@ -86,12 +97,14 @@ pub(crate) async fn open_stores(settings: &Settings) -> anyhow::Result<Stores> {
         Database::Sqlite => {
             let file = settings.sqlite();
             let store = SqliteStore::open(&file).await;
-            store.map(Stores::both).with_context(|| format!("{} cannot be used", file.display()))
+            store
+                .map(|store| Stores::both(store, SqliteStore::observe))
+                .with_context(|| format!("{} cannot be used", file.display()))
         }
         Database::Postgres(Postgres { application, platform, pool, .. }) => {
             let store = PostgresStore::open(application, platform, *pool).await;
             store
-                .map(Stores::both)
+                .map(|store| Stores::both(store, PostgresStore::observe))
                 .context("PostgreSQL cannot be used: see database.url, `powerhouse migrate`")
         }
     }
@@ -141,6 +154,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
+    let observed = vec![stores.observe, shared.observe];
     let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
     let ports = Ports {
         platform: stores.platform,
@@ -176,7 +190,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         settings: settings.worker,
     };
     let worker = Worker { workshop: Arc::new(workshop), wake: ports.wake };
-    Ok(Product { api, worker, housekeeper })
+    Ok(Product { api, worker, housekeeper, observed })
 }
 
 /// What replicas share through Redis, or one process has for itself.
@@ -185,6 +199,7 @@ struct Shared {
     limiter: Arc<dyn RateLimiter>,
     cache: Arc<dyn Cache>,
     redis: Option<Arc<AtomicBool>>,
+    observe: Observe,
 }
 
 impl Shared {
@@ -193,7 +208,7 @@ impl Shared {
         let limiter = Arc::new(MemoryRateLimiter::new(Arc::clone(clock), MAX_BUCKETS));
         let Some(redis) = &settings.redis else {
             let cache = Arc::new(MemoryCache::new(MAX_CACHED, STALE_FOR));
-            return Ok(Self { bus, limiter, cache, redis: None });
+            return Ok(Self { bus, limiter, observe: observe(&cache), cache, redis: None });
         };
         // Half of the time in each tier: what the first takes from the second may be as old as that.
         let near = Arc::new(MemoryCache::new(MAX_CACHED, STALE_FOR / 2));
@@ -201,10 +216,16 @@ impl Shared {
         Ok(Self {
             bus: Arc::new(RedisEventBus::new(redis.clone(), bus)),
             limiter: Arc::new(RedisRateLimiter::new(redis.clone(), limiter)),
+            observe: observe(&near),
             cache: Arc::new(RedisCache::new(redis.clone(), near, STALE_FOR / 2)),
             redis: Some(redis.watch()),
         })
     }
+}
+
+fn observe(cache: &Arc<MemoryCache>) -> Observe {
+    let cache = Arc::clone(cache);
+    Arc::new(move || cache.observe())
 }
 
 fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {

@@ -7,6 +7,7 @@ mod command_line;
 mod faults;
 mod first_run;
 mod isolation;
+mod metrics;
 mod postgres;
 mod raw_requests;
 mod redis;

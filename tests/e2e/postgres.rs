@@ -21,14 +21,14 @@ pub(crate) async fn migrated() -> OwnDatabase {
     own
 }
 
-fn urls(own: &OwnDatabase) -> [(&'static str, String); 2] {
+pub(crate) fn urls(own: &OwnDatabase) -> [(&'static str, String); 2] {
     [
         ("DATABASE_URL", own.role(APPLICATION).to_string()),
         ("POWERHOUSE__DATABASE__PLATFORM_URL", own.role(PLATFORM).to_string()),
     ]
 }
 
-fn settings<'a>(urls: &'a [(&'static str, String); 2], model: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn settings<'a>(urls: &'a [(&'static str, String); 2], model: &'a str) -> Vec<(&'a str, &'a str)> {
     let mut settings: Vec<_> = urls.iter().map(|(key, value)| (*key, value.as_str())).collect();
     settings.push(("POWERHOUSE__WORKER__LEASE_SECONDS", "3"));
     match model {

@@ -41,7 +41,7 @@ impl Guard {
         let limits = standing.plan.limits();
         let rate = Rate { burst: limits.request_burst, per_minute: limits.requests_per_minute };
         let bucket = Bucket::Tenant(standing.principal.scope());
-        check(self.limiter.admit(bucket, rate).await, res)?;
+        check("tenant", self.limiter.admit(bucket, rate).await, res)?;
         Ok(standing.principal)
     }
 }
@@ -76,7 +76,8 @@ impl Handler for Anonymous {
             _ => None,
         };
         if let Some(network) = network
-            && let Err(problem) = check(self.limiter.admit(Bucket::Address(network), self.rate).await, res)
+            && let Err(problem) =
+                check("address", self.limiter.admit(Bucket::Address(network), self.rate).await, res)
         {
             problem.refuse(depot, res, ctrl);
             return;
@@ -93,14 +94,23 @@ fn network(address: Ipv6Addr) -> IpAddr {
     }
 }
 
-fn check(admission: Admission, res: &mut Response) -> Result<(), Problem> {
+fn check(bucket: &'static str, admission: Admission, res: &mut Response) -> Result<(), Problem> {
     match admission {
         Admission::Admitted { remaining } => {
+            decided(bucket, "admitted");
             res.headers_mut().insert(REMAINING, HeaderValue::from(remaining));
             Ok(())
         }
-        Admission::Refused { retry_after } => Err(too_many(retry_after)),
+        Admission::Refused { retry_after } => {
+            decided(bucket, "refused");
+            Err(too_many(retry_after))
+        }
     }
+}
+
+fn decided(bucket: &'static str, decision: &'static str) {
+    metrics::counter!("powerhouse_rate_limit_decisions_total", "bucket" => bucket, "decision" => decision)
+        .increment(1);
 }
 
 /// The principal behind a guarded request.

@@ -1,4 +1,4 @@
-//! What every request passes, outermost first: correlation id, security headers, the request's form, and a net for
+//! What every request passes, outermost first: its measure (`measure.rs`), correlation id, security headers, the request's form, and a net for
 //! panics. Authentication and rate limits come next, on the routes that have them (`guard.rs`).
 
 use std::panic::AssertUnwindSafe;
@@ -158,14 +158,17 @@ impl Handler for CatchPanic {
 }
 
 /// Answers what no route did.
-pub(crate) struct NoRoute;
+pub(crate) struct NoRoute {
+    /// Where to look for what there is.
+    pub(crate) hint: &'static str,
+}
 
 #[async_trait]
 impl Handler for NoRoute {
     async fn handle(&self, _: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
         let problem = match res.status_code {
             Some(StatusCode::METHOD_NOT_ALLOWED) => {
-                let detail = "this path does not take this method; see /openapi.json";
+                let detail = format!("this path does not take this method; {}", self.hint);
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
             }
             Some(status) if status.is_client_error() && status != StatusCode::NOT_FOUND => {
@@ -175,7 +178,7 @@ impl Handler for NoRoute {
             _ => Problem::new(
                 StatusCode::NOT_FOUND,
                 "not_found",
-                "there is nothing at this path; see /openapi.json",
+                format!("there is nothing at this path; {}", self.hint),
             ),
         };
         problem.refuse(depot, res, ctrl);

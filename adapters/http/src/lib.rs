@@ -1,14 +1,18 @@
 //! The HTTP API. [`service`] puts it together: the layers of a request in their order, and the routes by slice.
+//! [`operations`] is the service for whoever runs the product, on a listener of its own.
 
 mod body;
 mod cursor;
 mod documents;
 mod guard;
 mod layers;
+mod measure;
+mod operations;
 mod problem;
 mod reply;
 mod routes;
 
+pub use operations::{Exposition, operations};
 pub use routes::agents::Agents;
 pub use routes::health::Health;
 pub use routes::runs::Runs;

@@ -12,6 +12,7 @@ use salvo::{Router, Service};
 use crate::documents;
 use crate::guard::{Anonymous, Guard};
 use crate::layers::{CatchPanic, Correlate, NoRoute, SecurityHeaders, WellFormed};
+use crate::measure::Measure;
 
 pub(crate) mod agents;
 pub(crate) mod health;
@@ -69,9 +70,10 @@ pub fn service(api: &Api) -> Service {
     let routes = router(api);
     let document = documents::describe(&routes);
     Service::new(routes.push(documents::routes(&document)))
+        .hoop(Measure)
         .hoop(Correlate { ids: Arc::clone(&api.ids) })
         .hoop(SecurityHeaders)
         .hoop(CatchPanic)
         .hoop(WellFormed)
-        .catcher(Catcher::new(NoRoute))
+        .catcher(Catcher::new(NoRoute { hint: "see /openapi.json" }))
 }

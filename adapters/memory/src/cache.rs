@@ -74,17 +74,28 @@ impl MemoryCache {
         let kept = Moka::builder().weigher(weigh).max_capacity(max_bytes).expire_after(ByEntry).build();
         Self(Arc::new(Inner { kept, flights: Mutex::default(), bound, jitter: RandomState::new() }))
     }
+
+    /// Measures how much is kept now; roughly, since what has expired goes a little later.
+    pub fn observe(&self) {
+        let entries = u32::try_from(self.0.kept.entry_count()).unwrap_or(u32::MAX);
+        metrics::gauge!("powerhouse_cache_near_entries").set(entries);
+    }
 }
 
 #[async_trait]
 impl Cache for MemoryCache {
     fn get(&self, key: &CacheKey) -> Option<Bytes> {
-        self.0.kept.get(key).map(|entry| entry.value)
+        let found = self.0.kept.get(key)?;
+        hit();
+        Some(found.value)
     }
 
     async fn get_or_load(&self, key: &CacheKey, load: Load) -> Result<Option<Bytes>, StoreError> {
         let flight = match Inner::join(&self.0, key, load) {
-            Ok(kept) => return Ok(Some(kept)),
+            Ok(kept) => {
+                hit();
+                return Ok(Some(kept));
+            }
             Err(flight) => flight,
         };
         flight.await.map_err(|error| match *error {
@@ -94,8 +105,13 @@ impl Cache for MemoryCache {
     }
 
     async fn invalidate(&self, key: &CacheKey) {
+        metrics::counter!("powerhouse_cache_invalidations_total").increment(1);
         self.forget(key.as_str());
     }
+}
+
+fn hit() {
+    metrics::counter!("powerhouse_cache_hits_total", "tier" => "near").increment(1);
 }
 
 impl NearCache for MemoryCache {

@@ -11,6 +11,7 @@ use powerhouse_domain::ids::{RunId, TenantId};
 use powerhouse_ports::events::{EventBus, RunNews};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 /// News that a slow reader may fall behind by; beyond, the oldest are dropped and it reads on from the store.
 const BACKLOG: usize = 64;
@@ -48,7 +49,18 @@ impl EventBus for MemoryEventBus {
             .or_insert_with(|| broadcast::channel(BACKLOG).0)
             .subscribe();
         // A gap is no error here: the next news names the newest event, and the reader fills up to it.
-        BroadcastStream::new(receiver).filter_map(|news| async { news.ok() }).boxed()
+        BroadcastStream::new(receiver).filter_map(|news| async { heard(news) }).boxed()
+    }
+}
+
+fn heard(news: Result<RunNews, BroadcastStreamRecvError>) -> Option<RunNews> {
+    match news {
+        Ok(news) => Some(news),
+        Err(BroadcastStreamRecvError::Lagged(missed)) => {
+            metrics::counter!("powerhouse_event_bus_dropped_total", "reason" => "slow_reader")
+                .increment(missed);
+            None
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
-use powerhouse_rows::Own;
+use powerhouse_rows::{Own, observe_pool};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::{self, ConnectOptions as _};
 
@@ -96,6 +96,13 @@ impl PostgresStore {
     /// A transaction across tenants.
     pub(crate) async fn across(&self) -> Result<PgTransaction, StoreError> {
         PgTransaction::of_platform(&self.platform).await
+    }
+
+    /// Measures the connections of both roles.
+    pub fn observe(&self) {
+        for (role, pool) in [("application", &self.application), ("platform", &self.platform)] {
+            observe_pool(role, pool.connections.size(), pool.connections.num_idle());
+        }
     }
 
     /// Closes every connection.

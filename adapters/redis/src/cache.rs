@@ -81,7 +81,10 @@ impl Far {
     async fn get_or_load(&self, key: &CacheKey, load: Load) -> Result<Option<Bytes>, StoreError> {
         let begun = Instant::now();
         let version = match self.look(key).await {
-            Some((Some(value), _)) => return Ok(Some(value.into())),
+            Some((Some(value), _)) => {
+                metrics::counter!("powerhouse_cache_hits_total", "tier" => "redis").increment(1);
+                return Ok(Some(value.into()));
+            }
             Some((None, version)) => version.unwrap_or_default(),
             None => return load.await,
         };

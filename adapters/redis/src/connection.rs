@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{Client, RedisError as DriverError, RedisResult, cmd};
 use deadpool_redis::{Config, Connection, Pool, PoolConfig, Runtime, Timeouts};
+use metrics::{counter, gauge};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -75,14 +76,17 @@ impl Redis {
             return None;
         }
         let done = timeout(PATIENCE, async {
-            let mut connection = self.0.pool.get().await.ok()?;
-            work(&mut connection).await.inspect_err(log).ok()
+            let mut connection = self.0.pool.get().await.map_err(|_| "no_connection")?;
+            work(&mut connection).await.inspect_err(log).map_err(|_| "error")
         });
-        let done = done.await.ok().flatten();
-        if done.is_none() {
-            note(&self.0.is_up, false);
+        match done.await.unwrap_or(Err("too_slow")) {
+            Ok(done) => Some(done),
+            Err(reason) => {
+                counter!("powerhouse_redis_calls_failed_total", "reason" => reason).increment(1);
+                note(&self.0.is_up, false);
+                None
+            }
         }
-        done
     }
 }
 
@@ -100,8 +104,10 @@ async fn answers(pool: &Pool) -> bool {
 
 /// Notes whether Redis is there; a change is logged, once.
 fn note(is_up: &AtomicBool, now: bool) {
+    gauge!("powerhouse_redis_up").set(u8::from(now));
     match (is_up.swap(now, Ordering::Relaxed), now) {
         (true, false) => {
+            counter!("powerhouse_redis_breaker_openings_total").increment(1);
             tracing::warn!("Redis is away: limits are stricter and per process, news of runs come late");
         }
         (false, true) => tracing::info!("Redis is back"),

@@ -54,7 +54,9 @@ impl EventBus for RedisEventBus {
     async fn publish(&self, scope: &TenantScope, news: RunNews) {
         self.local.publish(scope, news).await;
         // A full queue drops it: whoever writes must not wait for those who watch.
-        let _ = self.outgoing.try_send((scope.tenant_id(), news));
+        if self.outgoing.try_send((scope.tenant_id(), news)).is_err() {
+            dropped("queue_full", 1);
+        }
     }
 
     async fn subscribe(&self, scope: &TenantScope, run: RunId) -> BoxStream<'static, RunNews> {
@@ -98,11 +100,20 @@ async fn publish(redis: Redis, mut queued: mpsc::Receiver<(TenantId, RunNews)>) 
     let mut batch = Vec::with_capacity(AT_ONCE);
     while queued.recv_many(&mut batch, AT_ONCE).await > 0 {
         let mut commands = pipe();
+        let told = batch.len();
         for (tenant, news) in batch.drain(..) {
             commands.publish(CHANNEL, encode(tenant, news)).ignore();
         }
-        redis.with(async |connection| commands.query_async::<()>(connection).await).await;
+        let sent = redis.with(async |connection| commands.query_async::<()>(connection).await).await;
+        if sent.is_none() {
+            dropped("redis_away", told);
+        }
     }
+}
+
+fn dropped(reason: &'static str, news: usize) {
+    let news = u64::try_from(news).unwrap_or(u64::MAX);
+    metrics::counter!("powerhouse_event_bus_dropped_total", "reason" => reason).increment(news);
 }
 
 async fn listen(client: Client, watched: Watched, local: Arc<dyn EventBus>) {

@@ -53,12 +53,26 @@ impl RateLimiter for RedisRateLimiter {
         });
         match answer.await {
             Some((1, remaining)) => {
+                decided("redis", "admitted");
                 Admission::Admitted { remaining: u32::try_from(remaining).unwrap_or(u32::MAX) }
             }
-            Some((_, micros)) => Admission::Refused { retry_after: Duration::from_micros(micros) },
-            None => self.fallback.admit(bucket, stricter(rate)).await,
+            Some((_, micros)) => {
+                decided("redis", "refused");
+                Admission::Refused { retry_after: Duration::from_micros(micros) }
+            }
+            None => {
+                let admission = self.fallback.admit(bucket, stricter(rate)).await;
+                let is_admitted = matches!(admission, Admission::Admitted { .. });
+                decided("fallback", if is_admitted { "admitted" } else { "refused" });
+                admission
+            }
         }
     }
+}
+
+fn decided(by: &'static str, decision: &'static str) {
+    metrics::counter!("powerhouse_redis_rate_limit_decisions_total", "by" => by, "decision" => decision)
+        .increment(1);
 }
 
 fn stricter(rate: Rate) -> Rate {

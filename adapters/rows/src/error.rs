@@ -20,7 +20,10 @@ pub fn store_error(entity: &'static str) -> impl FnOnce(DbErr) -> StoreError {
         Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => {
             StoreError::Conflict { entity }
         }
-        _ if may_pass(&error) => StoreError::Unavailable(Box::new(error)),
+        _ if may_pass(&error) => {
+            metrics::counter!("powerhouse_database_unavailable_total").increment(1);
+            StoreError::Unavailable(Box::new(error))
+        }
         _ => StoreError::Internal(Box::new(error)),
     }
 }

@@ -6,8 +6,10 @@
 
 mod error;
 pub mod platform;
+mod pool;
 mod rows;
 mod tenant;
 
 pub use error::store_error;
+pub use pool::observe_pool;
 pub use tenant::{Own, Transaction};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_migrations::{Migrator, MigratorTrait};
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
-use powerhouse_rows::{Own, store_error};
+use powerhouse_rows::{Own, observe_pool, store_error};
 use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
@@ -73,6 +73,14 @@ impl SqliteStore {
         options.min_connections(1).idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
         let writer = migrated(options).await?;
         Ok(Self { readers: writer.clone(), writer })
+    }
+
+    /// Measures the connections that write, and those that read.
+    pub fn observe(&self) {
+        for (role, db) in [("writer", &self.writer), ("readers", &self.readers)] {
+            let pool = db.get_sqlite_connection_pool();
+            observe_pool(role, pool.size(), pool.num_idle());
+        }
     }
 
     /// A transaction that may write. IMMEDIATE: one that reads first and writes then could otherwise be refused.

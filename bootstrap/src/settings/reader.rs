@@ -22,9 +22,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Names what nobody reads: mostly a slip of the pen.
-    pub(super) fn refuse_unknown(&mut self, known: &[&str]) {
+    pub(super) fn refuse_unknown<'k>(&mut self, known: impl Iterator<Item = &'k str>) {
         let mut unknown = Vec::new();
-        collect("", &self.config.cache, &known.iter().copied().collect(), &mut unknown);
+        collect("", &self.config.cache, &known.collect(), &mut unknown);
         unknown.sort();
         self.mistakes.extend(unknown.into_iter().map(|key| format!("`{key}` is not a setting")));
     }

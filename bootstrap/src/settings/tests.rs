@@ -21,6 +21,7 @@ fn the_defaults_are_a_configuration() {
     assert_eq!(settings.address.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.model.provider, Provider::Auto);
     assert!(settings.model.api_key.is_none() && settings.http_allow.is_none());
+    assert!(settings.operations.is_none(), "nothing is served that nobody asked for");
 }
 
 #[test]
@@ -49,6 +50,7 @@ fn the_environment_goes_over_the_file_and_the_file_over_the_usual_names() {
 fn every_mistake_is_named_at_once() {
     let said = mistakes(&[
         ("POWERHOUSE__SERVER__ADDRESS", "here"),
+        ("POWERHOUSE__OPERATIONS__ADDRESS", "9464"),
         ("POWERHOUSE__WORKER__CONCURRENCY", "0"),
         ("POWERHOUSE__WORKER__CONCURENCY", "1"),
         ("POWERHOUSE__MODEL__PROVIDER", "magic"),
@@ -60,6 +62,7 @@ fn every_mistake_is_named_at_once() {
     ]);
     for key in [
         "`server.address` must be an address",
+        "`operations.address` must be an address with a port",
         "`worker.concurrency` must be a whole number from 1",
         "`worker.concurency` is not a setting",
         "`model.provider` must be one of auto, openai_compatible, offline",
@@ -85,7 +88,7 @@ fn a_file_that_is_named_must_be_there_and_be_toml() {
 #[test]
 fn the_documentation_lists_every_setting_as_it_is() {
     let page = include_str!("../../../docs/configuration.md");
-    for Known { key, default, about } in KNOWN {
+    for &Known { key, default, about } in KNOWN {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         assert!(page.contains(&format!("| `{key}` | {default} | {about} |")), "{key} is not as documented");
     }

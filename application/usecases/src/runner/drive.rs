@@ -31,6 +31,7 @@ use super::Workshop;
 use super::deltas::Pending;
 use super::ending::Ending;
 use super::perform::{Allowed, Delta, perform};
+use crate::measure::{DriveInFlight, run_ended};
 use crate::runs::whole_journal;
 
 /// How often text that has come is written, at most.
@@ -44,11 +45,18 @@ const WRITE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Drives a run as far as it can.
 pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, stop: CancellationToken) {
+    let in_flight = DriveInFlight::begin();
     let result = match Drive::begin(Arc::clone(&workshop), lease).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
     };
+    in_flight.left(match &result {
+        Ok(Left::Ended) => "ended",
+        Ok(Left::Stopping) => "handed_back",
+        Err(StoreError::LeaseLost) => "lease_lost",
+        Err(_) => "failed",
+    });
     match result {
         Ok(Left::Ended) => {}
         Ok(Left::Stopping) => {
@@ -263,7 +271,9 @@ impl Drive {
         self.run = run;
         self.outbox.push(NewEvent { at: now, body });
         self.write().await?;
-        tracing::info!(status = %self.run.state().name(), "the run has ended");
+        let status = self.run.state().name();
+        run_ended(status);
+        tracing::info!(%status, "the run has ended");
         Ok(Left::Ended)
     }
 
@@ -343,7 +353,9 @@ async fn end_without_agent(
     let (run, body) = ending.apply(run, now).map_err(corrupt)?;
     let mut tx = workshop.store.begin(&lease.scope()).await?;
     tx.runs().record(lease, &run, &[NewEvent { at: now, body }]).await?;
-    tx.commit().await
+    tx.commit().await?;
+    run_ended(run.state().name());
+    Ok(())
 }
 
 fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {

@@ -13,8 +13,10 @@ use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::Chain;
 use powerhouse_ports::models::{DeltaSink, ModelError};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Workshop;
+use crate::measure::effect_performed;
 
 /// The most bytes of a tool's output that a model is shown.
 const MAX_TOOL_OUTPUT: usize = 64 * 1024;
@@ -42,6 +44,7 @@ pub(super) async fn perform(
     request: EffectRequest,
     deltas: mpsc::Sender<Delta>,
 ) -> (EffectKey, EffectOutcome) {
+    let begun = Instant::now();
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
     let outcome = match request {
         EffectRequest::Model(request) => {
@@ -56,6 +59,13 @@ pub(super) async fn perform(
             EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
         }
     };
+    let (kind, is_ok) = match &outcome {
+        EffectOutcome::Tool(output) => ("tool", !output.is_error),
+        EffectOutcome::Model(_) => ("model", true),
+        // INVARIANT: a tool that fails says so in its output.
+        EffectOutcome::Failed(_) => ("model", false),
+    };
+    effect_performed(kind, is_ok, begun.elapsed());
     (key, outcome)
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{Workshop, drive};
+use crate::measure::runs_claimed;
 
 /// Claims and drives runs until it is told to stop.
 pub struct Worker {
@@ -28,6 +29,7 @@ impl Worker {
             let room =
                 usize::try_from(settings.concurrency).unwrap_or(usize::MAX).saturating_sub(driving.len());
             let claimed = self.claim(room).await;
+            runs_claimed(claimed.len());
             for lease in &claimed {
                 let span = tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
                 let work = drive::drive(Arc::clone(&self.workshop), *lease, stop.clone());

@@ -11,6 +11,7 @@ use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
 use super::find;
 use crate::Refused;
+use crate::measure::run_ended;
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -42,6 +43,7 @@ impl CancelRun {
             match tx.runs().update(&run, &[NewEvent { at: now, body: EventBody::Cancelled }]).await {
                 Ok(seq) => {
                     tx.commit().await?;
+                    run_ended(run.state().name());
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);
                 }

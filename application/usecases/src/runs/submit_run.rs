@@ -14,6 +14,7 @@ use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{TenantStore, TenantTx};
 use tokio::sync::Notify;
 
+use crate::measure::run_submitted;
 use crate::{Refused, permit};
 
 /// Agents that are looked at when the caller names none.
@@ -67,6 +68,7 @@ impl SubmitRun {
         let run = Run::accept(id, principal.user_id(), task, selection, limits, self.clock.now());
         tx.runs().add(&run).await?;
         tx.commit().await?;
+        run_submitted();
         self.bus.publish(&scope, RunNews { run: id, seq: 1 }).await;
         self.wake.notify_one();
         Ok(run)

@@ -77,6 +77,14 @@ impl Callers {
     where
         L: Future<Output = Result<Option<T>, StoreError>> + Send + 'static,
     {
+        let load = || {
+            let loading = load();
+            // Counted when it is polled: most are dropped, since some tier has the value.
+            async {
+                metrics::counter!("powerhouse_cache_loads_total").increment(1);
+                loading.await
+            }
+        };
         let mut kept = self.cache.get(key);
         if kept.is_none() {
             let encoded = load().map_ok(|found| found.as_ref().map(T::encode));

@@ -1,0 +1,48 @@
+//! What is counted and timed of runs. Without a recorder, all of it does nothing.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use powerhouse_domain::runs::RunStatus;
+
+/// A task was accepted.
+pub(crate) fn run_submitted() {
+    counter!("powerhouse_runs_submitted_total").increment(1);
+}
+
+/// So many runs were claimed, for the first time or again.
+pub(crate) fn runs_claimed(runs: usize) {
+    counter!("powerhouse_runs_claimed_total").increment(u64::try_from(runs).unwrap_or(u64::MAX));
+}
+
+/// A run's last state is stored.
+pub(crate) fn run_ended(status: RunStatus) {
+    counter!("powerhouse_runs_ended_total", "status" => status.as_str()).increment(1);
+}
+
+/// An effect was performed. One that is dropped, because its run has ended, is not seen here.
+pub(crate) fn effect_performed(kind: &'static str, is_ok: bool, took: Duration) {
+    let outcome = if is_ok { "ok" } else { "failed" };
+    histogram!("powerhouse_run_effect_duration_seconds", "kind" => kind, "outcome" => outcome).record(took);
+}
+
+/// A run that is driven here, from the making of this value to its end.
+pub(crate) struct DriveInFlight;
+
+impl DriveInFlight {
+    pub(crate) fn begin() -> Self {
+        gauge!("powerhouse_run_drives_in_flight").increment(1);
+        Self
+    }
+
+    /// The drive was left, and not by a panic: `end` says how.
+    pub(crate) fn left(self, end: &'static str) {
+        counter!("powerhouse_run_drives_total", "end" => end).increment(1);
+    }
+}
+
+impl Drop for DriveInFlight {
+    fn drop(&mut self) {
+        gauge!("powerhouse_run_drives_in_flight").decrement(1);
+    }
+}
