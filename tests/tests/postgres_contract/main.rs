@@ -15,6 +15,7 @@ use powerhouse_tests::store_contract;
 use url::Url;
 use zeroize::Zeroizing;
 
+mod mutations;
 mod plans;
 mod raw_sql;
 mod tls;
