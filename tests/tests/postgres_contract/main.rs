@@ -28,8 +28,12 @@ async fn migrated() -> OwnDatabase {
     own
 }
 
+/// How many connections the application's role has.
+const CONNECTIONS: u8 = 8;
+
 async fn open(own: &OwnDatabase) -> PostgresStore {
-    let settings = PoolSettings { connections: 8, platform_connections: 4, ..PoolSettings::default() };
+    let settings =
+        PoolSettings { connections: CONNECTIONS.into(), platform_connections: 4, ..PoolSettings::default() };
     let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
     PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap()
 }
@@ -42,7 +46,7 @@ impl Harness for OnPostgres {
         let own = migrated().await;
         let store = Arc::new(open(&own).await);
         self.0.lock().await.push(own);
-        Stores { tenants: store.clone(), platform: store }
+        Stores { tenants: store.clone(), platform: store, open_at_once: CONNECTIONS.into() }
     }
 }
 
@@ -93,7 +97,7 @@ mod behind_pgbouncer {
             let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
             let store = Arc::new(store);
             self.0.lock().await.push((bouncer, own));
-            Stores { tenants: store.clone(), platform: store }
+            Stores { tenants: store.clone(), platform: store, open_at_once: OwnPgBouncer::CONNECTIONS }
         }
     }
 

@@ -187,7 +187,7 @@ async fn do_isolate(stores: &Stores) -> bool {
 async fn on_postgres(own: &OwnDatabase, unfiltered: Option<&'static str>) -> (Stores, Arc<Seen>) {
     let mutated = Mutated::new(own.connect(APPLICATION).await, unfiltered, Told::Own);
     let seen = mutated.seen.clone();
-    (Stores { tenants: Arc::new(mutated), platform: Arc::new(open(own).await) }, seen)
+    (Stores { tenants: Arc::new(mutated), platform: Arc::new(open(own).await), open_at_once: 1 }, seen)
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn s07_without_a_tables_policy_the_filter_keeps_tenants_apart() {
         // Opened before: it would refuse to serve.
         let store = Arc::new(open(&own).await);
         own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
-        isolate(&Stores { tenants: store.clone(), platform: store }).await;
+        isolate(&Stores { tenants: store.clone(), platform: store, open_at_once: 1 }).await;
     }
 }
 
@@ -228,7 +228,8 @@ async fn s07_without_filter_and_policy_tenants_meet() {
         let mut options = ConnectOptions::new(format!("sqlite://{}", file.display()));
         options.max_connections(1).sqlx_logging(false);
         let db = Database::connect(options).await.unwrap();
-        let stores = Stores { tenants: Arc::new(Mutated::new(db, table, Told::Own)), platform };
+        let stores =
+            Stores { tenants: Arc::new(Mutated::new(db, table, Told::Own)), platform, open_at_once: 1 };
         assert_eq!(do_isolate(&stores).await, table.is_none(), "on SQLite, without the filter of {table:?}");
     }
 }
