@@ -1,8 +1,8 @@
-//! The schema on PostgreSQL: it comes, goes and comes again, and its policies and keys hold (S01, S03, S04).
+//! The schema on PostgreSQL: it comes, goes and comes again, and what keeps tenants apart is there and holds (S01, S03, S04,
+//! S05).
 //!
 //! Needs `TEST_DATABASE_URL`, with a role that may create databases and roles; without it these tests do nothing.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sea_orm_migration::prelude::*;
@@ -80,15 +80,63 @@ async fn schema(db: &DatabaseConnection) -> Vec<String> {
         UNION ALL SELECT concat_ws(' ', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace
         UNION ALL SELECT concat_ws(' ', relname, relrowsecurity, relforcerowsecurity) FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
         ORDER BY line";
     let lines = column(db, sql).await;
     lines.into_iter().filter(|line| !line.contains("seaql_migrations")).collect()
 }
 
-const TENANT_TABLES: &str = "
-    SELECT table_name::text FROM information_schema.columns
-    WHERE table_schema = 'public' AND column_name = 'tenant_id' ORDER BY table_name";
+/// S01: tables, partitioned ones among them, that lack the one policy for all commands, for reading and writing, forced on
+/// the owner too. What has no tenant has to be named here. Nobody is to read a partition by its own name, and what is
+/// read through its parent is bound by the parent's policy: so it may have none, which lets nobody in.
+const UNGUARDED: &str = "
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'f') AND relname <> 'seaql_migrations'
+      AND NOT (
+        relrowsecurity AND relforcerowsecurity
+        AND (SELECT count(*) = 1 OR count(*) = 0 AND relispartition FROM pg_policies
+             WHERE schemaname = 'public' AND tablename = relname)
+        AND NOT EXISTS (
+            SELECT FROM pg_policies WHERE schemaname = 'public' AND tablename = relname
+            AND NOT (cmd = 'ALL' AND permissive = 'PERMISSIVE' AND roles = '{public}' AND qual = with_check
+                AND qual LIKE '(' || CASE relname WHEN 'tenants' THEN 'id' ELSE 'tenant_id' END
+                    || ' = ( SELECT (NULLIF(current_setting(''app.tenant_id''::text, true), ''''::text))::uuid AS %))')))
+    ORDER BY 1";
+
+/// S04: unique indexes whose first column is not the tenant's.
+const UNIQUE: &str = "
+    SELECT indexrelid::regclass::text FROM pg_index
+    JOIN pg_class ON pg_class.oid = indrelid AND relnamespace = 'public'::regnamespace
+        AND relname NOT IN ('seaql_migrations', 'tenants')
+    LEFT JOIN pg_attribute AS first ON first.attrelid = indrelid AND first.attnum = indkey[0]
+    WHERE indisunique AND first.attname IS DISTINCT FROM 'tenant_id'
+    ORDER BY 1";
+
+/// S04: foreign keys that do not carry the tenant.
+const FOREIGN: &str = "
+    SELECT conrelid::regclass::text FROM pg_constraint
+    WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+      AND pg_get_constraintdef(oid) NOT LIKE 'FOREIGN KEY (tenant_id% REFERENCES %(tenant_id, %'
+      AND pg_get_constraintdef(oid) NOT LIKE 'FOREIGN KEY (tenant_id) REFERENCES tenants(id)%'
+    ORDER BY 1";
+
+/// S05: views that read with their owner's rights, and materialised ones, which no policy binds.
+const VIEWS: &str = "
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND (
+        relkind = 'm'
+        OR relkind = 'v' AND NOT COALESCE(reloptions, '{}') && '{security_invoker=true,security_invoker=on}')
+    ORDER BY 1";
+
+/// S05: functions that act with their owner's rights, and whose names could be another's, whose owner is bound by
+/// nothing or may sign in, or that anybody may call.
+const DEFINERS: &str = "
+    SELECT proname::text FROM pg_proc JOIN pg_roles ON pg_roles.oid = proowner
+    WHERE pronamespace = 'public'::regnamespace AND prosecdef
+      AND (rolsuper OR rolcanlogin OR rolbypassrls
+        OR NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting LIKE 'search_path=%')
+        OR EXISTS (SELECT FROM aclexplode(COALESCE(proacl, acldefault('f', proowner))) WHERE grantee = 0))
+    ORDER BY 1";
 
 /// Each step is taken with rows of the version before, which stay.
 #[tokio::test]
@@ -132,41 +180,72 @@ async fn up_down_and_up_again_leaves_the_same_schema() {
     .await;
 }
 
-/// S01: one policy for all commands, for reading and writing, forced on the owner too.
+/// S01, S04, S05: policies, keys, views and functions are as they have to be.
 #[tokio::test]
-async fn every_table_with_a_tenant_has_its_policy() {
+async fn policies_keys_views_and_functions_keep_tenants_apart() {
     on_a_fresh_database(async |db, _| {
         Migrator::up(db, None).await.unwrap();
-        let with_tenant: BTreeSet<String> = column(db, TENANT_TABLES).await.into_iter().collect();
-        assert!(with_tenant.len() >= 9, "{with_tenant:?}");
-        let sql = "
-            SELECT relname::text FROM pg_class JOIN pg_policies ON tablename = relname
-            WHERE relrowsecurity AND relforcerowsecurity AND cmd = 'ALL' AND permissive = 'PERMISSIVE'
-              AND roles = '{public}' AND qual = with_check AND qual LIKE '(tenant_id = ( SELECT %'";
-        let guarded = column(db, sql).await;
-        assert_eq!(guarded.len(), with_tenant.len(), "one policy each");
-        assert_eq!(guarded.into_iter().collect::<BTreeSet<_>>(), with_tenant);
+        let policies = "SELECT tablename::text FROM pg_policies WHERE schemaname = 'public'";
+        assert!(column(db, policies).await.len() >= 10, "the tables have their policies");
+        for rule in [UNGUARDED, UNIQUE, FOREIGN, VIEWS, DEFINERS] {
+            assert_eq!(column(db, rule).await, Vec::<String>::new(), "{rule}");
+        }
     })
     .await;
 }
 
-/// S04: a key that lacks the tenant would tell of another one's rows, or point at them.
+/// S01, S04, S05: the rules above name what breaks them.
 #[tokio::test]
-async fn primary_unique_and_foreign_keys_carry_the_tenant() {
-    on_a_fresh_database(async |db, _| {
+async fn what_would_let_tenants_meet_is_named() {
+    on_a_fresh_database(async |db, role| {
         Migrator::up(db, None).await.unwrap();
-        let unique = "
-            SELECT indexrelid::regclass::text FROM pg_index
-            JOIN pg_attribute AS first ON first.attrelid = indrelid AND first.attnum = indkey[0]
-            JOIN pg_attribute AS tenant ON tenant.attrelid = indrelid AND tenant.attname = 'tenant_id'
-            WHERE indisunique AND first.attname <> 'tenant_id'";
-        assert_eq!(column(db, unique).await, Vec::<String>::new());
-        let foreign = "
-            SELECT concat(conrelid::regclass, ': ', pg_get_constraintdef(oid)) FROM pg_constraint
-            WHERE contype = 'f'
-              AND pg_get_constraintdef(oid) NOT LIKE 'FOREIGN KEY (tenant_id% REFERENCES %(tenant_id, %'
-              AND pg_get_constraintdef(oid) NOT LIKE 'FOREIGN KEY (tenant_id) REFERENCES tenants(id)%'";
-        assert_eq!(column(db, foreign).await, Vec::<String>::new());
+        let partitioned = "CREATE TABLE x (tenant_id uuid, at int) PARTITION BY RANGE (at);
+            CREATE TABLE x_1 PARTITION OF x FOR VALUES FROM (1) TO (2);";
+        let closed = |table: &str| {
+            format!(
+                "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY;"
+            )
+        };
+        let guarded = |table: &str| {
+            let own = "(tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid))";
+            format!("{} CREATE POLICY own ON {table} USING {own} WITH CHECK {own};", closed(table))
+        };
+        let parent = format!("{partitioned} {}", guarded("x"));
+        let opened = format!("{parent} {} CREATE POLICY open ON x_1 USING (true)", closed("x_1"));
+        let function = "CREATE FUNCTION x() RETURNS int LANGUAGE sql SECURITY DEFINER";
+        let safe = format!(
+            "{function} SET search_path = pg_catalog, public AS 'SELECT 1'; ALTER FUNCTION x() OWNER TO {role};
+             REVOKE ALL ON FUNCTION x() FROM PUBLIC;"
+        );
+        let cases: [(&str, &str, &[&str]); 22] = [
+            (UNGUARDED, "CREATE TABLE x (id int)", &["x"]),
+            (UNGUARDED, partitioned, &["x", "x_1"]),
+            (UNGUARDED, &parent, &["x_1"]),
+            (UNGUARDED, &format!("{parent} {}", closed("x_1")), &[]),
+            (UNGUARDED, &format!("{parent} {}", guarded("x_1")), &[]),
+            (UNGUARDED, &opened, &["x_1"]),
+            (UNGUARDED, "CREATE POLICY more ON users USING (true)", &["users"]),
+            (UNGUARDED, "ALTER TABLE runs NO FORCE ROW LEVEL SECURITY", &["runs"]),
+            (UNGUARDED, "DROP POLICY tenant_isolation ON tenants", &["tenants"]),
+            (UNIQUE, "CREATE UNIQUE INDEX x ON users (email)", &["x"]),
+            (UNIQUE, "CREATE UNIQUE INDEX x ON users (lower(email))", &["x"]),
+            (UNIQUE, &format!("{partitioned} CREATE UNIQUE INDEX y ON x (at)"), &["x_1_at_idx", "y"]),
+            (FOREIGN, "CREATE TABLE x (id uuid REFERENCES tenants (id))", &["x"]),
+            (VIEWS, "CREATE VIEW x AS SELECT * FROM users", &["x"]),
+            (VIEWS, "CREATE VIEW x WITH (security_invoker = on) AS SELECT * FROM users", &[]),
+            (VIEWS, "CREATE MATERIALIZED VIEW x AS SELECT * FROM users", &["x"]),
+            (DEFINERS, &format!("{function} AS 'SELECT 1'"), &["x"]),
+            (DEFINERS, &safe, &[]),
+            (DEFINERS, &format!("{safe} ALTER FUNCTION x() RESET search_path"), &["x"]),
+            (DEFINERS, &format!("{safe} ALTER FUNCTION x() OWNER TO CURRENT_USER"), &["x"]),
+            (DEFINERS, &format!("{safe} ALTER ROLE {role} LOGIN"), &["x"]),
+            (DEFINERS, &format!("{safe} GRANT EXECUTE ON FUNCTION x() TO PUBLIC"), &["x"]),
+        ];
+        for (rule, made, named) in cases {
+            let tx = db.begin().await.unwrap();
+            tx.execute_unprepared(made).await.unwrap();
+            assert_eq!(column(&tx, rule).await, named, "{made}");
+        }
     })
     .await;
 }

@@ -24,6 +24,9 @@ pub struct OwnPgBouncer {
 }
 
 impl OwnPgBouncer {
+    /// How many connections each role has to the database.
+    pub const CONNECTIONS: usize = 3;
+
     /// Starts one in front of the server at this URL.
     pub fn before(database: &Url) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
@@ -44,8 +47,9 @@ impl OwnPgBouncer {
         let text = format!(
             "[databases]\n* = host={host} port={to}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = plain\nauth_file = {}\npool_mode = transaction\n\
-             default_pool_size = 3\nmax_client_conn = 200\n",
-            users.display()
+             default_pool_size = {}\nmax_client_conn = 200\n",
+            users.display(),
+            Self::CONNECTIONS
         );
         std::fs::write(&settings, text).expect("the settings are written");
         let mut command = Command::new("pgbouncer");

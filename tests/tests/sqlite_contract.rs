@@ -9,7 +9,7 @@ use powerhouse_tests::store_contract;
 
 fn both_sides(store: SqliteStore) -> Stores {
     let store = Arc::new(store);
-    Stores { tenants: store.clone(), platform: store }
+    Stores { tenants: store.clone(), platform: store, open_at_once: 1 }
 }
 
 mod in_memory {

@@ -29,6 +29,8 @@ pub struct Stores {
     pub tenants: Arc<dyn TenantStore>,
     /// The platform's side.
     pub platform: Arc<dyn PlatformStore>,
+    /// How many tenants' transactions may be open at the same time: one, where there is one writer.
+    pub open_at_once: usize,
 }
 
 /// Declares the suite for a harness, an expression that may be evaluated often: one test a promise.

@@ -1,0 +1,274 @@
+//! Two walls between tenants, each proven without the other (S07): with one table's filter taken out of every statement,
+//! row-level security keeps tenants apart; with its policy gone, the filter does; without both, tenants meet.
+
+use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::tenants::Plan;
+use powerhouse_ports::store::{Limit, StoreError, TenantStore, TenantTx};
+use powerhouse_rows::{Own, Transaction, store_error};
+use powerhouse_sqlite::SqliteStore;
+use powerhouse_tests::contract::sample::{agent, at, member, office, run};
+use powerhouse_tests::contract::stores::{Stores, isolation, twins};
+use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+};
+
+use super::{migrated, open};
+
+/// Every table that a tenant's transaction filters by its tenant.
+const TABLES: [&str; 7] =
+    ["tenants", "users", "agents", "agent_versions", "runs", "run_events", "run_feedback"];
+
+/// What a tenant's transaction tells the database of its tenant.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// The truth.
+    Own,
+    /// Nothing.
+    Nobody,
+    /// That it is another.
+    Other(TenantScope),
+}
+
+/// The tenants' side as it is but for one mistake in it.
+#[derive(Clone)]
+struct Mutated {
+    db: DatabaseConnection,
+    /// The table that is not filtered by the tenant.
+    unfiltered: Option<&'static str>,
+    told: Told,
+    seen: Arc<Seen>,
+}
+
+/// What was sent to the database.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How many statements lost their filter.
+    mutated: AtomicUsize,
+    /// Statements that had none to lose.
+    bare: Mutex<Vec<String>>,
+}
+
+impl Mutated {
+    fn new(db: DatabaseConnection, unfiltered: Option<&'static str>, told: Told) -> Self {
+        Self { db, unfiltered, told, seen: Arc::default() }
+    }
+
+    async fn transaction(&self, scope: &TenantScope) -> Result<DatabaseTransaction, DbErr> {
+        if self.db.get_database_backend() == DbBackend::Sqlite {
+            let options = TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            };
+            return self.db.begin_with_options(options).await;
+        }
+        let tx = self.db.begin().await?;
+        let told = match self.told {
+            Told::Own => Some(*scope),
+            Told::Nobody => None,
+            Told::Other(scope) => Some(scope),
+        };
+        if let Some(scope) = told {
+            let sql = format!("SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid());
+            tx.execute_unprepared(&sql).await?;
+        }
+        Ok(tx)
+    }
+}
+
+#[async_trait]
+impl TenantStore for Mutated {
+    async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
+        let tx = self.transaction(scope).await.map_err(store_error("transaction"))?;
+        let tx = MutatedTx { tx, unfiltered: self.unfiltered, seen: self.seen.clone() };
+        Ok(Box::new(Own::new(tx, scope.tenant_id())))
+    }
+}
+
+struct MutatedTx {
+    tx: DatabaseTransaction,
+    unfiltered: Option<&'static str>,
+    seen: Arc<Seen>,
+}
+
+/// The filter of a table, up to its value.
+fn filter(table: &str) -> String {
+    let column = if table == "tenants" { "id" } else { "tenant_id" };
+    format!("\"{table}\".\"{column}\" = ")
+}
+
+/// The statement with each filter of this table made one that every row passes; and how many these are.
+fn unfiltered(sql: &str, table: &str) -> (String, usize) {
+    let filter = filter(table);
+    let mut parts = sql.split(filter.as_str());
+    let mut mutated = parts.next().unwrap_or_default().to_owned();
+    let mut count = 0;
+    for part in parts {
+        let end = part.find(|c: char| !matches!(c, '$' | '?' | '0'..='9')).unwrap_or(part.len());
+        let (value, rest) = part.split_at(end);
+        let _ = write!(mutated, "({filter}{value} OR TRUE){rest}");
+        count += 1;
+    }
+    (mutated, count)
+}
+
+impl MutatedTx {
+    fn mutated(&self, mut statement: Statement) -> Statement {
+        let is_filtered = TABLES.iter().any(|table| statement.sql.contains(&filter(table)));
+        if !is_filtered && !statement.sql.starts_with("INSERT ") {
+            self.seen.bare.lock().unwrap().push(statement.sql.clone());
+        }
+        if let Some(table) = self.unfiltered {
+            let (sql, count) = unfiltered(&statement.sql, table);
+            statement.sql = sql;
+            self.seen.mutated.fetch_add(count, Ordering::Relaxed);
+        }
+        statement
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for MutatedTx {
+    fn get_database_backend(&self) -> DbBackend {
+        self.tx.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.tx.execute_raw(self.mutated(statement)).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.tx.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.tx.query_one_raw(self.mutated(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.tx.query_all_raw(self.mutated(statement)).await
+    }
+}
+
+#[async_trait]
+impl Transaction for MutatedTx {
+    async fn commit(self) -> Result<(), DbErr> {
+        self.tx.commit().await
+    }
+
+    async fn protect(&self) -> Result<(), DbErr> {
+        self.tx.execute_unprepared("SAVEPOINT refusable").await.map(drop)
+    }
+
+    async fn recover(&self) -> Result<(), DbErr> {
+        self.tx.execute_unprepared("ROLLBACK TO SAVEPOINT refusable").await.map(drop)
+    }
+}
+
+/// Every repository method with another tenant's ids, and with ids that two tenants have in common.
+async fn isolate(stores: &Stores) {
+    twins::twins_never_meet(stores).await;
+    isolation::no_method_shows_or_changes_another_tenants_rows(stores).await;
+}
+
+/// Whether they do. What is said on the way is that of the assertion that failed.
+async fn do_isolate(stores: &Stores) -> bool {
+    AssertUnwindSafe(isolate(stores)).catch_unwind().await.is_ok()
+}
+
+async fn on_postgres(own: &OwnDatabase, unfiltered: Option<&'static str>) -> (Stores, Arc<Seen>) {
+    let mutated = Mutated::new(own.connect(APPLICATION).await, unfiltered, Told::Own);
+    let seen = mutated.seen.clone();
+    (Stores { tenants: Arc::new(mutated), platform: Arc::new(open(own).await), open_at_once: 1 }, seen)
+}
+
+#[tokio::test]
+async fn s07_without_a_tables_filter_row_level_security_keeps_tenants_apart() {
+    for table in TABLES {
+        let own = migrated().await;
+        let (stores, seen) = on_postgres(&own, Some(table)).await;
+        isolate(&stores).await;
+        assert!(seen.mutated.load(Ordering::Relaxed) > 0, "no statement filters {table}");
+        assert_eq!(*seen.bare.lock().unwrap(), Vec::<String>::new(), "each statement names the tenant");
+    }
+}
+
+#[tokio::test]
+async fn s07_without_a_tables_policy_the_filter_keeps_tenants_apart() {
+    for table in TABLES {
+        let own = migrated().await;
+        // Opened before: it would refuse to serve.
+        let store = Arc::new(open(&own).await);
+        own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
+        isolate(&Stores { tenants: store.clone(), platform: store, open_at_once: 1 }).await;
+    }
+}
+
+/// The mistakes above are mistakes: with the one wall gone and the other as well, the suite fails.
+#[tokio::test]
+async fn s07_without_filter_and_policy_tenants_meet() {
+    for table in TABLES {
+        let own = migrated().await;
+        let (stores, _) = on_postgres(&own, Some(table)).await;
+        own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
+        assert!(!do_isolate(&stores).await, "on PostgreSQL, nothing is seen of an unfiltered {table}");
+    }
+    for table in TABLES.map(Some).into_iter().chain([None]) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("powerhouse.db");
+        let platform = Arc::new(SqliteStore::open(&file).await.unwrap());
+        let mut options = ConnectOptions::new(format!("sqlite://{}", file.display()));
+        options.max_connections(1).sqlx_logging(false);
+        let db = Database::connect(options).await.unwrap();
+        let stores =
+            Stores { tenants: Arc::new(Mutated::new(db, table, Told::Own)), platform, open_at_once: 1 };
+        assert_eq!(do_isolate(&stores).await, table.is_none(), "on SQLite, without the filter of {table:?}");
+    }
+}
+
+/// A transaction that forgot to say whose it is, or says that it is another's, has nothing and writes nothing: its
+/// statements still name the tenant.
+#[tokio::test]
+async fn s07_a_transaction_of_nobody_or_of_another_has_nothing() {
+    let own = migrated().await;
+    let store = open(&own).await;
+    let (ours, theirs) = (office(&store, Plan::Team).await, office(&store, Plan::Team).await);
+    let mut agents = Vec::new();
+    for office in [&ours, &theirs] {
+        let helper = agent("helper");
+        let mut tx = store.begin(&office.principal.scope()).await.unwrap();
+        tx.agents().add(&helper).await.unwrap();
+        tx.runs().add(&run(office.owner.id(), &helper, 5)).await.unwrap();
+        tx.commit().await.unwrap();
+        agents.push(helper);
+    }
+    let all = Limit::new(100).unwrap();
+    let db = own.connect(APPLICATION).await;
+    for told in [Told::Nobody, Told::Other(theirs.principal.scope())] {
+        let mutated = Mutated::new(db.clone(), None, told);
+        let mut tx = mutated.begin(&ours.principal.scope()).await.unwrap();
+        assert_eq!(tx.tenant().await.unwrap(), None, "{told:?}");
+        for user in [ours.owner.id(), theirs.owner.id()] {
+            assert_eq!(tx.users().find(user).await.unwrap(), None, "{told:?}");
+            assert!(!tx.users().remove(user).await.unwrap(), "{told:?}");
+        }
+        assert!(tx.users().list(None, all).await.unwrap().items.is_empty(), "{told:?}");
+        for agent in &agents {
+            assert_eq!(tx.agents().find(agent.id()).await.unwrap(), None, "{told:?}");
+            assert!(tx.agents().update(&agent.clone().archive(at(7)).unwrap()).await.is_err(), "{told:?}");
+        }
+        assert!(tx.runs().list(None, None, all).await.unwrap().items.is_empty(), "{told:?}");
+        let (user, membership) = member(&ours, "new@example.org");
+        assert!(tx.users().add(&user, &membership, "hash").await.is_err(), "{told:?}");
+        assert!(tx.agents().add(&agent("new")).await.is_err(), "{told:?}");
+        assert!(tx.runs().add(&run(ours.owner.id(), &agents[0], 6)).await.is_err(), "{told:?}");
+    }
+}

@@ -1,0 +1,469 @@
+//! How the database answers what the API and the queue ask: the plans that it really ran, for the serving roles and
+//! with row-level security in force, on tables so large that reading one from end to end would be slow (S06).
+
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
+use powerhouse_ports::platform::{PlatformStore, Rotation};
+use powerhouse_ports::store::{Limit, NewEvent, TenantStore as _, TenantTx};
+use powerhouse_postgres::{PoolSettings, PostgresStore};
+use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use uuid::Uuid;
+
+use super::migrated;
+
+/// 100 tenants with 300 rows each in every table, among 3,000 that have none. Ids are numbers, so that the ones below are
+/// known: the thousands name the tenant. Of each tenant's runs ten wait, one was given up, and the others have ended.
+const ROWS: &str = "
+    CREATE FUNCTION id(n bigint) RETURNS uuid LANGUAGE sql AS $$ SELECT lpad(to_hex(n), 32, '0')::uuid $$;
+    INSERT INTO tenants SELECT id(t), 'tenant-' || t, 'n', 'team', 'active', NULL, NULL, 1, now(), now()
+        FROM generate_series(1, 3000) t;
+    INSERT INTO users (tenant_id, id, email, display_name, password_hash, role, joined_at, version, created_at,
+                       updated_at)
+        SELECT id(t), id(t * 1000 + n), 'u' || n || '@example.org', 'n', 'h', 'member', now(), 1, now(), now()
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO agents SELECT id(t), id(t * 1000 + n), 'a' || n, NULL, 1, NULL, 1, now()
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO agent_versions SELECT tenant_id, id, 1, $${\"kind\": \"direct\", \"parameters\": {},
+        \"description\": \"\", \"instructions\": \"\", \"model\": null, \"tools\": [], \"capabilities\": [],
+        \"examples\": [], \"limits\": {\"steps\": 1, \"tokens\": 1, \"cost_micros\": 0, \"wall_clock_ms\": 1000}}$$,
+        now() FROM agents;
+    INSERT INTO runs (tenant_id, id, requested_by, task, agent_id, agent_version, selection, limits, status, state,
+                      input_tokens, output_tokens, cost_micros, created_at, version, fencing_token, lease_expires_at,
+                      next_seq)
+        SELECT id(t), id(t * 1000 + n), id(t * 1000 + 100 + n % 10), 'Work', id(t * 1000 + n), 1,
+            jsonb_build_object('agent', 'agent_00000000000000000000000001', 'agent_version', 1, 'reason', 'r',
+                               'scores', '[]'::jsonb),
+            $${\"steps\": 1, \"tokens\": 1, \"cost_micros\": 0, \"wall_clock_ms\": 1000}$$,
+            CASE WHEN n <= 10 THEN 'queued' WHEN n = 11 THEN 'running' ELSE 'cancelled' END,
+            jsonb_build_object('status', 'cancelled', 'by', 'user_00000000000000000000000001',
+                               'started_at', NULL, 'ended_at', '2026-01-01T00:00:00Z'),
+            0, 0, 0, now(), 1, 1, CASE WHEN n = 11 THEN now() - interval '1 hour' END, 3
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO run_events SELECT tenant_id, id, seq, now(), $${\"type\": \"queued\"}$$
+        FROM runs, generate_series(1, 3) seq;
+    INSERT INTO run_feedback SELECT tenant_id, id, requested_by, 'good', '', now() FROM runs;
+    INSERT INTO sessions SELECT id(t), id(t * 1000 + n), id(t * 1000 + n),
+        decode(lpad(to_hex(t * 1000 + n), 64, '0'), 'hex'), NULL, now(),
+        now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END, NULL
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO refresh_digests SELECT tenant_id, current_digest, id FROM sessions;
+    ANALYZE";
+
+/// Small by their nature: there is one row for each tenant, and the queue looks at all of them.
+const SMALL: [&str; 2] = ["tenants", "queue_turns"];
+
+/// What the database tells its client on the way: with `auto_explain` loaded, each plan, after its statement's end.
+#[derive(Clone, Default)]
+struct Notices(Arc<Mutex<Vec<String>>>);
+
+impl Notices {
+    /// The plans since the last time.
+    fn take(&self) -> Vec<Value> {
+        let notices = std::mem::take(&mut *self.0.lock().unwrap());
+        let plans = notices.iter().filter_map(|notice| notice.split_once("plan:\n"));
+        plans.map(|(_, json)| serde_json::from_str(json).unwrap()).collect()
+    }
+}
+
+impl Visit for &Notices {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.0.lock().unwrap().push(value.to_owned());
+        }
+    }
+}
+
+/// sqlx says what the database tells as an event.
+impl Subscriber for Notices {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::postgres::notice"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut &*self);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// A store of one connection for each role, whose plans are watched.
+struct Watched {
+    store: PostgresStore,
+    notices: Notices,
+    caller: Principal,
+    wrong: Vec<String>,
+}
+
+impl Watched {
+    /// Plans are made as `mode` says: for the values at hand, or once for all.
+    async fn new(own: &OwnDatabase, notices: &Notices, caller: Principal, mode: &str) -> Self {
+        own.run(&format!(
+            "DO $$ BEGIN
+                EXECUTE format('ALTER DATABASE %I SET session_preload_libraries = auto_explain', current_database());
+                EXECUTE format('ALTER DATABASE %I SET auto_explain.log_min_duration = 0', current_database());
+                EXECUTE format('ALTER DATABASE %I SET auto_explain.log_nested_statements = on', current_database());
+                EXECUTE format('ALTER DATABASE %I SET auto_explain.log_format = json', current_database());
+                EXECUTE format('ALTER DATABASE %I SET auto_explain.log_level = notice', current_database());
+                EXECUTE format('ALTER DATABASE %I SET plan_cache_mode = {mode}', current_database());
+            END $$"
+        ))
+        .await;
+        let settings = PoolSettings { connections: 1, platform_connections: 1, ..PoolSettings::default() };
+        let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+        let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
+        let mut watched = Self { store, notices: notices.clone(), caller, wrong: Vec::new() };
+        watched.plans().await;
+        watched
+    }
+
+    /// The plans of what ran since the last time. A statement's plan comes when the next one begins, and a transaction
+    /// that was dropped ends when its connection begins the next.
+    async fn plans(&mut self) -> Vec<Value> {
+        drop(self.store.begin(&self.caller.scope()).await.unwrap());
+        self.store.ping().await.unwrap();
+        self.notices.take()
+    }
+
+    /// Does something in a tenant's transaction that is not committed; it should use these indexes and no others.
+    async fn own(&mut self, call: &str, indexes: &[&str], work: impl AsyncFnOnce(&mut dyn TenantTx)) {
+        let mut tx = self.store.begin(&self.caller.scope()).await.unwrap();
+        work(&mut *tx).await;
+        drop(tx);
+        let plans = self.plans().await;
+        self.wrong.extend(violations(call, indexes, &plans, true));
+    }
+
+    /// Does something across tenants.
+    async fn across(&mut self, call: &str, indexes: &[&str], work: impl AsyncFnOnce(&dyn PlatformStore)) {
+        work(&self.store).await;
+        let plans = self.plans().await;
+        self.wrong.extend(violations(call, indexes, &plans, false));
+    }
+}
+
+/// What is wrong with the plans of a call: a table that is read from end to end, an index that is not the one meant, or,
+/// in a tenant's transaction, one that is searched without the tenant, and rows that are sorted after they are read.
+/// `one or another` are indexes that serve equally well.
+fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut used = Vec::new();
+    for plan in plans {
+        let mut nodes = Vec::new();
+        flatten(&plan["Plan"], &mut nodes);
+        let mut wrong = Vec::new();
+        for node in nodes {
+            let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
+            let (kind, table, index) = (text("Node Type"), text("Relation Name"), text("Index Name"));
+            if kind == "Seq Scan" && !SMALL.contains(&table.as_str()) {
+                wrong.push(format!("reads {table} from end to end"));
+            }
+            if is_own && kind.ends_with("Sort") {
+                wrong.push("sorts what it has read".to_owned());
+            }
+            if index.is_empty() || index.starts_with("queue_turns_") {
+                continue;
+            }
+            if is_own && !text("Index Cond").contains("tenant_id") && !index.starts_with("tenants_") {
+                wrong.push(format!("searches {index} without the tenant"));
+            }
+            used.push(index);
+        }
+        if !wrong.is_empty() {
+            found.push(format!("{call}: {}\n{plan:#}", wrong.join(", ")));
+        }
+    }
+    used.sort_unstable();
+    used.dedup();
+    let serves = |meant: &&str, index: &String| meant.split(" or ").any(|one| one == index);
+    let is_meant = used.iter().all(|index| indexes.iter().any(|meant| serves(meant, index)))
+        && indexes.iter().all(|meant| used.iter().any(|index| serves(meant, index)));
+    if !is_meant {
+        let mut text = format!("{call}: uses {used:?} instead of {indexes:?}");
+        for plan in plans {
+            let _ = write!(text, "\n{plan:#}");
+        }
+        found.push(text);
+    }
+    found
+}
+
+fn flatten<'a>(node: &'a Value, into: &mut Vec<&'a Value>) {
+    into.push(node);
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        flatten(child, into);
+    }
+}
+
+#[tokio::test]
+async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() {
+    let notices = Notices::default();
+    let _subscribed = tracing::subscriber::set_default(notices.clone());
+    let own = migrated().await;
+    own.run(ROWS).await;
+    let number = |n: u128| Uuid::from_u128(50_000 + n);
+    let tenant = TenantId::from_uuid(Uuid::from_u128(50));
+    let session = SessionId::from_uuid(number(107));
+    let caller = Principal::verified(tenant, UserId::from_uuid(number(107)), session, Role::Member);
+    // Of a plan made once for all no values are known: it is what a long-lived connection comes to have.
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        let mut watched = Watched::new(&own, &notices, caller, mode).await;
+        members(&mut watched).await;
+        agents(&mut watched).await;
+        runs(&mut watched).await;
+        signing_in(&mut watched).await;
+        queue(&mut watched).await;
+        assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
+
+        // It is seen when an index goes. The index comes back for the next round.
+        own.run("DROP INDEX runs_by_requester").await;
+        runs(&mut watched).await;
+        assert!(watched.wrong.iter().any(|wrong| wrong.starts_with("runs.list of an owner")), "{mode}");
+        own.run("CREATE INDEX runs_by_requester ON runs (tenant_id, requested_by, id)").await;
+        watched.store.close().await;
+    }
+}
+
+fn page() -> Limit {
+    Limit::new(20).unwrap()
+}
+
+async fn members(watched: &mut Watched) {
+    let user = watched.caller.user_id();
+    watched
+        .own("tenant", &["tenants_pkey"], async |tx| {
+            let tenant = tx.tenant().await.unwrap().unwrap();
+            tx.update_tenant(&tenant.rename("New".parse().unwrap(), Utc::now()).unwrap()).await.unwrap();
+        })
+        .await;
+    watched
+        .own("users.find and update", &["users_pkey"], async |tx| {
+            let (user, membership) = tx.users().find(user).await.unwrap().unwrap();
+            let renamed = user.rename("New".parse().unwrap(), Utc::now());
+            tx.users().update(&renamed, &membership, 1).await.unwrap();
+        })
+        .await;
+    watched
+        .own("users.find_by_email", &["users_by_email"], async |tx| {
+            let email = "u9@example.org".parse().unwrap();
+            assert!(tx.users().find_by_email(&email).await.unwrap().is_some());
+        })
+        .await;
+    watched
+        .own("users.list", &["users_pkey"], async |tx| {
+            assert_eq!(tx.users().list(None, page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("users.list after one", &["users_pkey"], async |tx| {
+            assert_eq!(tx.users().list(Some(user), page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("users.count", &["users_pkey"], async |tx| assert_eq!(tx.users().count().await.unwrap(), 300))
+        .await;
+    watched
+        .own("users.owners", &["users_pkey"], async |tx| assert_eq!(tx.users().owners().await.unwrap(), 0))
+        .await;
+    // With a user go their sessions, and the tokens of these.
+    let indexes = ["refresh_digests_by_session", "sessions_by_user", "users_pkey"];
+    watched.own("users.remove", &indexes, async |tx| assert!(tx.users().remove(user).await.unwrap())).await;
+}
+
+async fn agents(watched: &mut Watched) {
+    let agent = AgentId::from_uuid(watched.caller.user_id().as_uuid());
+    let both = ["agent_versions_pkey", "agents_pkey"];
+    watched
+        .own("agents.find and update", &both, async |tx| {
+            let agent = tx.agents().find(agent).await.unwrap().unwrap();
+            tx.agents().update(&agent.archive(Utc::now()).unwrap()).await.unwrap();
+        })
+        .await;
+    watched
+        .own("agents.find_by_name", &["agent_versions_pkey", "agents_by_name"], async |tx| {
+            assert!(tx.agents().find_by_name(&"a9".parse().unwrap()).await.unwrap().is_some());
+        })
+        .await;
+    watched
+        .own("agents.list", &both, async |tx| {
+            assert_eq!(tx.agents().list(None, page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("agents.list after one", &both, async |tx| {
+            assert_eq!(tx.agents().list(Some(agent), page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("agents.count_in_use", &["agents_pkey"], async |tx| {
+            assert_eq!(tx.agents().count_in_use().await.unwrap(), 300);
+        })
+        .await;
+    watched
+        .own("agents.version", &["agent_versions_pkey"], async |tx| {
+            assert!(tx.agents().version(agent, 1).await.unwrap().is_some());
+        })
+        .await;
+    watched
+        .own("agents.runnable", &both, async |tx| {
+            assert_eq!(tx.agents().runnable(50).await.unwrap().len(), 50);
+        })
+        .await;
+}
+
+async fn runs(watched: &mut Watched) {
+    let (tenant, user) = (watched.caller.tenant_id(), watched.caller.user_id());
+    let run = RunId::from_uuid(user.as_uuid());
+    watched
+        .own("runs.find", &["runs_pkey"], async |tx| assert!(tx.runs().find(run).await.unwrap().is_some()))
+        .await;
+    watched
+        .own("runs.list", &["runs_pkey"], async |tx| {
+            assert_eq!(tx.runs().list(None, None, page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("runs.list before one", &["runs_pkey"], async |tx| {
+            assert_eq!(tx.runs().list(None, Some(run), page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("runs.list of an owner", &["runs_by_requester"], async |tx| {
+            assert_eq!(tx.runs().list(Some(user), None, page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("runs.list of an owner before one", &["runs_by_requester"], async |tx| {
+            let newest = RunId::from_uuid(Uuid::from_u128(50_000 + 300));
+            assert_eq!(tx.runs().list(Some(user), Some(newest), page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("runs.events", &["run_events_pkey"], async |tx| {
+            assert_eq!(tx.runs().events(run, 1, 100).await.unwrap().len(), 2);
+        })
+        .await;
+    // Its version is that of the row, as if nothing had changed: the statement runs, and writes nothing.
+    watched
+        .own("runs.update", &["runs_pkey"], async |tx| {
+            let run = tx.runs().find(run).await.unwrap().unwrap();
+            assert!(tx.runs().update(&run, &[]).await.is_err());
+        })
+        .await;
+    watched
+        .own("runs.record", &["runs_pkey"], async |tx| {
+            let found = tx.runs().find(run).await.unwrap().unwrap();
+            let lease = Lease::granted(tenant, run, FencingToken(1), Utc::now());
+            let event = NewEvent { at: Utc::now(), body: EventBody::Queued };
+            assert!(tx.runs().record(&lease, &found, &[event]).await.is_err(), "it has ended");
+        })
+        .await;
+    // The key of the feedback refers to the run.
+    watched
+        .own("runs.feedback", &["run_feedback_pkey", "runs_pkey"], async |tx| {
+            assert!(tx.runs().feedback(run, user).await.unwrap().is_some());
+            let other = UserId::from_uuid(Uuid::from_u128(50_001));
+            let word = Feedback::new(other, Verdict::Good, String::new(), Utc::now()).unwrap();
+            tx.runs().put_feedback(run, &word).await.unwrap();
+        })
+        .await;
+}
+
+async fn signing_in(watched: &mut Watched) {
+    let now = Utc::now();
+    let caller = watched.caller;
+    // The session's first token, or one that nobody had before.
+    let digest = |is_first: bool| {
+        let mut digest = [0; 32];
+        digest[16..].copy_from_slice(caller.session_id().as_uuid().as_bytes());
+        if !is_first {
+            digest[..16].copy_from_slice(Uuid::new_v4().as_bytes());
+        }
+        digest
+    };
+    watched
+        .across("credentials", &["tenants_slug_key", "users_by_email"], async |store| {
+            let (slug, email) = ("tenant-9".parse().unwrap(), "u9@example.org".parse().unwrap());
+            assert!(store.credentials(&slug, &email).await.unwrap().is_some());
+        })
+        .await;
+    watched
+        .across("session", &["sessions_pkey or sessions_by_id"], async |store| {
+            assert!(store.session(&caller.scope(), caller.session_id()).await.unwrap().is_some());
+        })
+        .await;
+    let standing = ["tenants_pkey", "users_pkey"];
+    watched
+        .across("standing", &standing, async |store| {
+            assert!(store.standing(&caller.scope(), caller.user_id()).await.unwrap().is_some());
+        })
+        .await;
+    let rotating =
+        ["refresh_digests_by_digest", "sessions_pkey or sessions_by_id", "tenants_pkey", "users_pkey"];
+    watched
+        .across("rotate", &rotating, async |store| {
+            // In the second round it is a retry with the token before.
+            let rotated = store.rotate(&digest(true), &digest(false), now).await.unwrap();
+            assert_eq!(rotated, Rotation::Rotated(caller));
+        })
+        .await;
+    watched
+        .across("end_session", &["sessions_by_id"], async |store| {
+            let other = SessionId::from_uuid(Uuid::from_u128(50_200));
+            store.end_session(other, now).await.unwrap();
+        })
+        .await;
+    let purging =
+        ["refresh_digests_by_session", "sessions_by_expiry", "sessions_by_id or sessions_by_expiry"];
+    watched
+        .across("purge_sessions", &purging, async |store| {
+            assert_eq!(store.purge_sessions(now, 10).await.unwrap(), 10);
+        })
+        .await;
+}
+
+async fn queue(watched: &mut Watched) {
+    let now = Utc::now();
+    let minute = Duration::from_mins(1);
+    let mut leases = Vec::new();
+    let claiming = ["runs_by_lease", "runs_pkey", "runs_queue", "tenants_pkey"];
+    watched
+        .across("claim", &claiming, async |store| {
+            leases = store.claim(10, now, minute).await.unwrap();
+            assert_eq!(leases.len(), 10);
+        })
+        .await;
+    watched
+        .across("extend and release", &["runs_pkey"], async |store| {
+            store.extend(&leases[0], now + TimeDelta::minutes(2)).await.unwrap();
+            for lease in &leases {
+                store.release(lease).await.unwrap();
+            }
+        })
+        .await;
+}
