@@ -21,7 +21,7 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         // For whoever removes old runs.
-        manager.create_index(index("runs", "by_id", &["id"])).await?;
+        manager.create_index(index("runs", "by_id", &["id", "tenant_id"])).await?;
         if manager.get_database_backend() != DbBackend::Postgres {
             return Ok(());
         }

@@ -26,6 +26,7 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_usecases::runner::{Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand, Target};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -55,6 +56,7 @@ impl Tool for Odd {
 
 /// A tenant with one agent, and workers on one store.
 struct Scene {
+    _folder: TempDir,
     workshop: Arc<Workshop>,
     wake: Arc<Notify>,
     principal: Principal,
@@ -65,7 +67,8 @@ struct Scene {
 
 impl Scene {
     async fn new(kind: AgentKind, limits: RunLimits, model: Arc<ScriptedModel>) -> Self {
-        let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+        let folder = TempDir::new().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidV7Source));
         let (tenant_id, user_id) = (TenantId::from_uuid(ids.next()), UserId::from_uuid(ids.next()));
         let now = clock.now();
@@ -108,7 +111,7 @@ impl Scene {
             settings,
         });
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-        Self { workshop, wake, principal, agent, stop, workers: Vec::new() }
+        Self { _folder: folder, workshop, wake, principal, agent, stop, workers: Vec::new() }
     }
 
     fn start_worker(&mut self) {

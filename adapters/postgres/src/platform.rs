@@ -1,4 +1,4 @@
-//! The platform's side: each call in a transaction of its own.
+//! The platform's side: each call in a transaction of its own, or in a single statement.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::StoreError;
-use powerhouse_rows::platform::Platform;
+use powerhouse_rows::platform::{self, Platform};
 use powerhouse_rows::{Transaction, store_error};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
@@ -92,11 +92,11 @@ impl PlatformStore for PostgresStore {
         scope: &TenantScope,
         session: SessionId,
     ) -> Result<Option<OpenSession>, StoreError> {
-        self.platform().await?.session(scope, session).await
+        platform::session(&self.statement().await?, scope.tenant_id(), session).await
     }
 
     async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
-        self.platform().await?.standing(scope, user).await
+        platform::standing(&self.statement().await?, scope.tenant_id(), user).await
     }
 
     async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
@@ -114,6 +114,6 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.platform().await?.ping().await
+        platform::ping(&self.statement().await?).await
     }
 }

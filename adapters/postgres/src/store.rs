@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
-use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+use powerhouse_ports::store::{StoreError, TenantStore, TenantTx, TenantView};
 use powerhouse_rows::{Own, observe_pool};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sea_orm::sqlx::{self, ConnectOptions as _};
+use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
 
 use crate::safety::{self, Unsafe};
-use crate::transaction::{PgTransaction, Pool};
+use crate::transaction::{PgTransaction, Pool, Sending, Single, within};
 
 /// How much longer than the database itself we wait for a statement.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a connection that was idle may take to answer.
+const PING: Duration = Duration::from_secs(1);
 
 /// How many connections there are, and how long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,9 @@ pub struct PoolSettings {
     pub platform_connections: u32,
     /// How long a request may wait for a connection.
     pub acquire: Duration,
+    /// After how long idle a connection is tried before it is used: the database may have gone meanwhile, and another
+    /// taken its place.
+    pub test_idle: Duration,
     /// How long a statement may run.
     pub statement: Duration,
     /// How long a statement may wait for a lock.
@@ -52,6 +58,7 @@ impl Default for PoolSettings {
             connections: 20,
             platform_connections: 10,
             acquire: Duration::from_secs(5),
+            test_idle: Duration::from_secs(30),
             statement: Duration::from_secs(10),
             lock: Duration::from_secs(5),
             idle_in_transaction: Duration::from_secs(30),
@@ -105,6 +112,11 @@ impl PostgresStore {
         }
     }
 
+    /// A statement across tenants.
+    pub(crate) async fn statement(&self) -> Result<Sending<Single>, StoreError> {
+        Sending::<Single>::of_platform(&self.platform).await
+    }
+
     /// Closes every connection.
     pub async fn close(&self) {
         self.application.connections.close().await;
@@ -120,29 +132,42 @@ async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<Poo
         ("idle_in_transaction_session_timeout", milliseconds(settings.idle_in_transaction)),
     ];
     let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?.disable_statement_logging();
-    let (options, opening) = match settings.pooler {
-        Pooler::None => (options.application_name("powerhouse").options(limits), "BEGIN".to_owned()),
+    let (options, limits) = match settings.pooler {
+        Pooler::None => (options.application_name("powerhouse").options(limits), String::new()),
         Pooler::Transaction => {
-            let set = limits.map(|(name, value)| format!("SET LOCAL {name} = {value}")).join("; ");
-            (options.statement_cache_capacity(0).extra_float_digits(None), format!("BEGIN; {set}"))
+            let set = limits.map(|(name, value)| format!("; SET LOCAL {name} = {value}"));
+            (options.statement_cache_capacity(0).extra_float_digits(None), set.concat())
         }
     };
     let connections = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(settings.acquire)
-        // A ping before each use would cost a round trip; a broken connection shows at its first statement.
+        // A ping before each use would cost a round trip.
         .test_before_acquire(false)
+        .before_acquire(move |connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= settings.test_idle {
+                    within(PING, connection.ping()).await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await
         .map_err(OpenError::Connect)?;
     let patience = settings.acquire + settings.statement + GRACE;
-    Ok(Pool { connections, opening, patience, prepares: settings.pooler == Pooler::None })
+    Ok(Pool { connections, limits, patience, prepares: settings.pooler == Pooler::None })
 }
 
 #[async_trait]
 impl TenantStore for PostgresStore {
     async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
         let tx = PgTransaction::of_tenant(&self.application, scope).await?;
+        Ok(Box::new(Own::new(tx, scope.tenant_id())))
+    }
+
+    async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
+        let tx = PgTransaction::of_reader(&self.application, scope).await?;
         Ok(Box::new(Own::new(tx, scope.tenant_id())))
     }
 }

@@ -1,11 +1,13 @@
-//! A transaction that begins in one round trip, with its tenant set.
+//! A transaction that begins in one round trip, with its tenant set; and a statement that needs none.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_ports::store::StoreError;
 use powerhouse_rows::{Transaction, store_error};
+use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::query::Query;
 use sea_orm::sqlx::{self, AssertSqlSafe, PgConnection, PgPool, Postgres};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
@@ -14,10 +16,13 @@ use tokio::sync::Mutex;
 
 /// An open transaction. `SeaORM` writes the statements, and sqlx sends them: of its own transactions `SeaORM` cannot
 /// say how they begin.
+pub(crate) type PgTransaction = Sending<sqlx::Transaction<'static, Postgres>>;
+
+/// What sends statements on a connection, however that is held.
 ///
 /// Each statement has a time limit here too: one to a database that has gone without a word has no answer at all.
-pub(crate) struct PgTransaction {
-    tx: Mutex<sqlx::Transaction<'static, Postgres>>,
+pub(crate) struct Sending<C> {
+    on: Mutex<C>,
     patience: Duration,
     prepares: bool,
 }
@@ -25,21 +30,80 @@ pub(crate) struct PgTransaction {
 impl PgTransaction {
     /// A transaction of one tenant.
     pub(crate) async fn of_tenant(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
-        // The id is a UUID, and so are its characters. LOCAL: the setting ends with the transaction.
-        let opening =
-            format!("{}; SET LOCAL app.tenant_id = '{}'", pool.opening, scope.tenant_id().as_uuid());
-        Self::begin(pool, opening).await
+        Self::begin(pool, "BEGIN", &tenant(scope)).await
+    }
+
+    /// A transaction of one tenant that cannot write, and sees one state of the database. When it is dropped, sqlx puts
+    /// the rollback into its buffer and sends it from a task of its own: nobody waits for the answer.
+    pub(crate) async fn of_reader(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
+        Self::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &tenant(scope)).await
     }
 
     /// A transaction across tenants.
     pub(crate) async fn of_platform(pool: &Pool) -> Result<Self, StoreError> {
-        Self::begin(pool, pool.opening.clone()).await
+        Self::begin(pool, "BEGIN", "").await
     }
 
-    async fn begin(pool: &Pool, opening: String) -> Result<Self, StoreError> {
-        let begun = within(pool.patience, pool.connections.begin_with(AssertSqlSafe(opening))).await;
-        let tx = begun.map_err(|error| store_error("transaction")(DbErr::Conn(driver(error))))?;
-        Ok(Self { tx: Mutex::new(tx), patience: pool.patience, prepares: pool.prepares })
+    async fn begin(pool: &Pool, begin: &str, tenant: &str) -> Result<Self, StoreError> {
+        let opening = AssertSqlSafe(format!("{begin}{}{tenant}", pool.limits));
+        let begun = within(pool.patience, pool.connections.begin_with(opening)).await;
+        Ok(Self::new(begun.map_err(unreachable)?, pool))
+    }
+}
+
+/// Sets the tenant. The id is a UUID, and so are its characters. LOCAL: the setting ends with the transaction.
+fn tenant(scope: &TenantScope) -> String {
+    format!("; SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid())
+}
+
+/// A connection for a single statement that reads, which is a transaction of its own.
+pub(crate) enum Single {
+    /// Nothing around the statement: one round trip.
+    Bare(PoolConnection<Postgres>),
+    /// A pooler gives each transaction another connection: limits are set, and statements parsed, in the same one.
+    Begun(sqlx::Transaction<'static, Postgres>),
+}
+
+impl Deref for Single {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match self {
+            Self::Bare(connection) => connection,
+            Self::Begun(tx) => tx,
+        }
+    }
+}
+
+impl DerefMut for Single {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Bare(connection) => connection,
+            Self::Begun(tx) => tx,
+        }
+    }
+}
+
+impl Sending<Single> {
+    /// A statement across tenants.
+    pub(crate) async fn of_platform(pool: &Pool) -> Result<Self, StoreError> {
+        let single = if pool.prepares {
+            within(pool.patience, pool.connections.acquire()).await.map(Single::Bare)
+        } else {
+            let opening = AssertSqlSafe(format!("BEGIN READ ONLY{}", pool.limits));
+            within(pool.patience, pool.connections.begin_with(opening)).await.map(Single::Begun)
+        };
+        Ok(Self::new(single.map_err(unreachable)?, pool))
+    }
+}
+
+fn unreachable(error: sqlx::Error) -> StoreError {
+    store_error("transaction")(DbErr::Conn(driver(error)))
+}
+
+impl<C> Sending<C> {
+    fn new(on: C, pool: &Pool) -> Self {
+        Self { on: Mutex::new(on), patience: pool.patience, prepares: pool.prepares }
     }
 
     /// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
@@ -54,14 +118,14 @@ impl PgTransaction {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pub(crate) connections: PgPool,
-    /// How a transaction begins.
-    pub(crate) opening: String,
+    /// What follows the beginning of each transaction, where nothing can be left on a connection.
+    pub(crate) limits: String,
     pub(crate) patience: Duration,
     /// Whether a connection may keep prepared statements.
     pub(crate) prepares: bool,
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     patience: Duration,
     statement: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
@@ -84,14 +148,14 @@ fn query_error(error: sqlx::Error) -> DbErr {
 }
 
 #[async_trait]
-impl ConnectionTrait for PgTransaction {
+impl<C: DerefMut<Target = PgConnection> + Send> ConnectionTrait for Sending<C> {
     fn get_database_backend(&self) -> DbBackend {
         DbBackend::Postgres
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut tx = self.tx.lock().await;
-        let connection: &mut PgConnection = &mut tx;
+        let mut on = self.on.lock().await;
+        let connection: &mut PgConnection = &mut on;
         within(self.patience, self.query(&statement).execute(connection))
             .await
             .map(Into::into)
@@ -99,22 +163,22 @@ impl ConnectionTrait for PgTransaction {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut tx = self.tx.lock().await;
-        let connection: &mut PgConnection = &mut tx;
+        let mut on = self.on.lock().await;
+        let connection: &mut PgConnection = &mut on;
         let sent = within(self.patience, sqlx::Executor::execute(connection, AssertSqlSafe(sql))).await;
         sent.map(Into::into).map_err(exec_error)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut tx = self.tx.lock().await;
-        let connection: &mut PgConnection = &mut tx;
+        let mut on = self.on.lock().await;
+        let connection: &mut PgConnection = &mut on;
         let row = within(self.patience, self.query(&statement).fetch_optional(connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut tx = self.tx.lock().await;
-        let connection: &mut PgConnection = &mut tx;
+        let mut on = self.on.lock().await;
+        let connection: &mut PgConnection = &mut on;
         let rows = within(self.patience, self.query(&statement).fetch_all(connection)).await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_error)
     }
@@ -123,7 +187,7 @@ impl ConnectionTrait for PgTransaction {
 #[async_trait]
 impl Transaction for PgTransaction {
     async fn commit(self) -> Result<(), DbErr> {
-        within(self.patience, self.tx.into_inner().commit()).await.map_err(exec_error)
+        within(self.patience, self.on.into_inner().commit()).await.map_err(exec_error)
     }
 
     // A refused statement would abort the transaction.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deadpool_redis::redis::{Script, cmd, pipe};
 use futures::{FutureExt as _, StreamExt as _};
 use powerhouse_ports::cache::{Cache, CacheKey, Load, NearCache};
 use powerhouse_ports::store::StoreError;
+use redis::{Script, cmd, pipe};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Redis;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_redis::redis::{Client, RedisError as DriverError, RedisResult, cmd};
-use deadpool_redis::{Config, Connection, Pool, PoolConfig, Runtime, Timeouts};
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, Object, RecycleResult};
 use metrics::{counter, gauge};
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError as DriverError, RedisResult, cmd};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,6 +17,35 @@ use tokio_util::task::AbortOnDropHandle;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How often Redis is asked whether it is there.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
+
+/// After how long idle a connection is tried before it is used.
+const TEST_IDLE: Duration = Duration::from_secs(30);
+
+type Pool = managed::Pool<Connections>;
+
+/// Makes connections. To ask each before every use would cost a round trip: one that has failed is not used again, and
+/// one that was idle is asked.
+struct Connections(Client);
+
+impl managed::Manager for Connections {
+    type Type = MultiplexedConnection;
+    type Error = DriverError;
+
+    async fn create(&self) -> RedisResult<MultiplexedConnection> {
+        self.0.get_multiplexed_async_connection().await
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut MultiplexedConnection,
+        metrics: &Metrics,
+    ) -> RecycleResult<DriverError> {
+        if metrics.last_used() >= TEST_IDLE {
+            cmd("PING").query_async::<()>(connection).await?;
+        }
+        Ok(())
+    }
+}
 
 /// The URL is none of Redis's.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +72,15 @@ impl fmt::Debug for Redis {
 impl Redis {
     /// Redis at this URL, whether it is there now or not. Needs a tokio runtime.
     pub async fn new(url: &str, connections: usize) -> Result<Self, RedisError> {
-        let mut config = Config::from_url(url);
-        let time_outs = Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) };
-        config.pool =
-            Some(PoolConfig { max_size: connections, timeouts: time_outs, ..PoolConfig::default() });
-        let pool = config.create_pool(Some(Runtime::Tokio1)).map_err(|error| RedisError(error.into()))?;
         let client = Client::open(url).map_err(|error| RedisError(error.into()))?;
+        let pool = Pool::builder(Connections(client.clone()))
+            .max_size(connections)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(PATIENCE))
+            .create_timeout(Some(PATIENCE))
+            .recycle_timeout(Some(PATIENCE))
+            .build()
+            .map_err(|error| RedisError(error.into()))?;
         let is_up = Arc::new(AtomicBool::new(true));
         note(&is_up, answers(&pool).await);
         let probing = AbortOnDropHandle::new(tokio::spawn(probe(pool.clone(), Arc::clone(&is_up))));
@@ -70,16 +104,12 @@ impl Redis {
     /// Does something with a connection; nothing while Redis is away, or when it takes too long.
     pub(crate) async fn with<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+        work: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Option<T> {
         if !self.is_up() {
             return None;
         }
-        let done = timeout(PATIENCE, async {
-            let mut connection = self.0.pool.get().await.map_err(|_| "no_connection")?;
-            work(&mut connection).await.inspect_err(log).map_err(|_| "error")
-        });
-        match done.await.unwrap_or(Err("too_slow")) {
+        match once(&self.0.pool, work).await {
             Ok(done) => Some(done),
             Err(reason) => {
                 counter!("powerhouse_redis_calls_failed_total", "reason" => reason).increment(1);
@@ -90,16 +120,44 @@ impl Redis {
     }
 }
 
+/// Does something with a connection. When it fails, neither that one is used again nor any that is idle.
+async fn once<T>(
+    pool: &Pool,
+    work: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+) -> Result<T, &'static str> {
+    let done = timeout(PATIENCE, async {
+        let mut connection = Lent(Some(pool.get().await.map_err(|_| "no_connection")?));
+        let lent = connection.0.as_mut().ok_or("no_connection")?;
+        let done = work(lent).await.inspect_err(log).map_err(|_| "error")?;
+        drop(connection.0.take());
+        Ok(done)
+    });
+    let done = done.await.unwrap_or(Err("too_slow"));
+    if done.is_err() {
+        // The others may lead nowhere as well.
+        pool.retain(|_, _| false);
+    }
+    done
+}
+
+/// A connection that leaves the pool unless it is taken out of here, also when the work is abandoned.
+struct Lent(Option<Object<Connections>>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
 fn log(error: &DriverError) {
     tracing::debug!(%error, "Redis refused");
 }
 
 async fn answers(pool: &Pool) -> bool {
-    let asked = timeout(PATIENCE, async {
-        let mut connection = pool.get().await.ok()?;
-        cmd("PING").query_async::<String>(&mut connection).await.ok()
-    });
-    asked.await.ok().flatten().is_some()
+    let ping = async |connection: &mut _| cmd("PING").query_async::<()>(connection).await;
+    once(pool, ping).await.is_ok()
 }
 
 /// Notes whether Redis is there; a change is logged, once.

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{Client, pipe};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::ids::{RunId, TenantId};
 use powerhouse_ports::events::{EventBus, RunNews};
+use redis::{Client, pipe};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 

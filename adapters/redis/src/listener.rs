@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis::aio::PubSubStream;
-use deadpool_redis::redis::{Client, Msg, RedisResult};
 use futures::{Stream, StreamExt as _, stream};
+use redis::aio::PubSubStream;
+use redis::{Client, Msg, RedisResult};
 use tokio::time::sleep;
 
 /// The pause before Redis is listened to again.

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::Script;
 use powerhouse_ports::limits::{Admission, Bucket, Rate, RateLimiter};
+use redis::Script;
 
 use crate::Redis;
 

@@ -30,15 +30,25 @@ pub fn store_error(entity: &'static str) -> impl FnOnce(DbErr) -> StoreError {
 
 /// An error of a statement that reads rows of `E`: as above, and a value of another type names table and column.
 pub(crate) fn read_error<E: EntityTrait>(entity: &'static str) -> impl FnOnce(DbErr) -> StoreError {
-    move |error| match undecodable::<E>(&error) {
-        Some(column) => StoreError::CorruptRow { table: E::default().table_name(), column },
-        None => store_error(entity)(error),
+    move |error| undecodable::<E>(&error, "").unwrap_or_else(|| store_error(entity)(error))
+}
+
+/// The same of a statement that reads rows of `E`, each with one of `F`.
+pub(crate) fn read_both_error<E: EntityTrait, F: EntityTrait>(
+    entity: &'static str,
+) -> impl FnOnce(DbErr) -> StoreError {
+    move |error| {
+        // As `SeaORM` calls the columns of either.
+        let undecodable = undecodable::<E>(&error, "A_").or_else(|| undecodable::<F>(&error, "B_"));
+        undecodable.unwrap_or_else(|| store_error(entity)(error))
     }
 }
 
-fn undecodable<E: EntityTrait>(error: &DbErr) -> Option<&'static str> {
+fn undecodable<E: EntityTrait>(error: &DbErr, prefix: &str) -> Option<StoreError> {
     let SqlxError::ColumnDecode { index, .. } = driver_error(error)? else { return None };
-    E::Column::iter().map(|column| column.as_str()).find(|name| index.trim_matches('"') == *name)
+    let named = index.trim_matches('"').strip_prefix(prefix)?;
+    let column = E::Column::iter().map(|column| column.as_str()).find(|name| *name == named)?;
+    Some(StoreError::CorruptRow { table: E::default().table_name(), column })
 }
 
 fn driver_error(error: &DbErr) -> Option<&SqlxError> {

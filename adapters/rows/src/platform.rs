@@ -1,7 +1,7 @@
 //! The platform's side: provisioning and signing in here, the queue and what is cleared away in modules of their own.
 
 use chrono::{DateTime, Utc};
-use powerhouse_domain::access::{Principal, TenantScope};
+use powerhouse_domain::access::Principal;
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
@@ -9,7 +9,9 @@ use powerhouse_ports::platform::{Credentials, OpenSession, RefreshDigest, Rotati
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QuerySelect,
+};
 use uuid::Uuid;
 
 use crate::Transaction;
@@ -111,15 +113,12 @@ impl<C: Transaction> Platform<C> {
         if has_ended(&found, now) {
             return Ok(Rotation::Unknown);
         }
-        let Some(Standing { role, .. }) = standing(&self.0, found.tenant_id, found.user_id).await? else {
+        let (tenant, user) = (TenantId::from_uuid(found.tenant_id), UserId::from_uuid(found.user_id));
+        let session = SessionId::from_uuid(found.id);
+        let Some(Standing { role, .. }) = standing(&self.0, tenant, user).await? else {
             return Ok(Rotation::Unknown);
         };
-        let principal = Principal::verified(
-            TenantId::from_uuid(found.tenant_id),
-            UserId::from_uuid(found.user_id),
-            SessionId::from_uuid(found.id),
-            role,
-        );
+        let principal = Principal::verified(tenant, user, session, role);
         let is_newest = found.current_digest == presented;
         if !is_newest && found.previous_digest.as_deref() != Some(presented) {
             end(&self.0, known.session_id, now).await?;
@@ -146,34 +145,53 @@ impl<C: Transaction> Platform<C> {
         end(&self.0, session.as_uuid(), now).await?;
         self.0.commit().await.map_err(store_error(SESSION))
     }
+}
 
-    /// A session of this tenant, unless it was ended.
-    pub async fn session(
-        self,
-        scope: &TenantScope,
-        session: SessionId,
-    ) -> Result<Option<OpenSession>, StoreError> {
-        let found = session::Entity::find_by_id((scope.tenant_id().as_uuid(), session.as_uuid()))
-            .one(&self.0)
-            .await
-            .map_err(read_error::<session::Entity>(SESSION))?;
-        let open = found.filter(|found| found.ended_at.is_none());
-        Ok(open.map(|found| OpenSession {
-            user_id: UserId::from_uuid(found.user_id),
-            expires_at: found.expires_at,
-        }))
-    }
+/// A session of this tenant, unless it was ended: one statement, on any connection of the platform's.
+pub async fn session(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    session: SessionId,
+) -> Result<Option<OpenSession>, StoreError> {
+    let found = session::Entity::find_by_id((tenant.as_uuid(), session.as_uuid()))
+        .one(connection)
+        .await
+        .map_err(read_error::<session::Entity>(SESSION))?;
+    let open = found.filter(|found| found.ended_at.is_none());
+    Ok(open
+        .map(|found| OpenSession { user_id: UserId::from_uuid(found.user_id), expires_at: found.expires_at }))
+}
 
-    /// A user of this tenant, if user and tenant are both active.
-    pub async fn standing(self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
-        standing(&self.0, scope.tenant_id().as_uuid(), user.as_uuid()).await
-    }
+/// What a user of this tenant is, if user and tenant both stand: one statement, on any connection of the platform's.
+pub async fn standing(
+    connection: &impl ConnectionTrait,
+    tenant: TenantId,
+    user: UserId,
+) -> Result<Option<Standing>, StoreError> {
+    let its_tenant =
+        user::Entity::belongs_to(tenant::Entity).from(user::Column::TenantId).to(tenant::Column::Id);
+    let found: Option<(String, String)> = user::Entity::find_by_id((tenant.as_uuid(), user.as_uuid()))
+        .join(JoinType::InnerJoin, its_tenant.into())
+        .filter(user::Column::DisabledSince.is_null())
+        .filter(tenant::Column::Status.eq(ACTIVE))
+        .select_only()
+        .column(user::Column::Role)
+        .column(tenant::Column::Plan)
+        .into_tuple()
+        .one(connection)
+        .await
+        .map_err(store_error("user"))?;
+    let Some((role, plan)) = found else { return Ok(None) };
+    Ok(Some(Standing {
+        role: role.parse().map_err(corrupt("users", "role"))?,
+        plan: plan.parse().map_err(corrupt("tenants", "plan"))?,
+    }))
+}
 
-    /// Whether the database answers.
-    pub async fn ping(self) -> Result<(), StoreError> {
-        self.0.execute_unprepared("SELECT 1").await.map_err(store_error("transaction"))?;
-        Ok(())
-    }
+/// Whether the database answers.
+pub async fn ping(connection: &impl ConnectionTrait) -> Result<(), StoreError> {
+    connection.execute_unprepared("SELECT 1").await.map_err(store_error("transaction"))?;
+    Ok(())
 }
 
 async fn remember(
@@ -214,22 +232,4 @@ async fn end(tx: &impl ConnectionTrait, id: Uuid, now: DateTime<Utc>) -> Result<
 
 fn has_ended(session: &session::Model, now: DateTime<Utc>) -> bool {
     session.ended_at.is_some() || session.expires_at <= now
-}
-
-/// What a user is, if user and tenant both stand.
-async fn standing(
-    tx: &impl ConnectionTrait,
-    tenant: Uuid,
-    user: Uuid,
-) -> Result<Option<Standing>, StoreError> {
-    let found = user::Entity::find_by_id((tenant, user)).one(tx).await;
-    let found = found.map_err(read_error::<user::Entity>("user"))?;
-    let Some(user) = found.filter(|user| user.disabled_since.is_none()) else { return Ok(None) };
-    let found = tenant::Entity::find_by_id(tenant).one(tx).await;
-    let found = found.map_err(read_error::<tenant::Entity>("tenant"))?;
-    let Some(tenant) = found.filter(|tenant| tenant.status == ACTIVE) else { return Ok(None) };
-    Ok(Some(Standing {
-        role: user.role.parse().map_err(corrupt("users", "role"))?,
-        plan: tenant.plan.parse().map_err(corrupt("tenants", "plan"))?,
-    }))
 }

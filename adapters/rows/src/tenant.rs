@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
-use powerhouse_ports::store::{AgentRepository, RunRepository, StoreError, TenantTx, UserRepository};
+use powerhouse_ports::store::{
+    AgentRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
+};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
 };
@@ -80,22 +82,10 @@ fn changed_one(entity: &'static str, result: &UpdateResult) -> Result<(), StoreE
 }
 
 #[async_trait]
-impl<C: Transaction> TenantTx for Own<C> {
+impl<C: Transaction> TenantView for Own<C> {
     async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
         let row = self.own(rows::tenant::Entity::find(), rows::tenant::Column::Id).one(&self.tx).await;
         row.map_err(read_error::<rows::tenant::Entity>("tenant"))?.map(Tenant::try_from).transpose()
-    }
-
-    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
-        if tenant.id().as_uuid() != self.tenant {
-            return Err(StoreError::Conflict { entity: "tenant" });
-        }
-        let read = rows::signed(tenant.version()) - 1;
-        let update = self
-            .own(rows::tenant::Entity::update_many(), rows::tenant::Column::Id)
-            .filter(rows::tenant::Column::Version.eq(read))
-            .set(rows::tenant::ActiveModel::from(tenant));
-        changed_one("tenant", &update.exec(&self.tx).await.map_err(store_error("tenant"))?)
     }
 
     fn users(&mut self) -> &mut dyn UserRepository {
@@ -108,6 +98,21 @@ impl<C: Transaction> TenantTx for Own<C> {
 
     fn runs(&mut self) -> &mut dyn RunRepository {
         self
+    }
+}
+
+#[async_trait]
+impl<C: Transaction> TenantTx for Own<C> {
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
+        if tenant.id().as_uuid() != self.tenant {
+            return Err(StoreError::Conflict { entity: "tenant" });
+        }
+        let read = rows::signed(tenant.version()) - 1;
+        let update = self
+            .own(rows::tenant::Entity::update_many(), rows::tenant::Column::Id)
+            .filter(rows::tenant::Column::Version.eq(read))
+            .set(rows::tenant::ActiveModel::from(tenant));
+        changed_one("tenant", &update.exec(&self.tx).await.map_err(store_error("tenant"))?)
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

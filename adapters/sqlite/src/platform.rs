@@ -1,4 +1,4 @@
-//! The platform's side: each call in a transaction of its own.
+//! The platform's side: each call in a transaction of its own, or in a single statement.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::StoreError;
-use powerhouse_rows::platform::Platform;
+use powerhouse_rows::platform::{self, Platform};
 use sea_orm::DatabaseTransaction;
 
 use crate::SqliteStore;
@@ -22,10 +22,6 @@ use crate::queue::CANDIDATES;
 impl SqliteStore {
     async fn writing(&self) -> Result<Platform<DatabaseTransaction>, StoreError> {
         self.transaction().await.map(Platform::new)
-    }
-
-    async fn reading(&self) -> Result<Platform<DatabaseTransaction>, StoreError> {
-        self.snapshot().await.map(Platform::new)
     }
 }
 
@@ -42,7 +38,7 @@ impl PlatformStore for SqliteStore {
     }
 
     async fn credentials(&self, tenant: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError> {
-        self.reading().await?.credentials(tenant, email).await
+        Platform::new(self.snapshot().await?).credentials(tenant, email).await
     }
 
     async fn open_session(
@@ -85,11 +81,11 @@ impl PlatformStore for SqliteStore {
         scope: &TenantScope,
         session: SessionId,
     ) -> Result<Option<OpenSession>, StoreError> {
-        self.reading().await?.session(scope, session).await
+        platform::session(&self.readers, scope.tenant_id(), session).await
     }
 
     async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
-        self.reading().await?.standing(scope, user).await
+        platform::standing(&self.readers, scope.tenant_id(), user).await
     }
 
     async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
@@ -105,6 +101,6 @@ impl PlatformStore for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.reading().await?.ping().await
+        platform::ping(&self.readers).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_migrations::{Migrator, MigratorTrait};
-use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+use powerhouse_ports::store::{StoreError, TenantStore, TenantTx, TenantView};
 use powerhouse_rows::{Own, observe_pool, store_error};
 use sea_orm::sqlx::ConnectOptions as _;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -43,7 +43,7 @@ impl std::error::Error for OpenError {
 pub struct SqliteStore {
     /// One connection: SQLite has one writer, and here it waits in this process instead of for a lock.
     pub(crate) writer: DatabaseConnection,
-    /// Connections that cannot write. In memory there is only the writer's.
+    /// Connections that cannot write.
     pub(crate) readers: DatabaseConnection,
 }
 
@@ -64,15 +64,6 @@ impl SqliteStore {
         options.map_sqlx_sqlite_opts(move |_| settings.clone().pragma("query_only", "on"));
         let readers = Database::connect(options).await.map_err(OpenError)?;
         Ok(Self { writer, readers })
-    }
-
-    /// A database that is gone when the last clone is dropped; for tests.
-    pub async fn in_memory() -> Result<Self, OpenError> {
-        let mut options = pool(1);
-        // Its only connection must never be closed and opened anew.
-        options.min_connections(1).idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
-        let writer = migrated(options).await?;
-        Ok(Self { readers: writer.clone(), writer })
     }
 
     /// Measures the connections that write, and those that read.
@@ -127,5 +118,9 @@ async fn migrated(options: ConnectOptions) -> Result<DatabaseConnection, OpenErr
 impl TenantStore for SqliteStore {
     async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
         Ok(Box::new(Own::new(self.transaction().await?, scope.tenant_id())))
+    }
+
+    async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
+        Ok(Box::new(Own::new(self.snapshot().await?, scope.tenant_id())))
     }
 }

@@ -133,7 +133,8 @@ async fn a_row_that_the_domain_refuses_is_named_by_table_and_column() {
         ("run_feedback", "verdict", "'so-so'"),
         ("sessions", "expires_at", "'soon'"),
     ] {
-        let store = SqliteStore::in_memory().await.unwrap();
+        let folder = TempDir::new().unwrap();
+        let store = file(&folder).await;
         furnish(&store).await;
         read_all(&store).await.unwrap();
         store.writer.execute_unprepared(&format!("UPDATE {table} SET {column} = {value}")).await.unwrap();

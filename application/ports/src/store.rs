@@ -49,21 +49,29 @@ pub enum StoreError {
 pub trait TenantStore: Send + Sync {
     /// Opens a transaction that sees and writes this tenant's rows only.
     async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError>;
+    /// Opens a transaction that sees one state of this tenant's rows, that of its first read. It waits for no writer and
+    /// holds none up; the store refuses whatever would write.
+    async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError>;
 }
 
-/// An open transaction. Committing consumes it; dropping it rolls back.
+/// A tenant's rows, as a transaction sees them. Dropping it ends it, and nobody waits for that.
 #[async_trait]
-pub trait TenantTx: Send {
+pub trait TenantView: Send {
     /// The tenant itself.
     async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError>;
-    /// Stores a change of the tenant; `Conflict` unless the stored version is the one before.
-    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError>;
     /// The tenant's users.
     fn users(&mut self) -> &mut dyn UserRepository;
     /// The tenant's agents.
     fn agents(&mut self) -> &mut dyn AgentRepository;
     /// The tenant's runs.
     fn runs(&mut self) -> &mut dyn RunRepository;
+}
+
+/// A transaction that may write. Committing consumes it; dropping it rolls back.
+#[async_trait]
+pub trait TenantTx: TenantView {
+    /// Stores a change of the tenant; `Conflict` unless the stored version is the one before.
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError>;
     /// Makes the changes last.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }

@@ -10,7 +10,7 @@ mod watch_run;
 use powerhouse_domain::access::{OwnedRun, Permit, Principal, Privilege, ReadRun as Read};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::Run;
-use powerhouse_ports::store::TenantTx;
+use powerhouse_ports::store::TenantView;
 
 pub use cancel_run::CancelRun;
 pub use give_feedback::GiveFeedback;
@@ -26,11 +26,11 @@ const NO_RUN: Refused = Refused::NotFound("run");
 
 /// A run that the caller may see, with the permit to do `A` to it.
 async fn find<A: Privilege<Resource = OwnedRun>>(
-    tx: &mut dyn TenantTx,
+    view: &mut dyn TenantView,
     principal: &Principal,
     id: RunId,
 ) -> Result<(Run, Permit<A>), Refused> {
-    let run = tx.runs().find(id).await?.ok_or(NO_RUN)?;
+    let run = view.runs().find(id).await?.ok_or(NO_RUN)?;
     let owned = OwnedRun { run: id, owner: run.requested_by() };
     let visible = principal.permit::<Read>(owned).is_ok();
     let permit = permit::<A>(principal, owned, "run", visible)?;

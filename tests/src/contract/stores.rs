@@ -9,6 +9,7 @@ use powerhouse_ports::store::TenantStore;
 pub mod isolation;
 pub mod model;
 pub mod queue;
+pub mod reading;
 pub mod retention;
 pub mod runs;
 pub mod sessions;
@@ -41,6 +42,7 @@ macro_rules! store_contract {
             transactions: dropping_rolls_back, committing_shows, a_lost_update_is_refused, of_many_writers_one_wins, an_address_is_taken_once_in_a_tenant,
                 a_conflict_does_not_poison_the_store, values_survive, pages_are_stable_under_inserts, pages_of_users_and_runs_are_stable_too,
                 published_versions_never_change;
+            reading: reading_writes_nothing, reading_sees_one_state, reading_waits_for_no_writer, reading_shows_no_other_tenants_rows;
             isolation: no_method_shows_or_changes_another_tenants_rows;
             model: every_tenant_has_exactly_what_it_did;
             twins: twins_never_meet;

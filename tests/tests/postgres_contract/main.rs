@@ -19,6 +19,7 @@ mod mutations;
 mod plans;
 mod raw_sql;
 mod tls;
+mod trips;
 
 async fn migrated() -> OwnDatabase {
     let own = OwnDatabase::empty().await;

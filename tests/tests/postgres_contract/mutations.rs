@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, StoreError, TenantStore, TenantTx};
+use powerhouse_ports::store::{Limit, StoreError, TenantStore, TenantTx, TenantView};
 use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
@@ -82,14 +82,22 @@ impl Mutated {
         }
         Ok(tx)
     }
+
+    async fn own(&self, scope: &TenantScope) -> Result<Box<Own<MutatedTx>>, StoreError> {
+        let tx = self.transaction(scope).await.map_err(store_error("transaction"))?;
+        let tx = MutatedTx { tx, unfiltered: self.unfiltered, seen: self.seen.clone() };
+        Ok(Box::new(Own::new(tx, scope.tenant_id())))
+    }
 }
 
 #[async_trait]
 impl TenantStore for Mutated {
     async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
-        let tx = self.transaction(scope).await.map_err(store_error("transaction"))?;
-        let tx = MutatedTx { tx, unfiltered: self.unfiltered, seen: self.seen.clone() };
-        Ok(Box::new(Own::new(tx, scope.tenant_id())))
+        Ok(self.own(scope).await?)
+    }
+
+    async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
+        Ok(self.own(scope).await?)
     }
 }
 
@@ -114,6 +122,11 @@ fn unfiltered(sql: &str, table: &str) -> (String, usize) {
     for part in parts {
         let end = part.find(|c: char| !matches!(c, '$' | '?' | '0'..='9')).unwrap_or(part.len());
         let (value, rest) = part.split_at(end);
+        // A join, say.
+        if value.is_empty() {
+            let _ = write!(mutated, "{filter}{rest}");
+            continue;
+        }
         let _ = write!(mutated, "({filter}{value} OR TRUE){rest}");
         count += 1;
     }

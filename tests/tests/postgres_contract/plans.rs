@@ -39,7 +39,7 @@ const ROWS: &str = "
         now() FROM agents;
     INSERT INTO runs (tenant_id, id, requested_by, task, agent_id, agent_version, selection, limits, status, state,
                       input_tokens, output_tokens, cost_micros, created_at, version, fencing_token, lease_expires_at,
-                      next_seq)
+                      next_seq, due_at)
         SELECT id(t), id(t * 1000 + n), id(t * 1000 + 100 + n % 10), 'Work', id(t * 1000 + n), 1,
             jsonb_build_object('agent', 'agent_00000000000000000000000001', 'agent_version', 1, 'reason', 'r',
                                'scores', '[]'::jsonb),
@@ -47,7 +47,8 @@ const ROWS: &str = "
             CASE WHEN n <= 10 THEN 'queued' WHEN n = 11 THEN 'running' ELSE 'cancelled' END,
             jsonb_build_object('status', 'cancelled', 'by', 'user_00000000000000000000000001',
                                'started_at', NULL, 'ended_at', '2026-01-01T00:00:00Z'),
-            0, 0, 0, now(), 1, 1, CASE WHEN n = 11 THEN now() - interval '1 hour' END, 3
+            0, 0, 0, now(), 1, 1, CASE WHEN n = 11 THEN now() - interval '1 hour' END, 3,
+            CASE WHEN n <= 10 THEN now() END
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO run_events SELECT tenant_id, id, seq, now(), $${\"type\": \"queued\"}$$
         FROM runs, generate_series(1, 3) seq;
@@ -177,13 +178,19 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
         let mut nodes = Vec::new();
         flatten(&plan["Plan"], &mut nodes);
         let mut wrong = Vec::new();
+        // A plan for any run does not know which month it will be: what a run has there is sorted.
+        let is_of_any_month = nodes.iter().any(|node| node["Node Type"] == "Append");
         for node in nodes {
             let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
             let (kind, table, index) = (text("Node Type"), text("Relation Name"), text("Index Name"));
+            // The database's own tables.
+            if table.starts_with("pg_") || index.starts_with("pg_") {
+                continue;
+            }
             if kind == "Seq Scan" && !SMALL.contains(&table.as_str()) {
                 wrong.push(format!("reads {table} from end to end"));
             }
-            if is_own && kind.ends_with("Sort") {
+            if is_own && kind.ends_with("Sort") && !is_of_any_month {
                 wrong.push("sorts what it has read".to_owned());
             }
             if index.is_empty() || index.starts_with("queue_turns_") {
@@ -192,7 +199,8 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
             if is_own && !text("Index Cond").contains("tenant_id") && !index.starts_with("tenants_") {
                 wrong.push(format!("searches {index} without the tenant"));
             }
-            used.push(index);
+            // Each month of the journal has its part of the key.
+            used.push(if table.starts_with("run_events_") { "run_events_pkey".to_owned() } else { index });
         }
         if !wrong.is_empty() {
             found.push(format!("{call}: {}\n{plan:#}", wrong.join(", ")));
@@ -340,7 +348,9 @@ async fn runs(watched: &mut Watched) {
     let (tenant, user) = (watched.caller.tenant_id(), watched.caller.user_id());
     let run = RunId::from_uuid(user.as_uuid());
     watched
-        .own("runs.find", &["runs_pkey"], async |tx| assert!(tx.runs().find(run).await.unwrap().is_some()))
+        .own("runs.find", &["runs_pkey or runs_by_id"], async |tx| {
+            assert!(tx.runs().find(run).await.unwrap().is_some())
+        })
         .await;
     watched
         .own("runs.list", &["runs_pkey"], async |tx| {
@@ -370,22 +380,22 @@ async fn runs(watched: &mut Watched) {
         .await;
     // Its version is that of the row, as if nothing had changed: the statement runs, and writes nothing.
     watched
-        .own("runs.update", &["runs_pkey"], async |tx| {
+        .own("runs.update", &["runs_pkey or runs_by_id"], async |tx| {
             let run = tx.runs().find(run).await.unwrap().unwrap();
             assert!(tx.runs().update(&run, &[]).await.is_err());
         })
         .await;
     watched
-        .own("runs.record", &["runs_pkey"], async |tx| {
+        .own("runs.record", &["runs_pkey or runs_by_id"], async |tx| {
             let found = tx.runs().find(run).await.unwrap().unwrap();
-            let lease = Lease::granted(tenant, run, FencingToken(1), Utc::now());
+            let lease = Lease::granted(tenant, run, FencingToken(1), Utc::now(), 0);
             let event = NewEvent { at: Utc::now(), body: EventBody::Queued };
             assert!(tx.runs().record(&lease, &found, &[event]).await.is_err(), "it has ended");
         })
         .await;
     // The key of the feedback refers to the run.
     watched
-        .own("runs.feedback", &["run_feedback_pkey", "runs_pkey"], async |tx| {
+        .own("runs.feedback", &["run_feedback_pkey", "runs_pkey or runs_by_id"], async |tx| {
             assert!(tx.runs().feedback(run, user).await.unwrap().is_some());
             let other = UserId::from_uuid(Uuid::from_u128(50_001));
             let word = Feedback::new(other, Verdict::Good, String::new(), Utc::now()).unwrap();
@@ -451,15 +461,21 @@ async fn queue(watched: &mut Watched) {
     let now = Utc::now();
     let minute = Duration::from_mins(1);
     let mut leases = Vec::new();
-    let claiming = ["runs_by_lease", "runs_pkey", "runs_queue", "tenants_pkey"];
+    let claiming = ["runs_due", "runs_leased", "runs_pkey or runs_by_id", "tenants_pkey"];
     watched
         .across("claim", &claiming, async |store| {
             leases = store.claim(10, now, minute).await.unwrap();
             assert_eq!(leases.len(), 10);
         })
         .await;
+    let purging = ["runs_by_id", "runs_pkey or runs_by_id", "run_feedback_pkey", "run_events_pkey"];
     watched
-        .across("extend and release", &["runs_pkey"], async |store| {
+        .across("purge_runs", &purging, async |store| {
+            assert_eq!(store.purge_runs(now, 10).await.unwrap(), 10);
+        })
+        .await;
+    watched
+        .across("extend and release", &["runs_pkey or runs_by_id"], async |store| {
             store.extend(&leases[0], now + TimeDelta::minutes(2)).await.unwrap();
             for lease in &leases {
                 store.release(lease).await.unwrap();

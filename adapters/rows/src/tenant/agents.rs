@@ -1,7 +1,5 @@
 //! A tenant's agents, with their versions.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use powerhouse_domain::agents::{Agent, AgentName, AgentState, PublishedVersion};
 use powerhouse_domain::ids::AgentId;
@@ -9,13 +7,12 @@ use powerhouse_ports::store::{AgentRepository, Limit, Page, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
-    sea_query::Expr,
+    ColumnTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use uuid::Uuid;
 
 use super::{Own, Transaction, changed_one};
-use crate::error::{read_error, store_error};
+use crate::error::{read_both_error, read_error, store_error};
 use crate::rows::agent::{ActiveModel, Column, Entity, Model};
 use crate::rows::agent_version as version;
 use crate::rows::stored::{StoredDefinition, read, write};
@@ -25,28 +22,12 @@ const AGENT: &str = "agent";
 
 impl<C: Transaction> Own<C> {
     async fn agents(&self, query: Select<Entity>) -> Result<Vec<Agent>, StoreError> {
-        let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(AGENT))?;
-        // One more query for all of them, whatever their number.
-        let current = rows
-            .iter()
-            .filter_map(|row| Some((row.id, row.current_version?)))
-            .map(|(id, number)| Expr::tuple([Expr::val(id), Expr::val(number)]));
-        let pair = Expr::tuple([Expr::col(version::Column::AgentId), Expr::col(version::Column::Number)]);
-        let current: Vec<_> = current.collect();
-        let mut versions = HashMap::new();
-        if !current.is_empty() {
-            let query =
-                self.own(version::Entity::find(), version::Column::TenantId).filter(pair.is_in(current));
-            for row in query.all(&self.tx).await.map_err(read_error::<version::Entity>(AGENT))? {
-                versions.insert(row.agent_id, published(row)?);
-            }
-        }
-        rows.into_iter()
-            .map(|row| {
-                let current = versions.remove(&row.id);
-                agent(row, current)
-            })
-            .collect()
+        let current = Entity::belongs_to(version::Entity)
+            .from((Column::TenantId, Column::Id, Column::CurrentVersion))
+            .to((version::Column::TenantId, version::Column::AgentId, version::Column::Number));
+        let query = query.join(JoinType::LeftJoin, current.into()).select_also(version::Entity);
+        let rows = query.all(&self.tx).await.map_err(read_both_error::<Entity, version::Entity>(AGENT))?;
+        rows.into_iter().map(|(row, current)| agent(row, current.map(published).transpose()?)).collect()
     }
 
     /// Stores the version that runs use. One that is stored already is left as it is: versions never change.

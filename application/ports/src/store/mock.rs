@@ -5,10 +5,10 @@ use powerhouse_domain::tenants::Tenant;
 
 use super::{
     AgentRepository, MockAgentRepository, MockRunRepository, MockUserRepository, RunRepository, StoreError,
-    TenantTx, UserRepository,
+    TenantTx, TenantView, UserRepository,
 };
 
-/// A transaction whose repositories are mocks; `commit` answers as told.
+/// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
 #[derive(Debug, Default)]
 pub struct MockTenantTx {
     /// What `tenant()` gives.
@@ -24,14 +24,9 @@ pub struct MockTenantTx {
 }
 
 #[async_trait]
-impl TenantTx for MockTenantTx {
+impl TenantView for MockTenantTx {
     async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
         Ok(self.tenant.clone())
-    }
-
-    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
-        self.tenant = Some(tenant.clone());
-        Ok(())
     }
 
     fn users(&mut self) -> &mut dyn UserRepository {
@@ -44,6 +39,14 @@ impl TenantTx for MockTenantTx {
 
     fn runs(&mut self) -> &mut dyn RunRepository {
         &mut self.runs
+    }
+}
+
+#[async_trait]
+impl TenantTx for MockTenantTx {
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
+        self.tenant = Some(tenant.clone());
+        Ok(())
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {

@@ -25,7 +25,7 @@ impl ListAgents {
         limit: Limit,
     ) -> Result<Page<Agent, AgentId>, Refused> {
         let permit = permit::<access::ListAgents>(principal, principal.tenant_id(), "agents", true)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
-        Ok(tx.agents().list(after, limit).await?)
+        let mut view = self.store.read(&permit.scope()).await?;
+        Ok(view.agents().list(after, limit).await?)
     }
 }

@@ -20,7 +20,7 @@ impl ReadAgent {
     /// An agent of the caller's tenant.
     pub async fn execute(&self, principal: &Principal, id: AgentId) -> Result<Agent, Refused> {
         let permit = permit::<access::ReadAgent>(principal, id, "agent", false)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
-        tx.agents().find(permit.redeem()).await?.ok_or(Refused::NotFound("agent"))
+        let mut view = self.store.read(&permit.scope()).await?;
+        view.agents().find(permit.redeem()).await?.ok_or(Refused::NotFound("agent"))
     }
 }

@@ -119,15 +119,15 @@ impl Drive {
         let scope = lease.scope();
         // Before the first read, so that no cancellation falls between.
         let news = workshop.bus.subscribe(&scope, lease.run()).await;
-        let mut tx = workshop.store.begin(&scope).await?;
-        let Some(run) = tx.runs().find(lease.run()).await? else { return Ok(None) };
+        let mut view = workshop.store.read(&scope).await?;
+        let Some(run) = view.runs().find(lease.run()).await? else { return Ok(None) };
         if run.state().name().is_final() {
             return Ok(None);
         }
-        let journal = whole_journal(&mut *tx, lease.run()).await?;
+        let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
-        let version = tx.agents().version(selection.agent, selection.agent_version).await?;
-        drop(tx);
+        let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        drop(view);
 
         let now = workshop.clock.now();
         let seq = journal.last().map_or(0, |event| event.seq);
@@ -327,8 +327,8 @@ impl Drive {
     }
 
     async fn has_ended(&mut self) -> Result<bool, StoreError> {
-        let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
-        Ok(tx.runs().find(self.lease.run()).await?.is_none_or(|run| run.state().name().is_final()))
+        let mut view = self.workshop.store.read(&self.lease.scope()).await?;
+        Ok(view.runs().find(self.lease.run()).await?.is_none_or(|run| run.state().name().is_final()))
     }
 }
 

@@ -28,7 +28,7 @@ impl ListRuns {
         let sees_all = principal.permit::<access::ListAllRuns>(tenant).is_ok();
         let permit = permit::<access::ListOwnRuns>(principal, tenant, "runs", true)?;
         let owner = (!sees_all).then_some(permit.granted_to());
-        let mut tx = self.store.begin(&permit.scope()).await?;
-        Ok(tx.runs().list(owner, before, limit).await?)
+        let mut view = self.store.read(&permit.scope()).await?;
+        Ok(view.runs().list(owner, before, limit).await?)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{Run, RunEvent, Step, steps};
-use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+use powerhouse_ports::store::{StoreError, TenantStore, TenantView};
 
 use super::find;
 use crate::Refused;
@@ -23,8 +23,8 @@ pub struct ReadRun {
 impl ReadRun {
     /// A run that the caller may see.
     pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
-        let mut tx = self.store.begin(&principal.scope()).await?;
-        Ok(find::<access::ReadRun>(&mut *tx, principal, id).await?.0)
+        let mut view = self.store.read(&principal.scope()).await?;
+        Ok(find::<access::ReadRun>(&mut *view, principal, id).await?.0)
     }
 }
 
@@ -38,18 +38,18 @@ pub struct ReadSteps {
 impl ReadSteps {
     /// The steps of a run that the caller may see, in the order in which they began.
     pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Vec<Step>, Refused> {
-        let mut tx = self.store.begin(&principal.scope()).await?;
-        let (_, permit) = find::<access::ReadRun>(&mut *tx, principal, id).await?;
-        Ok(steps(whole_journal(&mut *tx, permit.redeem().run).await?))
+        let mut view = self.store.read(&principal.scope()).await?;
+        let (_, permit) = find::<access::ReadRun>(&mut *view, principal, id).await?;
+        Ok(steps(whole_journal(&mut *view, permit.redeem().run).await?))
     }
 }
 
 /// Every event of a run. A run's limit of steps bounds it.
-pub(crate) async fn whole_journal(tx: &mut dyn TenantTx, id: RunId) -> Result<Vec<RunEvent>, StoreError> {
+pub(crate) async fn whole_journal(view: &mut dyn TenantView, id: RunId) -> Result<Vec<RunEvent>, StoreError> {
     let mut events: Vec<RunEvent> = Vec::new();
     loop {
         let after = events.last().map_or(0, |event| event.seq);
-        let page = tx.runs().events(id, after, EVENTS_PER_READ).await?;
+        let page = view.runs().events(id, after, EVENTS_PER_READ).await?;
         if page.is_empty() {
             return Ok(events);
         }

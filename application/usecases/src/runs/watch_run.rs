@@ -31,9 +31,9 @@ impl WatchRun {
     /// Watches a run that the caller may see, from the event after `after`.
     pub async fn execute(&self, principal: &Principal, id: RunId, after: u64) -> Result<RunWatch, Refused> {
         let scope = principal.scope();
-        let mut tx = self.store.begin(&scope).await?;
-        let (found, permit) = find::<access::ReadRun>(&mut *tx, principal, id).await?;
-        drop(tx);
+        let mut view = self.store.read(&scope).await?;
+        let (found, permit) = find::<access::ReadRun>(&mut *view, principal, id).await?;
+        drop(view);
         let ends_with_journal = found.state().name().is_final();
         let run = permit.redeem().run;
         // Before the first read, so that nothing falls between.
@@ -67,9 +67,9 @@ impl RunWatch {
     /// nothing.
     pub async fn next(&mut self) -> Result<Option<Vec<RunEvent>>, Refused> {
         while !self.ended {
-            let mut tx = self.store.begin(&self.scope).await?;
-            let events = tx.runs().events(self.run, self.last, EVENTS_PER_READ).await?;
-            drop(tx);
+            let mut view = self.store.read(&self.scope).await?;
+            let events = view.runs().events(self.run, self.last, EVENTS_PER_READ).await?;
+            drop(view);
             if let Some(newest) = events.last() {
                 self.last = newest.seq;
                 self.ended = newest.body.is_final();

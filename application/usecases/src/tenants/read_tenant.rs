@@ -19,7 +19,7 @@ impl ReadTenant {
     /// The caller's tenant.
     pub async fn execute(&self, principal: &Principal) -> Result<Tenant, Refused> {
         let permit = permit::<access::ReadTenant>(principal, principal.tenant_id(), "tenant", false)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
-        tx.tenant().await?.ok_or(Refused::NotFound("tenant"))
+        let mut view = self.store.read(&permit.scope()).await?;
+        view.tenant().await?.ok_or(Refused::NotFound("tenant"))
     }
 }

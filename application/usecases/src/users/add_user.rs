@@ -47,7 +47,7 @@ impl AddUser {
         may_assign(principal.role(), role, Action::UsersCreate)?;
         let scope = permit.scope();
 
-        let tenant = self.store.begin(&scope).await?.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
+        let tenant = self.store.read(&scope).await?.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let password = NewPassword::choose(password, &email, tenant.slug())
             .map_err(|error| Refused::invalid("/password", error))?;
         // Hashing takes long: no transaction is open meanwhile.

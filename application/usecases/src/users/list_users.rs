@@ -25,7 +25,7 @@ impl ListUsers {
         limit: Limit,
     ) -> Result<Page<Member, UserId>, Refused> {
         let permit = permit::<access::ListUsers>(principal, principal.tenant_id(), "users", true)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
-        Ok(tx.users().list(after, limit).await?)
+        let mut view = self.store.read(&permit.scope()).await?;
+        Ok(view.users().list(after, limit).await?)
     }
 }

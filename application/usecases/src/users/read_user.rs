@@ -22,7 +22,7 @@ impl ReadUser {
         if id != principal.user_id() {
             permit::<access::ReadUser>(principal, id, "user", false)?.redeem();
         }
-        let mut tx = self.store.begin(&principal.scope()).await?;
-        tx.users().find(id).await?.ok_or(Refused::NotFound("user"))
+        let mut view = self.store.read(&principal.scope()).await?;
+        view.users().find(id).await?.ok_or(Refused::NotFound("user"))
     }
 }

@@ -1,0 +1,78 @@
+//! How many round trips reading takes, and what connections that were cut cost.
+
+use std::time::{Duration, Instant};
+
+use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::ids::{AgentId, SessionId, TenantId, UserId};
+use powerhouse_ports::platform::PlatformStore as _;
+use powerhouse_ports::store::TenantStore as _;
+use powerhouse_postgres::{PoolSettings, PostgresStore};
+use powerhouse_tests::own_database::{APPLICATION, PLATFORM};
+use powerhouse_tests::proxy::{Mode, Proxy};
+use uuid::Uuid;
+
+use crate::migrated;
+
+/// Over a network on which each round trip takes as long as three tenths of a second.
+#[tokio::test]
+async fn reads_take_as_many_round_trips_as_they_must() {
+    const ONE_WAY: Duration = Duration::from_millis(150);
+    let own = migrated().await;
+    let target = own.owner();
+    let target = (target.host_str().unwrap(), target.port().unwrap_or(5432));
+    let proxy = Proxy::to(tokio::net::lookup_host(target).await.unwrap().next().unwrap()).await.unwrap();
+    let through = |role: &str| {
+        let mut url = own.role(role);
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.port())).unwrap();
+        url
+    };
+    let settings = PoolSettings { connections: 1, platform_connections: 1, ..PoolSettings::default() };
+    let (application, platform) = (through(APPLICATION), through(PLATFORM));
+    let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
+    let id = Uuid::from_u128(7);
+    let (tenant, user) = (TenantId::from_uuid(id), UserId::from_uuid(id));
+    let scope = Principal::verified(tenant, user, SessionId::from_uuid(id), Role::Owner).scope();
+    let find = async || {
+        let mut view = store.read(&scope).await.unwrap();
+        assert!(view.agents().find(AgentId::from_uuid(id)).await.unwrap().is_none());
+    };
+    let standing = async || assert!(store.standing(&scope, user).await.unwrap().is_none());
+    // The first time, a statement is parsed too.
+    find().await;
+    standing().await;
+    proxy.set(Mode::Slow(ONE_WAY));
+    tokio::time::sleep(ONE_WAY).await;
+    let started = Instant::now();
+    find().await;
+    let found = started.elapsed();
+    assert!((4 * ONE_WAY..6 * ONE_WAY).contains(&found), "two round trips: {found:?}");
+    let started = Instant::now();
+    standing().await;
+    let stood = started.elapsed();
+    assert!((2 * ONE_WAY..4 * ONE_WAY).contains(&stood), "one round trip: {stood:?}");
+}
+
+/// As after a fail-over: the connections that are there lead nowhere.
+#[tokio::test]
+async fn connections_that_were_cut_while_idle_fail_nobody() {
+    let own = migrated().await;
+    let settings = PoolSettings { test_idle: Duration::ZERO, ..PoolSettings::default() };
+    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+    let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
+    let id = Uuid::from_u128(7);
+    let (tenant, user) = (TenantId::from_uuid(id), UserId::from_uuid(id));
+    let scope = Principal::verified(tenant, user, SessionId::from_uuid(id), Role::Owner).scope();
+    for _ in 0..3 {
+        let views = futures::future::join_all((0..5).map(|_| store.read(&scope))).await;
+        for view in views {
+            assert!(view.unwrap().tenant().await.unwrap().is_none());
+        }
+        assert!(store.standing(&scope, user).await.unwrap().is_none());
+        own.run(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    }
+}
