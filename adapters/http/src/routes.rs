@@ -15,6 +15,7 @@ use crate::layers::{CatchPanic, Correlate, NoRoute, SecurityHeaders, WellFormed}
 use crate::measure::Measure;
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod health;
 pub(crate) mod runs;
 pub(crate) mod sessions;
@@ -34,6 +35,8 @@ pub struct Api {
     pub agents: agents::Agents,
     /// Runs.
     pub runs: runs::Runs,
+    /// What runs ask people.
+    pub approvals: approvals::Approvals,
     /// Health.
     pub health: health::Health,
     /// Who calls.
@@ -56,7 +59,8 @@ fn router(api: &Api) -> Router {
         .push(api.sessions.guarded())
         .push(api.users.guarded())
         .push(api.agents.guarded())
-        .push(api.runs.guarded());
+        .push(api.runs.guarded())
+        .push(api.approvals.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod agent_version;
+pub(crate) mod approval;
 pub(crate) mod queue_turn;
 pub(crate) mod run;
 pub(crate) mod run_event;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
+    AgentRepository, ApprovalRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -15,6 +15,7 @@ use crate::error::{read_error, store_error};
 use crate::rows;
 
 mod agents;
+mod approvals;
 mod runs;
 mod users;
 
@@ -97,6 +98,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn runs(&mut self) -> &mut dyn RunRepository {
+        self
+    }
+
+    fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         self
     }
 }

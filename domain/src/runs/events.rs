@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Step, StepKind};
+use super::{Decision, Question, Step, StepKind};
 use crate::effects::{EffectKey, EffectOutcome, Fingerprint, JournalEntry};
-use crate::ids::StepId;
+use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::Channel;
 
 /// Something that happened to a run.
@@ -28,6 +28,9 @@ pub enum EventBody {
         key: EffectKey,
         /// What it does.
         kind: StepKind,
+        /// What is asked for, as a hash; older journals have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Fingerprint>,
     },
     /// A piece of a model's text. Not part of the result: a resumed run may say the same again.
     TextDelta {
@@ -46,6 +49,45 @@ pub enum EventBody {
         fingerprint: Fingerprint,
         /// What came of it.
         outcome: EffectOutcome,
+    },
+    /// A person is asked before an effect is performed, or what became of one.
+    ApprovalAsked {
+        /// The question's id.
+        approval: ApprovalId,
+        /// The effect.
+        key: EffectKey,
+        /// What is asked.
+        question: Question,
+        /// Until when an answer counts.
+        expires_at: DateTime<Utc>,
+    },
+    /// A question has its answer.
+    ApprovalAnswered {
+        /// The question's id.
+        approval: ApprovalId,
+        /// The effect.
+        key: EffectKey,
+        /// What was said.
+        decision: Decision,
+        /// By whom; by nobody, when the time was over.
+        by: Option<UserId>,
+    },
+    /// Somebody wants it to stand still: what is under way ends, and nothing is begun.
+    PauseAsked {
+        /// Who.
+        by: UserId,
+    },
+    /// Somebody lets it go on.
+    Resumed {
+        /// Who.
+        by: UserId,
+    },
+    /// It was made from another run, whose outcomes up to a step it has.
+    Forked {
+        /// The other run.
+        from: RunId,
+        /// The first step that is not taken over.
+        step: EffectKey,
     },
     /// It waits for something outside.
     Waiting {
@@ -89,6 +131,11 @@ impl EventBody {
             Self::StepStarted { .. } => "step.started",
             Self::TextDelta { .. } => "step.delta",
             Self::StepEnded { .. } => "step.ended",
+            Self::ApprovalAsked { .. } => "approval.asked",
+            Self::ApprovalAnswered { .. } => "approval.answered",
+            Self::PauseAsked { .. } => "run.pause_asked",
+            Self::Resumed { .. } => "run.resumed",
+            Self::Forked { .. } => "run.forked",
             Self::Waiting { .. } => "run.waiting",
             Self::Succeeded { .. } => "run.succeeded",
             Self::Failed { .. } => "run.failed",
@@ -135,7 +182,9 @@ pub fn steps(events: impl IntoIterator<Item = RunEvent>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for event in events {
         match event.body {
-            EventBody::StepStarted { step, key, kind } if !steps.iter().any(|known| *known.key() == key) => {
+            EventBody::StepStarted { step, key, kind, .. }
+                if !steps.iter().any(|known| *known.key() == key) =>
+            {
                 steps.push(Step::restore(step, key, kind, event.at, super::StepState::Running));
             }
             EventBody::StepEnded { key, outcome, .. } => {
@@ -167,6 +216,7 @@ mod tests {
             step: StepId::from_uuid(Uuid::from_u128(step)),
             key: key.parse().unwrap(),
             kind: StepKind::Tool { name: "calculator".into() },
+            fingerprint: None,
         }
     }
 

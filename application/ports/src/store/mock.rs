@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, MockAgentRepository, MockRunRepository, MockUserRepository, RunRepository, StoreError,
-    TenantTx, TenantView, UserRepository,
+    AgentRepository, ApprovalRepository, MockAgentRepository, MockApprovalRepository, MockRunRepository,
+    MockUserRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -19,6 +19,8 @@ pub struct MockTenantTx {
     pub agents: MockAgentRepository,
     /// What `runs()` gives.
     pub runs: MockRunRepository,
+    /// What `approvals()` gives.
+    pub approvals: MockApprovalRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -39,6 +41,10 @@ impl TenantView for MockTenantTx {
 
     fn runs(&mut self) -> &mut dyn RunRepository {
         &mut self.runs
+    }
+
+    fn approvals(&mut self) -> &mut dyn ApprovalRepository {
+        &mut self.approvals
     }
 }
 
