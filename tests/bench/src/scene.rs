@@ -112,6 +112,8 @@ impl Scene {
         run(&self.owner, SEED).await?;
         run(&self.owner, "VACUUM (FREEZE, ANALYZE)").await?;
         say("signing in")?;
+        // The server does not keep a connection that is idle for as long as that took.
+        let mut http = Connection::open(self.address).await?;
         let mut db = PgConnection::connect(self.owner.as_str()).await?;
         let mut callers = Vec::new();
         let tenants = sqlx::query("SELECT id, slug FROM tenants ORDER BY id LIMIT $1").bind(CALLERS);
