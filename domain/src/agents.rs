@@ -156,6 +156,10 @@ pub struct PublishedVersion {
 }
 
 /// Where an agent is in its life, with the data that belongs to it there.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most agents are published, so the large variant is the usual one"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentState {
     /// Never published: no run can use it.

@@ -125,6 +125,7 @@ impl Approval {
     }
 
     /// Loads one that was stored.
+    #[must_use]
     pub fn restore(self, answer: Option<Answer>) -> Self {
         Self { answer, ..self }
     }

@@ -123,6 +123,8 @@ pub(super) struct Drive {
     asked: BTreeSet<EffectKey>,
     /// What the journal says of effects without an outcome.
     pub(super) ledger: Ledger,
+    /// Whether others have written to the journal since it was last decided what may begin.
+    pub(super) has_news: bool,
     /// What was asked for and is not under way.
     undone: Vec<Issued>,
     /// Until when the first of the questions can be answered.
@@ -179,6 +181,7 @@ impl Drive {
             outbox: vec![NewEvent { at: now, body: EventBody::Started { attempt } }],
             questions: Vec::new(),
             ledger,
+            has_news: false,
             undone: Vec::new(),
             held_until: None,
             in_flight: InFlight::new(),
@@ -298,6 +301,7 @@ impl Drive {
     async fn dispatch(&mut self) -> Result<Dispatched, StoreError> {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
+        self.has_news = false;
         let mut begun = Vec::new();
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -413,6 +417,9 @@ impl Drive {
 
     /// Leaves the run waiting for people, nothing being under way. Whether it does.
     async fn wait(&mut self) -> Result<bool, StoreError> {
+        if self.has_news {
+            return Ok(false);
+        }
         let now = self.workshop.clock.now();
         let (reason, until) = if self.ledger.is_paused {
             ("somebody has paused it", None)

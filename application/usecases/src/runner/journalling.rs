@@ -96,6 +96,7 @@ impl Drive {
             self.ledger.note(&event.body);
             self.seq = event.seq;
         }
+        self.has_news |= !events.is_empty();
         Ok(events.last().is_some_and(|event| event.body.is_final()))
     }
 
