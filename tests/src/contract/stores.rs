@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 
+pub mod approvals;
 pub mod isolation;
 pub mod model;
 pub mod queue;
@@ -48,6 +49,8 @@ macro_rules! store_contract {
             twins: twins_never_meet;
             runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
+            approvals: a_question_is_answered_once, open_questions_are_listed,
+                what_is_said_is_appended_to_a_run_that_stays_as_it_is;
             retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,

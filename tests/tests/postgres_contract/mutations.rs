@@ -24,8 +24,8 @@ use sea_orm::{
 use super::{migrated, open};
 
 /// Every table that a tenant's transaction filters by its tenant.
-const TABLES: [&str; 7] =
-    ["tenants", "users", "agents", "agent_versions", "runs", "run_events", "run_feedback"];
+const TABLES: &[&str] =
+    &["approvals", "tenants", "users", "agents", "agent_versions", "runs", "run_events", "run_feedback"];
 
 /// What a tenant's transaction tells the database of its tenant.
 #[derive(Clone, Copy, Debug)]
@@ -205,7 +205,7 @@ async fn on_postgres(own: &OwnDatabase, unfiltered: Option<&'static str>) -> (St
 
 #[tokio::test]
 async fn s07_without_a_tables_filter_row_level_security_keeps_tenants_apart() {
-    for table in TABLES {
+    for &table in TABLES {
         let own = migrated().await;
         let (stores, seen) = on_postgres(&own, Some(table)).await;
         isolate(&stores).await;
@@ -216,7 +216,7 @@ async fn s07_without_a_tables_filter_row_level_security_keeps_tenants_apart() {
 
 #[tokio::test]
 async fn s07_without_a_tables_policy_the_filter_keeps_tenants_apart() {
-    for table in TABLES {
+    for &table in TABLES {
         let own = migrated().await;
         // Opened before: it would refuse to serve.
         let store = Arc::new(open(&own).await);
@@ -228,7 +228,7 @@ async fn s07_without_a_tables_policy_the_filter_keeps_tenants_apart() {
 /// The mistakes above are mistakes: with the one wall gone and the other as well, the suite fails.
 #[tokio::test]
 async fn s07_without_filter_and_policy_tenants_meet() {
-    for table in TABLES {
+    for &table in TABLES {
         let own = migrated().await;
         let (stores, _) = on_postgres(&own, Some(table)).await;
         own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
+use powerhouse_domain::runs::{Decision, EventBody, Feedback, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError};
 
 use super::Stores;
+use super::approvals::question;
 use crate::contract::sample::{self, agent, at, office, run};
 
 /// With every id of another tenant in hand, a transaction finds nothing and changes nothing.
@@ -18,6 +19,8 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
     tx.agents().add(&their_agent).await.expect("add");
     tx.runs().add(&their_run).await.expect("add");
+    let their_question = question(&their_run);
+    tx.approvals().add(&their_question).await.expect("add");
     tx.commit().await.expect("commit");
     let lease = stores.platform.claim(1, at(6), Duration::from_mins(1)).await.expect("claim")[0];
 
@@ -63,6 +66,13 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     let cancelled = their_run.clone().cancel(ours.owner.id(), at(8)).expect("cancel");
     assert!(tx.runs().update(&cancelled, &event).await.is_err(), "another tenant's run was cancelled");
     assert!(tx.runs().record(&lease, &cancelled, &event).await.is_err(), "another tenant's run was written");
+    assert!(tx.runs().append(&their_run, &event).await.is_err(), "another tenant's journal was written");
+
+    assert_eq!(tx.approvals().find(their_question.id()).await.expect("find"), None);
+    assert!(tx.approvals().list(false, None, everything).await.expect("list").items.is_empty());
+    let answered =
+        their_question.clone().answered(ours.owner.id(), Decision::Approve, at(20)).expect("in time");
+    assert!(tx.approvals().answer(&answered).await.is_err(), "another tenant's run was answered");
     let word = Feedback::new(ours.owner.id(), Verdict::Bad, String::new(), at(8)).expect("feedback");
     assert!(tx.runs().put_feedback(id, &word).await.is_err(), "another tenant's run was judged");
     assert_eq!(tx.runs().feedback(id, theirs.owner.id()).await.expect("feedback"), None);
@@ -75,4 +85,5 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     );
     assert_eq!(tx.agents().find(their_agent.id()).await.expect("find"), Some(their_agent));
     assert_eq!(tx.runs().events(id, 0, 100).await.expect("events").len(), 1);
+    assert_eq!(tx.approvals().find(their_question.id()).await.expect("find"), Some(their_question));
 }
