@@ -234,7 +234,7 @@ async fn s07_without_filter_and_policy_tenants_meet() {
         own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
         assert!(!do_isolate(&stores).await, "on PostgreSQL, nothing is seen of an unfiltered {table}");
     }
-    for table in TABLES.map(Some).into_iter().chain([None]) {
+    for table in TABLES.iter().copied().map(Some).chain([None]) {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("powerhouse.db");
         let platform = Arc::new(SqliteStore::open(&file).await.unwrap());
