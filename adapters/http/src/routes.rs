@@ -17,9 +17,11 @@ use crate::measure::Measure;
 pub(crate) mod agents;
 pub(crate) mod health;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 /// What the API is made of: each slice holds just what its routes use.
 #[derive(Clone)]
@@ -34,6 +36,10 @@ pub struct Api {
     pub agents: agents::Agents,
     /// Runs.
     pub runs: runs::Runs,
+    /// Schedules.
+    pub schedules: schedules::Schedules,
+    /// Webhooks.
+    pub webhooks: webhooks::Webhooks,
     /// Health.
     pub health: health::Health,
     /// Who calls.
@@ -56,7 +62,9 @@ fn router(api: &Api) -> Router {
         .push(api.sessions.guarded())
         .push(api.users.guarded())
         .push(api.agents.guarded())
-        .push(api.runs.guarded());
+        .push(api.runs.guarded())
+        .push(api.schedules.guarded())
+        .push(api.webhooks.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }
 

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
+    AgentRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView, UserRepository,
+    WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -15,8 +16,11 @@ use crate::error::{read_error, store_error};
 use crate::rows;
 
 mod agents;
+mod announce;
 mod runs;
+mod schedules;
 mod users;
+mod webhooks;
 
 /// A database's transaction, by whichever driver.
 #[async_trait]
@@ -97,6 +101,14 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn runs(&mut self) -> &mut dyn RunRepository {
+        self
+    }
+
+    fn schedules(&mut self) -> &mut dyn ScheduleRepository {
+        self
+    }
+
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self
     }
 }

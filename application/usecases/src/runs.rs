@@ -17,7 +17,8 @@ pub use give_feedback::GiveFeedback;
 pub use list_runs::ListRuns;
 pub(crate) use read_run::whole_journal;
 pub use read_run::{ReadRun, ReadSteps};
-pub use submit_run::{SubmitRun, SubmitRunCommand, Target};
+pub(crate) use submit_run::check_target;
+pub use submit_run::{SubmitRun, SubmitRunCommand};
 pub use watch_run::{RunWatch, WatchRun};
 
 use crate::{Refused, permit};

@@ -82,6 +82,7 @@ pub fn definition(description: &str) -> Definition {
         capabilities: vec!["numbers".into()],
         examples: vec!["2 + 2".into()],
         limits: limits(),
+        max_concurrent_runs: Some(7),
     }
 }
 

@@ -82,6 +82,9 @@ struct DefinitionBody {
     /// What each of its runs may use; never more than the plan has.
     #[serde(default)]
     limits: LimitsBody,
+    /// How many of its runs may be worked on at the same time; as many as the plan allows when left out.
+    #[serde(default)]
+    max_concurrent_runs: Option<u32>,
 }
 
 fn empty() -> Value {
@@ -135,6 +138,7 @@ impl DefinitionBody {
             capabilities: self.capabilities,
             examples: self.examples,
             limits: RunLimits { steps, tokens, cost_micros, wall_clock: Duration::from_secs(seconds.into()) },
+            max_concurrent_runs: self.max_concurrent_runs,
         })
     }
 }
@@ -151,6 +155,7 @@ impl From<&Definition> for DefinitionBody {
             capabilities: definition.capabilities.clone(),
             examples: definition.examples.clone(),
             limits: (&definition.limits).into(),
+            max_concurrent_runs: definition.max_concurrent_runs,
         }
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct StoredDefinition {
     capabilities: Vec<String>,
     examples: Vec<String>,
     limits: Limits,
+    #[serde(default)]
+    max_concurrent_runs: Option<u32>,
 }
 
 impl From<&Definition> for StoredDefinition {
@@ -83,6 +85,7 @@ impl From<&Definition> for StoredDefinition {
             capabilities: definition.capabilities.clone(),
             examples: definition.examples.clone(),
             limits: (&definition.limits).into(),
+            max_concurrent_runs: definition.max_concurrent_runs,
         }
     }
 }
@@ -103,6 +106,7 @@ impl StoredDefinition {
             capabilities: self.capabilities,
             examples: self.examples,
             limits: self.limits.into(),
+            max_concurrent_runs: self.max_concurrent_runs,
         })
     }
 }

@@ -8,10 +8,11 @@ use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, IdenStatic, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
 };
 
+use super::announce::is_told;
 use super::{Own, Transaction};
 use crate::error::{read_error, store_error};
 use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes};
@@ -66,10 +67,14 @@ impl<C: Transaction> Own<C> {
             update = update.col_expr(column, value);
         }
         let mut update = update.into_query();
-        update.returning_col(Column::NextSeq);
+        update.returning(self.told_of(Expr::col(Column::NextSeq), events));
         let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else { return Ok(None) };
-        let next = row.try_get::<i64>("", Column::NextSeq.as_str()).map_err(store_error(RUN))?;
-        self.append(run.id(), next - count, events).await.map(Some)
+        let next: i64 = row.try_get_by_index(0).map_err(store_error(RUN))?;
+        let newest = self.append(run.id(), next - count, events).await?;
+        if is_told(&row)? {
+            self.announce(run, next - count, events).await?;
+        }
+        Ok(Some(newest))
     }
 }
 
@@ -117,10 +122,15 @@ impl<C: Transaction> RunRepository for Own<C> {
 
     async fn add(&mut self, run: &Run) -> Result<(), StoreError> {
         let row = ActiveModel { next_seq: Set(2), ..accepted(self.tenant, run) };
+        let first = [NewEvent { at: run.created_at(), body: EventBody::Queued }];
+        let mut insert = Entity::insert(row).into_query();
+        insert.returning(self.told_of(Expr::col(Column::NextSeq), &first));
         // Not refusable: that costs a round trip, and whoever submits gives up when this is refused.
-        Entity::insert(row).exec_without_returning(&self.tx).await.map_err(store_error(RUN))?;
-        let first = NewEvent { at: run.created_at(), body: EventBody::Queued };
-        self.append(run.id(), 1, &[first]).await?;
+        let row = self.tx.query_one(&insert).await.map_err(store_error(RUN))?;
+        self.append(run.id(), 1, &first).await?;
+        if row.as_ref().map(is_told).transpose()?.unwrap_or_default() {
+            self.announce(run, 1, &first).await?;
+        }
         Ok(())
     }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, MockAgentRepository, MockRunRepository, MockUserRepository, RunRepository, StoreError,
-    TenantTx, TenantView, UserRepository,
+    AgentRepository, MockAgentRepository, MockRunRepository, MockScheduleRepository, MockUserRepository,
+    MockWebhookRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView,
+    UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -19,6 +20,10 @@ pub struct MockTenantTx {
     pub agents: MockAgentRepository,
     /// What `runs()` gives.
     pub runs: MockRunRepository,
+    /// What `schedules()` gives.
+    pub schedules: MockScheduleRepository,
+    /// What `webhooks()` gives.
+    pub webhooks: MockWebhookRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -39,6 +44,14 @@ impl TenantView for MockTenantTx {
 
     fn runs(&mut self) -> &mut dyn RunRepository {
         &mut self.runs
+    }
+
+    fn schedules(&mut self) -> &mut dyn ScheduleRepository {
+        &mut self.schedules
+    }
+
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        &mut self.webhooks
     }
 }
 

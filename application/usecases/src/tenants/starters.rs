@@ -78,6 +78,7 @@ pub(super) fn starters(
                 capabilities: Vec::new(),
                 examples: owned(examples),
                 limits,
+                max_concurrent_runs: None,
             };
             let name = name.parse().map_err(|error| internal(&error))?;
             let draft = Agent::draft(id(), name, definition, now).map_err(|error| internal(&error))?;
