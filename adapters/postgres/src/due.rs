@@ -1,7 +1,8 @@
 //! What is due besides runs, in PostgreSQL's dialect.
 
 /// Claims schedules: `$1` is now, `$2` the limit, `$3` until when the claims hold. A row that somebody else has locked
-/// is left to them. The platform's role may read no more of a schedule than this needs.
+/// is left to them. The platform's role may read no more of a schedule than this needs. The arrays name no other rows; they
+/// keep a plan that does not know the limit from reading the whole table.
 pub(crate) const CLAIM_SCHEDULES: &str = "
     WITH due AS (
         SELECT schedules.tenant_id, schedules.id FROM schedules
@@ -10,9 +11,10 @@ pub(crate) const CLAIM_SCHEDULES: &str = "
         ORDER BY next_at, schedules.tenant_id, schedules.id LIMIT $2
         FOR UPDATE OF schedules SKIP LOCKED
     )
-    UPDATE schedules SET claimed_until = $3 FROM due
-    WHERE schedules.tenant_id = due.tenant_id AND schedules.id = due.id
-    RETURNING schedules.tenant_id, schedules.id";
+    UPDATE schedules SET claimed_until = $3
+    WHERE tenant_id = ANY (ARRAY(SELECT tenant_id FROM due)) AND id = ANY (ARRAY(SELECT id FROM due))
+      AND (tenant_id, id) IN (SELECT tenant_id, id FROM due)
+    RETURNING tenant_id, id";
 
 /// Claims deliveries, tenants in turn: `$1` is now, `$2` the limit, `$3` until when the claims hold. A row that somebody
 /// else has locked is left to them. The platform's role may read neither addresses, nor secrets, nor payloads.

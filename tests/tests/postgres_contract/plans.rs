@@ -524,7 +524,7 @@ async fn webhooks(watched: &mut Watched) {
     let id = WebhookId::from_uuid(watched.caller.user_id().as_uuid());
     let message = MessageId::from_uuid(watched.caller.user_id().as_uuid());
     watched
-        .own("webhooks", &["webhooks_pkey"], async |tx| {
+        .own("webhooks", &["tenants_pkey", "webhooks_pkey"], async |tx| {
             let endpoint = tx.webhooks().find(id).await.unwrap().unwrap();
             tx.webhooks().update(&endpoint.gone(Utc::now())).await.unwrap();
             let secrets = tx.webhooks().secrets(id).await.unwrap().unwrap();
@@ -552,7 +552,7 @@ async fn webhooks(watched: &mut Watched) {
             assert_eq!(due.len(), 10);
         })
         .await;
-    let purging = ["webhook_deliveries_ended", "webhook_deliveries_pkey"];
+    let purging = ["webhook_deliveries_ended", "webhook_deliveries_pkey or webhook_deliveries_ended"];
     watched
         .across("purge_deliveries", &purging, async |store| {
             assert_eq!(store.purge_deliveries(Utc::now() - TimeDelta::days(30), 10).await.unwrap(), 10);

@@ -17,7 +17,7 @@ use crate::rows::corrupt;
 const DELIVERY: &str = "delivery";
 /// Removes what ended before `$1`, at most `$2`.
 const PURGE: &str = "
-    DELETE FROM webhook_deliveries WHERE (tenant_id, webhook_id, id) IN (
+    DELETE FROM webhook_deliveries WHERE ended_at < $1 AND (tenant_id, webhook_id, id) IN (
         SELECT tenant_id, webhook_id, id FROM webhook_deliveries WHERE ended_at < $1 ORDER BY ended_at LIMIT $2
     )";
 

@@ -44,7 +44,7 @@ enum Fired {
 enum Failure {
     /// The schedule is to be paused.
     Pause(PauseReason),
-    /// These firings' runs are there already.
+    /// The run of this firing is there already.
     Made(DateTime<Utc>),
     /// It will be tried again.
     Store(StoreError),
@@ -97,9 +97,8 @@ impl Scheduler {
                     }
                     return Ok(());
                 }
-                Ok(Fired::ByOthers) => return Ok(()),
                 Err(Failure::Made(at)) if made.insert(at) => {}
-                Err(Failure::Made(_)) => return Ok(()),
+                Ok(Fired::ByOthers) | Err(Failure::Made(_)) => return Ok(()),
                 Err(Failure::Pause(reason)) => return self.pause(due, reason).await,
                 Err(Failure::Store(error)) => return Err(error),
             }
