@@ -31,7 +31,7 @@ use super::Workshop;
 use super::deltas::Pending;
 use super::ending::Ending;
 use super::perform::{Allowed, Delta, perform};
-use crate::measure::{DriveInFlight, run_ended};
+use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
 
 /// How often text that has come is written, at most.
@@ -45,13 +45,13 @@ const WRITE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Drives a run as far as it can.
 pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, stop: CancellationToken) {
-    let in_flight = DriveInFlight::begin();
+    let _in_flight = DriveInFlight::begin();
     let result = match Drive::begin(Arc::clone(&workshop), lease).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
     };
-    in_flight.left(match &result {
+    drive_left(match &result {
         Ok(Left::Ended) => "ended",
         Ok(Left::Stopping) => "handed_back",
         Err(StoreError::LeaseLost) => "lease_lost",
