@@ -44,10 +44,10 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN", "").await
     }
 
-    async fn begin(pool: &Pool, begin: &str, tenant: &str) -> Result<Self, StoreError> {
-        let opening = AssertSqlSafe(format!("{begin}{}{tenant}", pool.limits));
-        let begun = within(pool.patience, pool.connections.begin_with(opening)).await;
-        Ok(Self::new(begun.map_err(unreachable)?, pool))
+    async fn begin(pool: &Pool, kind: &str, tenant: &str) -> Result<Self, StoreError> {
+        let opening = AssertSqlSafe(format!("{kind}{}{tenant}", pool.limits));
+        let tx = within(pool.patience, pool.connections.begin_with(opening)).await;
+        Ok(Self::new(tx.map_err(unreachable)?, pool))
     }
 }
 
