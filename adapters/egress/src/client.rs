@@ -12,7 +12,9 @@ use crate::resolver::{AddressRefused, CheckedResolver, Lookup, SystemLookup};
 
 /// Says whether a connection to an address, for a host of this name, is allowed.
 #[derive(Clone)]
-pub struct AddressPolicy(Arc<dyn Fn(&str, IpAddr) -> bool + Send + Sync>);
+pub struct AddressPolicy(Arc<Allows>);
+
+type Allows = dyn Fn(&str, IpAddr) -> bool + Send + Sync;
 
 impl AddressPolicy {
     /// A policy of one's own.

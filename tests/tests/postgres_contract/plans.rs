@@ -364,7 +364,7 @@ async fn runs(watched: &mut Watched) {
     let run = RunId::from_uuid(user.as_uuid());
     watched
         .own("runs.find", &["runs_pkey or runs_by_id"], async |tx| {
-            assert!(tx.runs().find(run).await.unwrap().is_some())
+            assert!(tx.runs().find(run).await.unwrap().is_some());
         })
         .await;
     watched

@@ -15,7 +15,7 @@ use powerhouse_ports::store::{Limit, NewEvent, SealedSecrets, StoreError};
 use super::Stores;
 use crate::contract::sample::{Office, agent, at, next_id, office, run};
 
-const CLAIM: Duration = Duration::from_secs(60);
+const CLAIM: Duration = Duration::from_mins(1);
 
 fn endpoint(office: &Office, events: &[Announced]) -> Endpoint {
     Endpoint {
@@ -247,8 +247,8 @@ pub async fn webhooks_survive(stores: &Stores) {
     let page = hooks.list(None, Limit::default()).await.expect("list");
     assert_eq!((page.items, page.next, hooks.count().await.expect("count")), (vec![gone], None, 1));
     tx.commit().await.expect("commit");
-    let stored = deliveries(stores, &office, hook.id).await;
-    assert_eq!((stored.len(), &stored[0].parts().payload), (1, &test.payload));
+    let sent = deliveries(stores, &office, hook.id).await;
+    assert_eq!((sent.len(), &sent[0].parts().payload), (1, &test.payload));
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
     assert!(tx.webhooks().remove(hook.id).await.expect("remove"));
     tx.commit().await.expect("commit");
