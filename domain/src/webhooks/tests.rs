@@ -33,7 +33,7 @@ fn delivery() -> Delivery {
     })
 }
 
-fn answered(delivery: Delivery, status: u16, retries: &Retries) -> Delivery {
+fn answered(delivery: &Delivery, status: u16, retries: &Retries) -> Delivery {
     let mut parts = delivery.parts().clone();
     parts.attempts += 1;
     let attempt = Attempt { at: now(), status: Some(status), note: String::new() };
@@ -48,26 +48,26 @@ fn retries() -> Retries {
 fn a_delivery_is_tried_as_often_as_there_are_pauses_and_once_more() {
     let mut delivery = delivery();
     for pause in [10, 100] {
-        delivery = answered(delivery, 500, &retries());
+        delivery = answered(&delivery, 500, &retries());
         let DeliveryState::Pending { next_at } = delivery.parts().state else { panic!("{delivery:?}") };
         let waited = (next_at - now()).as_seconds_f64();
         assert!((0.9..=1.1).contains(&(waited / f64::from(pause))), "{waited}");
     }
     assert!(delivery.clone().replay(now()).is_err(), "it is under way");
-    delivery = answered(delivery, 302, &retries());
+    delivery = answered(&delivery, 302, &retries());
     assert_eq!(delivery.parts().state, DeliveryState::Dead { at: now() });
     let again = delivery.replay(now()).unwrap();
     assert_eq!((again.parts().attempts, again.parts().before), (3, 3));
-    let again = answered(again, 503, &retries());
+    let again = answered(&again, 503, &retries());
     assert!(matches!(again.parts().state, DeliveryState::Pending { .. }), "all attempts before it once more");
-    assert_eq!(answered(again, 204, &retries()).parts().state, DeliveryState::Delivered { at: now() });
+    assert_eq!(answered(&again, 204, &retries()).parts().state, DeliveryState::Delivered { at: now() });
 }
 
 #[test]
 fn who_is_gone_is_told_nothing_more() {
-    let gone = answered(delivery(), 410, &retries());
+    let gone = answered(&delivery(), 410, &retries());
     assert!(gone.is_gone() && gone.parts().state == DeliveryState::Dead { at: now() });
-    assert!(!answered(delivery(), 404, &retries()).is_gone());
+    assert!(!answered(&delivery(), 404, &retries()).is_gone());
 }
 
 #[test]
