@@ -30,7 +30,8 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stores = wiring::open_stores(&settings).await?;
     let chosen = model::choose(&settings.model).await?;
     let label = chosen.label.clone();
-    let Product { api, worker, housekeeper, observed } = wiring::wire(&settings, stores, chosen).await?;
+    let Product { api, worker, housekeeper, scheduler, deliverer, observed } =
+        wiring::wire(&settings, stores, chosen).await?;
     if is_embedded {
         first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
     }
@@ -47,6 +48,8 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     tokio::spawn(on_signal(stop.clone(), server.handle(), settings.grace));
     tokio::spawn(housekeeper.run(stop.clone()));
+    tokio::spawn(scheduler.run(stop.clone()));
+    tokio::spawn(deliverer.run(stop.clone()));
     let mut working = tokio::spawn(worker.run(stop.clone()));
     let operations_at = operations.as_ref().map(|operations| operations.address);
     greet(&settings, is_embedded, address.unwrap_or(settings.address), operations_at, &label);

@@ -14,6 +14,8 @@ use chrono::TimeDelta;
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, TokenProfile};
 use powerhouse_domain::tenants::Plan;
+use powerhouse_domain::webhooks::Retries;
+use powerhouse_egress::Hosts;
 use powerhouse_models::ApiKey;
 use powerhouse_ports::limits::Rate;
 use powerhouse_postgres::{PoolSettings, Pooler};
@@ -88,6 +90,12 @@ const KNOWN: &[Known] = &[
     ),
     known("worker.approval_seconds", "86400", "how long a person has to answer what a run has asked"),
     known("tools.http_allow", "", "hosts that the tool http_get may fetch from, by commas; none when empty"),
+    known(
+        "webhooks.retries",
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        "seconds between attempts, by commas",
+    ),
+    known("webhooks.allow", "", "hosts that webhooks may have though not public, or without TLS, by commas"),
     known("log.format", "auto", "`auto` (JSON unless on a terminal), `json` or `pretty`"),
     known("log.filter", "info", "what is logged, as tracing's filters are written"),
 ];
@@ -111,6 +119,10 @@ pub(crate) struct Settings {
     pub(crate) worker: runner::Settings,
     /// Without a host there is no tool.
     pub(crate) http_allow: Option<AllowList>,
+    /// When deliveries to webhooks are tried again.
+    pub(crate) retries: Retries,
+    /// Hosts of webhooks that the operator answers for.
+    pub(crate) webhook_hosts: Hosts,
     pub(crate) log: Log,
 }
 
@@ -121,6 +133,10 @@ impl Settings {
 
     pub(crate) fn signing_keys(&self) -> PathBuf {
         self.data.join("signing-keys.pem")
+    }
+
+    pub(crate) fn secrets_key(&self) -> PathBuf {
+        self.data.join("secrets.key")
     }
 
     pub(crate) fn owner_password(&self) -> PathBuf {
@@ -292,12 +308,15 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let model = model(reader);
     let worker = worker(reader);
     let http_allow = reader.checked("tools.http_allow", |text| {
-        let hosts: Vec<&str> = text.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
+        let hosts: Vec<&str> = entries(text).collect();
         if hosts.is_empty() {
             return Ok(None);
         }
         AllowList::new(hosts).map(Some).map_err(|error| error.to_string())
     });
+    let retries = reader.checked("webhooks.retries", retries);
+    let webhook_hosts =
+        reader.checked("webhooks.allow", |text| Hosts::new(entries(text)).map_err(|error| error.to_string()));
     let log = log(reader);
     Some(Settings {
         address: address?,
@@ -317,8 +336,21 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         model: model?,
         worker: worker?,
         http_allow: http_allow?,
+        retries: retries?,
+        webhook_hosts: webhook_hosts?,
         log: log?,
     })
+}
+
+/// What stands between commas.
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+fn retries(text: &str) -> Result<Retries, String> {
+    let pauses = entries(text).map(|entry| entry.parse().map(Duration::from_secs)).collect::<Result<_, _>>();
+    let pauses = pauses.map_err(|_| "must be whole numbers of seconds, by commas".to_owned())?;
+    Retries::new(pauses).map_err(|error| format!("must be {error}"))
 }
 
 fn as_usize(number: u32) -> usize {

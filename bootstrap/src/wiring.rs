@@ -8,8 +8,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use powerhouse_auth::{Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys};
-use powerhouse_http::{Agents, Api, Approvals, Health, Runs, Sessions, Tenants, Users};
+use powerhouse_auth::{
+    AeadSecretBox, Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys, SystemSecrets,
+};
+use powerhouse_egress::HttpWebhookSender;
+use powerhouse_http::{Agents, Api, Approvals, Health, Runs, Schedules, Sessions, Tenants, Users, Webhooks};
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -19,12 +22,13 @@ use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
+use powerhouse_ports::webhooks::WebhookSender;
 use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{agents, approvals, runs, sessions, tenants, users};
+use powerhouse_usecases::{agents, approvals, runs, schedules, sessions, tenants, users, webhooks};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -44,6 +48,8 @@ pub(crate) struct Product {
     pub(crate) api: Api,
     pub(crate) worker: Worker,
     pub(crate) housekeeper: Housekeeper,
+    pub(crate) scheduler: schedules::Scheduler,
+    pub(crate) deliverer: webhooks::Deliverer,
     /// What is measured when somebody looks.
     pub(crate) observed: Vec<Observe>,
 }
@@ -64,6 +70,10 @@ struct Ports {
     callers: sessions::Callers,
     redis: Option<Arc<AtomicBool>>,
     wake: Arc<Notify>,
+    /// Seals the secrets of webhooks.
+    secrets: webhooks::Secrets,
+    sender: Arc<dyn WebhookSender>,
+    wake_deliverer: Arc<Notify>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -168,6 +178,9 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         callers,
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
+        secrets: secrets(settings)?,
+        sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
+        wake_deliverer: Arc::new(Notify::new()),
         clock,
         ids,
     };
@@ -177,6 +190,17 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         platform: Arc::clone(&ports.platform),
         clock: Arc::clone(&ports.clock),
         runs_kept: settings.runs_kept,
+    };
+    let scheduler =
+        schedules::Scheduler { platform: Arc::clone(&ports.platform), submit: submit_run(&ports) };
+    let deliverer = webhooks::Deliverer {
+        platform: Arc::clone(&ports.platform),
+        store: Arc::clone(&ports.store),
+        sender: Arc::clone(&ports.sender),
+        secrets: ports.secrets.clone(),
+        retries: settings.retries.clone(),
+        clock: Arc::clone(&ports.clock),
+        wake: Arc::clone(&ports.wake_deliverer),
     };
     let workshop = Workshop {
         store: ports.store,
@@ -190,7 +214,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         settings: settings.worker,
     };
     let worker = Worker { workshop: Arc::new(workshop), wake: ports.wake };
-    Ok(Product { api, worker, housekeeper, observed })
+    Ok(Product { api, worker, housekeeper, scheduler, deliverer, observed })
 }
 
 /// What replicas share through Redis, or one process has for itself.
@@ -243,6 +267,8 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         agents: agents_slice(ports, tools),
         runs: runs_slice(ports),
         approvals: approvals_slice(ports),
+        schedules: schedules_slice(ports),
+        webhooks: webhooks_slice(ports),
         health: Health {
             platform: Arc::clone(&ports.platform),
             models: model.into(),
@@ -358,13 +384,7 @@ fn runs_slice(ports: &Ports) -> Runs {
     let bus = || Arc::clone(&ports.bus);
     let clock = || Arc::clone(&ports.clock);
     Runs {
-        submit: runs::SubmitRun {
-            store: store(),
-            bus: bus(),
-            wake: Arc::clone(&ports.wake),
-            clock: clock(),
-            ids: Arc::clone(&ports.ids),
-        },
+        submit: submit_run(ports),
         list: runs::ListRuns { store: store() },
         read: runs::ReadRun { store: store() },
         steps: runs::ReadSteps { store: store() },
@@ -380,4 +400,69 @@ fn runs_slice(ports: &Ports) -> Runs {
         },
         feedback: runs::GiveFeedback { store: store(), clock: clock() },
     }
+}
+
+fn submit_run(ports: &Ports) -> runs::SubmitRun {
+    runs::SubmitRun {
+        store: Arc::clone(&ports.store),
+        bus: Arc::clone(&ports.bus),
+        wake: Arc::clone(&ports.wake),
+        clock: Arc::clone(&ports.clock),
+        ids: Arc::clone(&ports.ids),
+    }
+}
+
+fn schedules_slice(ports: &Ports) -> Schedules {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    let read = schedules::ReadSchedule { store: store() };
+    Schedules {
+        list: schedules::ListSchedules { store: store() },
+        preview: schedules::PreviewFirings { read: read.clone(), clock: clock() },
+        read,
+        create: schedules::CreateSchedule { store: store(), clock: clock(), ids: Arc::clone(&ports.ids) },
+        change: schedules::ChangeSchedule { store: store(), clock: clock() },
+        pause: schedules::PauseSchedule { store: store(), clock: clock() },
+        resume: schedules::ResumeSchedule { store: store(), clock: clock() },
+        delete: schedules::DeleteSchedule { store: store() },
+    }
+}
+
+fn webhooks_slice(ports: &Ports) -> Webhooks {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    let sender = || Arc::clone(&ports.sender);
+    Webhooks {
+        list: webhooks::ListWebhooks { store: store() },
+        read: webhooks::ReadWebhook { store: store() },
+        create: webhooks::CreateWebhook {
+            store: store(),
+            sender: sender(),
+            secrets: ports.secrets.clone(),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+        },
+        change: webhooks::ChangeWebhook { store: store(), sender: sender(), clock: clock() },
+        rotate: webhooks::RotateSecret { store: store(), secrets: ports.secrets.clone(), clock: clock() },
+        delete: webhooks::DeleteWebhook { store: store() },
+        deliveries: webhooks::ListDeliveries { store: store() },
+        replay: webhooks::ReplayDelivery {
+            store: store(),
+            clock: clock(),
+            wake: Arc::clone(&ports.wake_deliverer),
+        },
+        test: webhooks::TestWebhook {
+            store: store(),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+            wake: Arc::clone(&ports.wake_deliverer),
+        },
+    }
+}
+
+fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {
+    let file = settings.secrets_key();
+    let sealer = AeadSecretBox::load_or_generate(&file)
+        .with_context(|| format!("the key of secrets in {} cannot be used", file.display()))?;
+    Ok(webhooks::Secrets { sealer: Arc::new(sealer), source: Arc::new(SystemSecrets) })
 }

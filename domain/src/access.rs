@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::ids::{AgentId, ApprovalId, RunId, SessionId, TenantId, UserId};
+use crate::ids::{AgentId, ApprovalId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +141,14 @@ named_enum! {
         ApprovalsAnswer = "approvals.answer",
         /// See the tenant's usage and the state of its queue.
         OpsRead = "ops.read",
+        /// See schedules, with what they submit.
+        SchedulesRead = "schedules.read",
+        /// Make, change, pause and remove schedules.
+        SchedulesUpdate = "schedules.update",
+        /// See webhooks and what was sent to them.
+        WebhooksRead = "webhooks.read",
+        /// Make, change, try and remove webhooks, and send again what did not arrive.
+        WebhooksUpdate = "webhooks.update",
     }
 }
 
@@ -149,7 +157,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
         OpsRead, PoliciesRead, PoliciesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead,
-        RunsReadAny, TenantClose, TenantRead, TenantUpdate, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
+        RunsReadAny, SchedulesRead, SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsersCreate,
+        UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -165,6 +174,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsPublish
                     | AgentsArchive
                     | PoliciesUpdate
+                    | WebhooksUpdate
             )
             | (
                 Owner | Admin | Operator,
@@ -177,6 +187,9 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | ApprovalsRead
                     | ApprovalsAnswer
                     | OpsRead
+                    | SchedulesRead
+                    | SchedulesUpdate
+                    | WebhooksRead
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
             | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead)
@@ -242,8 +255,9 @@ impl Principal {
     }
 }
 
-/// One tenant's data. Only [`Principal::scope`] and [`Lease::scope`](crate::runs::Lease::scope) make one, so no
-/// caller can name a tenant that was not verified.
+/// One tenant's data. Only [`Principal::scope`] and claims make one ([`Lease::scope`](crate::runs::Lease::scope),
+/// [`DueSchedule::scope`](crate::schedules::DueSchedule::scope) and
+/// [`DueDelivery::scope`](crate::webhooks::DueDelivery::scope)), so no caller can name a tenant that was not verified.
 ///
 /// ```compile_fail,E0451
 /// use powerhouse_domain::access::TenantScope;
@@ -257,7 +271,7 @@ pub struct TenantScope {
 }
 
 impl TenantScope {
-    /// The scope of a run that a worker was granted: the lease stands for its tenant.
+    /// The scope of something that was claimed: a claim stands for its tenant.
     pub(crate) const fn of_lease(tenant_id: TenantId) -> Self {
         Self { tenant_id }
     }
@@ -317,6 +331,10 @@ impl Resource for UserId {}
 impl Resource for AgentId {}
 
 impl Resource for ApprovalId {}
+
+impl Resource for ScheduleId {}
+
+impl Resource for WebhookId {}
 
 /// A run and who started it, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -419,6 +437,22 @@ privileges! {
     AnswerApproval(ApprovalId) = ApprovalsAnswer;
     /// See the tenant's usage and the state of its queue.
     ReadOps(TenantId) = OpsRead;
+    /// List the tenant's schedules.
+    ListSchedules(TenantId) = SchedulesRead;
+    /// See a schedule.
+    ReadSchedule(ScheduleId) = SchedulesRead;
+    /// Make a schedule.
+    CreateSchedule(TenantId) = SchedulesUpdate;
+    /// Change, pause, resume or remove a schedule.
+    UpdateSchedule(ScheduleId) = SchedulesUpdate;
+    /// List the tenant's webhooks.
+    ListWebhooks(TenantId) = WebhooksRead;
+    /// See a webhook and its deliveries.
+    ReadWebhook(WebhookId) = WebhooksRead;
+    /// Make a webhook.
+    CreateWebhook(TenantId) = WebhooksUpdate;
+    /// Change, try or remove a webhook, or send something to it again.
+    UpdateWebhook(WebhookId) = WebhooksUpdate;
 }
 
 /// Proof that a principal may do `A` to one resource, once. Only [`Principal::permit`] makes one.

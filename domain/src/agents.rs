@@ -65,6 +65,8 @@ pub struct Definition {
     pub limits: RunLimits,
     /// Tools of which a person approves each call.
     pub approvals: Vec<String>,
+    /// How many of its runs may be worked on at the same time; no bound of its own when absent.
+    pub max_concurrent_runs: Option<u32>,
 }
 
 /// Why a definition is refused.
@@ -96,6 +98,9 @@ pub enum InvalidDefinition {
         /// Which limit.
         field: &'static str,
     },
+    /// No run of it could ever be worked on.
+    #[error("max_concurrent_runs must be more than zero")]
+    NoRuns,
 }
 
 impl Definition {
@@ -124,6 +129,9 @@ impl Definition {
             if is_zero {
                 return Err(InvalidDefinition::ZeroLimit { field });
             }
+        }
+        if self.max_concurrent_runs == Some(0) {
+            return Err(InvalidDefinition::NoRuns);
         }
         Ok(())
     }

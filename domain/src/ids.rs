@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -67,6 +68,20 @@ pub fn format_typeid(prefix: &str, uuid: Uuid) -> String {
 pub fn earliest_uuid(at: DateTime<Utc>) -> Uuid {
     let milliseconds = u128::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128(milliseconds << 80)
+}
+
+/// A UUID version 7 that follows from a time and from what it is made of: whoever makes it makes the same.
+pub fn derived_uuid(at: DateTime<Utc>, parts: &[&[u8]]) -> Uuid {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // With its length, so that no two lists of parts read the same.
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    let mut random = [0; 10];
+    random.copy_from_slice(&hash.finalize()[..10]);
+    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
 }
 
 fn is_valid_prefix(prefix: &str) -> bool {
@@ -176,6 +191,12 @@ typed_ids! {
     StepId = "step";
     /// A question that a run has asked a person.
     ApprovalId = "approval";
+    /// A task that is submitted again and again.
+    ScheduleId = "schedule";
+    /// An endpoint that is told of what happens.
+    WebhookId = "webhook";
+    /// One event, as endpoints are told of it.
+    MessageId = "message";
 }
 
 #[cfg(test)]
@@ -264,6 +285,15 @@ mod tests {
     fn an_id_of_another_kind_is_refused() {
         let run = RunId::from_uuid(Uuid::from_u128(7)).to_string();
         assert_eq!(run.parse::<UserId>(), Err(IdError::WrongPrefix { expected: "user" }));
+    }
+
+    #[test]
+    fn a_derived_id_follows_from_its_parts_alone() {
+        let at = DateTime::from_timestamp_millis(1_645_557_742_000).unwrap();
+        let id = derived_uuid(at, &[b"ab", b"c"]);
+        assert_eq!(id, derived_uuid(at, &[b"ab", b"c"]));
+        assert_ne!(id, derived_uuid(at, &[b"a", b"bc"]));
+        assert_eq!((id.get_version_num(), id.as_u128() >> 80), (7, earliest_uuid(at).as_u128() >> 80));
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! is refused, and the refused run is handed back unchanged.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -25,7 +26,7 @@ pub use feedback::{Feedback, InvalidComment, Verdict};
 pub use lease::{FencingToken, Lease};
 pub use ledger::{Ledger, OpenEffect};
 pub use limits::{LimitExceeded, RunLimits};
-pub use placement::{InvalidPriority, Placement, Priority};
+pub use placement::{InvalidPlacement, InvalidPriority, Placement, Priority};
 pub use steps::{Step, StepKind, StepRefused, StepState};
 
 /// The most characters that a task may have.
@@ -353,6 +354,16 @@ impl Run {
             },
             _ => None,
         }
+    }
+
+    /// How long it may still be worked on, having begun at `started_at`: until its deadline, or until its limit of wall
+    /// clock is used up, whichever is first.
+    pub fn time_left(&self, started_at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+        let elapsed = (now - started_at).to_std().unwrap_or_default();
+        let left = self.limits.wall_clock.saturating_sub(elapsed);
+        let until_deadline =
+            self.placement.deadline.map(|deadline| (deadline - now).to_std().unwrap_or_default());
+        until_deadline.map_or(left, |until| left.min(until))
     }
 
     /// Where it is in its life.

@@ -23,6 +23,15 @@ pub struct Wish {
     pub capabilities: Vec<String>,
 }
 
+/// Who is to do a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This agent.
+    Agent(AgentId),
+    /// Whoever is best, within the wish.
+    Auto(Wish),
+}
+
 /// No agent can do the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no published agent has what the run asks for")]

@@ -36,7 +36,7 @@ async fn bodies() {
     let deep = format!(r#"{{"task": {}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     let long = json!({"task": "x".repeat(10 * 1024 * 1024)}).to_string();
     let task_too_long = json!({"task": "x".repeat(40_000)}).to_string();
-    let cases: [(&str, Vec<u8>, u16, &str); 17] = [
+    let cases: [(&str, Vec<u8>, u16, &str); 21] = [
         ("no body", vec![], 400, "body_missing"),
         ("a blank body", b"  ".to_vec(), 400, "body_malformed"),
         ("no JSON", b"task=x".to_vec(), 400, "body_malformed"),
@@ -53,6 +53,10 @@ async fn bodies() {
         ("invalid UTF-8", b"{\"task\": \"\xff\xfe\"}".to_vec(), 400, "body_malformed"),
         ("a NUL", br#"{"task": "a\u0000"}"#.to_vec(), 422, "invalid"),
         ("10 MB", long.into_bytes(), 413, "body_too_large"),
+        ("a priority of ten", br#"{"task": "a", "priority": 10}"#.to_vec(), 422, "invalid"),
+        ("no time", br#"{"task": "a", "not_before": "tomorrow"}"#.to_vec(), 422, "invalid"),
+        ("a past deadline", br#"{"task": "a", "deadline": "2020-01-01T00:00:00Z"}"#.to_vec(), 422, "invalid"),
+        ("a far start", br#"{"task": "a", "not_before": "9020-01-01T00:00:00Z"}"#.to_vec(), 422, "invalid"),
         ("deep JSON", deep.into_bytes(), 422, "invalid"),
     ];
     for (what, body, status, code) in cases {

@@ -52,6 +52,10 @@ fn body(operation: &str, agent: &str) -> Value {
         "create_user" => json!({"email": "eve@example.org", "display_name": "Eve", "role": "member",
             "password": "correct horse battery"}),
         "update_user" => json!({"display_name": "Eve"}),
+        "create_schedule" | "update_schedule" => {
+            json!({"name": "yearly", "cron": "0 0 1 1 *", "task": "Do it", "agent": agent})
+        }
+        "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
 }
@@ -62,6 +66,9 @@ struct Property {
     user: String,
     run: String,
     approval: String,
+    schedule: String,
+    webhook: String,
+    message: String,
 }
 
 impl Property {
@@ -83,7 +90,14 @@ impl Property {
         let user = caller.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
         let run = caller.run(&json!({"task": CANARY, "agent": agent})).await;
         let approval = Self::asked(caller, name).await;
-        Self { agent, user, run: run["id"].as_str().unwrap().to_owned(), approval }
+        let schedule = json!({"name": CANARY, "cron": "0 0 1 1 *", "task": CANARY, "agent": agent});
+        let schedule = caller.post("/v1/schedules", &schedule).await;
+        let webhook = json!({"url": format!("https://{CANARY}.invalid/"), "events": ["run.waiting"]});
+        let webhook =
+            caller.post("/v1/webhooks", &webhook).await["webhook"]["id"].as_str().unwrap().to_owned();
+        let message = caller.post(&format!("/v1/webhooks/{webhook}/test"), &Value::Null).await;
+        let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
+        Self { agent, user, run: id(&run), approval, schedule: id(&schedule), webhook, message: id(&message) }
     }
 
     /// What a run of a careful agent has asked.
@@ -108,6 +122,8 @@ impl Property {
     fn path(&self, operation: &Operation) -> String {
         let path = operation.path.replace("{agent_id}", &self.agent).replace("{user_id}", &self.user);
         let path = path.replace("{run_id}", &self.run).replace("{approval_id}", &self.approval);
+        let path = path.replace("{schedule_id}", &self.schedule);
+        let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -127,7 +143,14 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
     let server = Server::start();
     let (ada, eve) = (server.tenant("acme").await, server.tenant("evil").await);
     let owned = Property::of(&ada).await;
-    let before = [ada.get("/v1/agents").await, ada.get("/v1/users").await, ada.get("/v1/runs").await];
+    let everything = async || {
+        let mut everything = Vec::new();
+        for path in ["agents", "users", "runs", "schedules", "webhooks"] {
+            everything.push(ada.get(&format!("/v1/{path}")).await);
+        }
+        everything
+    };
+    let before = everything().await;
     let (mut by_id, mut others) = (0, 0);
     for operation in operations(&server).await.iter().filter(|operation| operation.is_guarded) {
         // Signing out is all that this does, whoever asks.
@@ -136,7 +159,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
         }
         let path = owned.path(operation);
         let (status, text) = send(&eve, operation, &path, &owned.agent).await;
-        if path != operation.path || operation.id == "create_run" {
+        if path != operation.path || matches!(operation.id.as_str(), "create_run" | "create_schedule") {
             assert_eq!(status, StatusCode::NOT_FOUND, "{}: {text}", operation.id);
             by_id += 1;
         } else {
@@ -144,13 +167,13 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             others += 1;
         }
         assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
-        for id in [&owned.agent, &owned.user, &owned.run, &owned.approval] {
+        let Property { agent, user, run, approval, schedule, webhook, message } = &owned;
+        for id in [agent, user, run, approval, schedule, webhook, message] {
             assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
         }
     }
-    assert!(by_id >= 13 && others >= 8, "{by_id} and {others} routes were walked");
-    let after = [ada.get("/v1/agents").await, ada.get("/v1/users").await, ada.get("/v1/runs").await];
-    assert_eq!(after, before, "nothing has changed");
+    assert!(by_id >= 27 && others >= 10, "{by_id} and {others} routes were walked");
+    assert_eq!(everything().await, before, "nothing has changed");
 
     // The same requests by their owner do well: the test asks for what is there. What deletes comes last.
     let mut operations = operations(&server).await;
@@ -160,10 +183,10 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             continue;
         }
         let (status, text) = send(&ada, operation, &owned.path(operation), &owned.agent).await;
-        // It has ended, so this comes too late; but it is there.
-        let of_living = ["cancel_run", "pause_run", "resume_run"].contains(&operation.id.as_str());
-        let too_late = of_living && status == StatusCode::CONFLICT;
-        assert!(status.is_success() || too_late, "{}: {status} {text}", operation.id);
+        // It has ended, so this comes too late, or is on its way still; but it is there.
+        let of_living = ["cancel_run", "pause_run", "resume_run", "replay_webhook_delivery"];
+        let refused = of_living.contains(&operation.id.as_str()) && status == StatusCode::CONFLICT;
+        assert!(status.is_success() || refused, "{}: {status} {text}", operation.id);
     }
 }
 
@@ -198,13 +221,13 @@ async fn every_route_as_every_role() {
         ada.post("/v1/users", &user).await;
         callers.push(server.sign_in_as("acme", &email).await);
     }
-    let mut matrix = format!("{:<20}{}\n", "", ROLES.map(|role| format!("{role:<10}")).concat());
+    let mut matrix = format!("{:<26}{}\n", "", ROLES.map(|role| format!("{role:<10}")).concat());
     let mut number = 0;
     for operation in operations(&server).await.iter().filter(|operation| operation.is_guarded) {
         if operation.id == "delete_session" {
             continue;
         }
-        let mut row = format!("{:<20}", operation.id);
+        let mut row = format!("{:<26}", operation.id);
         for caller in &callers {
             number += 1;
             let property = Property::numbered(&ada, number).await;
@@ -223,6 +246,9 @@ async fn every_route_as_every_role() {
             let status = request.send().await.unwrap().status();
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
+            // A tenant has few of them.
+            let webhook = format!("/v1/webhooks/{}", property.webhook);
+            ada.request(Method::DELETE, &webhook).send().await.unwrap();
             let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
             let _ = write!(row, "{said:<10}");
         }
@@ -239,12 +265,10 @@ async fn every_route_as_every_role() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_without_a_token() {
     let server = Server::start();
-    let property = Property {
-        agent: "agent_x".into(),
-        user: "user_x".into(),
-        run: "run_x".into(),
-        approval: "approval_x".into(),
-    };
+    let [agent, user, run, approval, schedule, webhook, message] =
+        ["agent_x", "user_x", "run_x", "approval_x", "schedule_x", "webhook_x", "message_x"]
+            .map(str::to_owned);
+    let property = Property { agent, user, run, approval, schedule, webhook, message };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
     let mut found = Vec::new();

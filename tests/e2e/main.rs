@@ -13,4 +13,6 @@ mod postgres;
 mod raw_requests;
 mod redis;
 mod runs;
+mod schedules;
 mod server;
+mod webhooks;

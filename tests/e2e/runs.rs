@@ -189,6 +189,25 @@ async fn a_model_that_fails_fails_the_run_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_delayed_placed_and_timed_out() {
+    let server = Server::start();
+    let ada = server.tenant("acme").await;
+    let after = |seconds| (chrono::Utc::now() + chrono::TimeDelta::seconds(seconds)).to_rfc3339();
+    let body = json!({"task": "1 + 1", "priority": 7, "not_before": after(1), "deadline": after(60)});
+    let run = ada.run(&body).await;
+    assert_eq!((&run["status"], &run["priority"]), (&json!("succeeded"), &json!(7)));
+    assert!(run["started_at"].as_str().unwrap() >= run["not_before"].as_str().unwrap(), "{run}");
+    assert!(run["deadline"].as_str().unwrap() > run["ended_at"].as_str().unwrap(), "{run}");
+
+    let stub = StubModel::start([Answer::stream().hang()]).await.unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let ada = server.tenant("acme").await;
+    let agent = ada.agent("writer").await;
+    let run = ada.run(&json!({"task": "Write.", "agent": agent, "deadline": after(2)})).await;
+    assert_eq!(run["status"], "timed_out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn feedback_is_kept_and_replaced() {
     let server = Server::start();
     let ada = server.tenant("acme").await;

@@ -58,9 +58,11 @@ impl Server {
     /// Another server with the same settings and the same keys, in a folder of its own.
     pub(crate) fn beside(&self) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let keys = Path::new("data").join("signing-keys.pem");
         std::fs::create_dir(folder.path().join("data")).expect("a data folder");
-        std::fs::copy(self.folder().join(&keys), folder.path().join(&keys)).expect("the keys are copied");
+        for name in ["signing-keys.pem", "secrets.key"] {
+            let keys = Path::new("data").join(name);
+            std::fs::copy(self.folder().join(&keys), folder.path().join(&keys)).expect("the keys are copied");
+        }
         let (child, base, greeting) = spawn(folder.path(), &self.settings);
         Self { folder, settings: self.settings.clone(), child, base, greeting }
     }

@@ -14,6 +14,7 @@ const PORTS: &str = "powerhouse-ports";
 const USECASES: &str = "powerhouse-usecases";
 const MIGRATIONS: &str = "powerhouse-migrations";
 const ROWS: &str = "powerhouse-rows";
+const EGRESS: &str = "powerhouse-egress";
 const HEXAGON: &str = "docs/adr/0001-the-hexagon-and-its-edges.md";
 const MAX_LINES: usize = 600;
 const IMPURE: [&str; 7] = ["tokio", "sea-orm", "salvo", "reqwest", "rand", "getrandom", "metrics"];
@@ -78,6 +79,7 @@ fn allowed_edges(member: &Member) -> Option<Allowed> {
         ("powerhouse" | "powerhouse-tests", _) => Some(Allowed::Anything),
         ("powerhouse-bench", _) => only(&[DOMAIN]),
         (_, "adapters/http") => only(&[DOMAIN, PORTS, USECASES]),
+        (_, "adapters/tools") => only(&[DOMAIN, PORTS, EGRESS]),
         (_, "adapters/sqlite" | "adapters/postgres") => only(&[DOMAIN, PORTS, ROWS, MIGRATIONS]),
         (_, folder) if folder.starts_with("adapters/") => only(&[DOMAIN, PORTS]),
         _ => None,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
-use powerhouse_domain::runs::{EventBody, Run, RunLimits, RunState, Step, Task};
+use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Step, Task};
+use powerhouse_domain::selection::Target;
 use powerhouse_domain::strategies::{AgentKind, Strategy};
 use powerhouse_domain::tenants::{Plan, Tenant};
 use powerhouse_domain::tools::{ToolCall, ToolOutput, ToolSpec};
@@ -24,7 +26,7 @@ use powerhouse_ports::store::TenantStore as _;
 use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_usecases::runner::{Settings, Worker, Workshop};
-use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand, Target};
+use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -90,6 +92,7 @@ impl Scene {
             approvals: Vec::new(),
             examples: Vec::new(),
             limits,
+            max_concurrent_runs: Some(5),
         };
         let agent = AgentId::from_uuid(ids.next());
         let draft = Agent::draft(agent, "worker".parse().unwrap(), definition, now).unwrap();
@@ -121,6 +124,10 @@ impl Scene {
     }
 
     async fn submit(&self) -> RunId {
+        self.place(Placement::default()).await.id()
+    }
+
+    async fn place(&self, placement: Placement) -> Run {
         let Workshop { store, bus, clock, ids, .. } = &*self.workshop;
         let submit = SubmitRun {
             store: Arc::clone(store),
@@ -129,9 +136,8 @@ impl Scene {
             clock: Arc::clone(clock),
             ids: Arc::clone(ids),
         };
-        let command =
-            SubmitRunCommand { task: Task::new("Work").unwrap(), target: Target::Agent(self.agent) };
-        submit.execute(&self.principal, command).await.unwrap().id()
+        let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
+        submit.execute(&self.principal, SubmitRunCommand { task, target, placement }).await.unwrap()
     }
 
     async fn ended(&self, id: RunId) -> Run {
@@ -219,6 +225,41 @@ async fn a_run_takes_no_more_steps_tokens_or_time_than_it_may() {
     let limited = RunLimits { wall_clock: Duration::from_secs(1), ..limits() };
     let (scene, run, _) = alone(AgentKind::Direct, limited, slow).await;
     assert!(matches!(run.state(), RunState::TimedOut { .. }), "{run:?}");
+    scene.leave().await;
+}
+
+/// By the deadline a run has ended, also when it was claimed after it, or its limit of wall clock is further off.
+#[tokio::test]
+async fn a_deadline_ends_a_run_while_it_works_and_before() {
+    let model = Arc::new(ScriptedModel::new([Scripted::say("late").after(Duration::from_mins(1))]));
+    let mut scene = Scene::new(AgentKind::Direct, limits(), Arc::clone(&model)).await;
+    let within = |millis| Placement {
+        deadline: Some(scene.workshop.clock.now() + TimeDelta::milliseconds(millis)),
+        agent_limit: Some(99),
+        ..Placement::default()
+    };
+    let too_late = scene.place(within(50)).await;
+    assert_eq!(too_late.placement().agent_limit, Some(5), "the definition says how many, and not the caller");
+    sleep(Duration::from_millis(60)).await;
+    let in_time = scene.place(within(1_000)).await.id();
+    scene.start_worker();
+    for id in [too_late.id(), in_time] {
+        let run = scene.ended(id).await;
+        assert!(matches!(run.state(), RunState::TimedOut { .. }), "{run:?}");
+    }
+    assert_eq!(model.asked().len(), 1, "nothing is asked for after the deadline");
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_delayed_run_begins_when_it_may() {
+    let model = Arc::new(ScriptedModel::new([Scripted::say("done")]));
+    let mut scene = Scene::new(AgentKind::Direct, limits(), model).await;
+    scene.start_worker();
+    let not_before = scene.workshop.clock.now() + TimeDelta::milliseconds(700);
+    let run = scene.place(Placement { not_before: Some(not_before), ..Placement::default() }).await;
+    let run = scene.ended(run.id()).await;
+    assert!(run.state().started_at() >= Some(not_before), "{run:?}");
     scene.leave().await;
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::ed25519;
 use crate::jwks::{JwkSet, PublicJwk};
 
-mod file;
+pub(crate) mod file;
 mod pem;
 
 /// Why there are no keys.
@@ -36,6 +36,9 @@ pub enum KeyError {
     /// The first key cannot sign.
     #[error("the first key must be a private one: it signs")]
     NoSigningKey,
+    /// It is no key that secrets are sealed with.
+    #[error("the key of secrets must be 32 bytes in base64")]
+    NotASecretKey,
     /// There are too many keys.
     #[error("there are more than {} keys", SigningKeys::MAX_KEYS)]
     TooMany,

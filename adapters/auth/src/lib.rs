@@ -18,4 +18,4 @@ pub use jwks::{JwkSet, PublicJwk};
 pub use keys::{KeyError, SigningKeys};
 pub use password::{Argon2Hasher, HashingLimits};
 pub use refresh_tokens::OpaqueRefreshTokens;
-pub use secret_box::AeadSecretBox;
+pub use secret_box::{AeadSecretBox, SystemSecrets};

@@ -1,10 +1,21 @@
 //! Secrets sealed by XChaCha20-Poly1305 (RFC 8439 with the extended nonce of draft-irtf-cfrg-xchacha).
 
+use std::io;
+use std::path::Path;
+
+use base64ct::{Base64, Encoding as _};
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{Key, KeyInit as _, XChaCha20Poly1305, XNonce};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_ports::secrets::{OpenFailed, SealFailed, SecretBox};
+use powerhouse_ports::webhooks::SecretSource;
 use zeroize::Zeroizing;
+
+use crate::keys::KeyError;
+use crate::keys::file::{create, read_private};
+
+/// The most bytes of a file with a key: 44 characters and the end of a line.
+const MAX_FILE: usize = 64;
 
 /// The form of a sealed secret: this byte, the nonce, the ciphertext with its tag.
 const VERSION: u8 = 1;
@@ -18,6 +29,44 @@ impl AeadSecretBox {
     /// A box with this key: 32 random bytes.
     pub fn new(key: &Zeroizing<[u8; 32]>) -> Self {
         Self(XChaCha20Poly1305::new(&Key::from(**key)))
+    }
+}
+
+impl AeadSecretBox {
+    /// A box with the key in a file, with a new key in it if there is none. The file has 32 bytes in base64, and is for
+    /// its owner alone. Replicas need the same: a secret that was sealed with another key cannot be opened.
+    pub fn load_or_generate(path: &Path) -> Result<Self, KeyError> {
+        let text = match read_private(path, MAX_FILE) {
+            Err(KeyError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let mut key = Zeroizing::new([0; 32]);
+                getrandom::fill(&mut key[..]).map_err(KeyError::Randomness)?;
+                let text = Zeroizing::new(Base64::encode_string(&key[..]));
+                create(path, &text)?;
+                // Another process may have been faster.
+                read_private(path, MAX_FILE)?
+            }
+            read => read?,
+        };
+        let mut key = Zeroizing::new([0; 32]);
+        let decoded = Base64::decode(text.trim_ascii_end(), &mut key[..]);
+        match decoded {
+            Ok(bytes) if bytes.len() == 32 => Ok(Self::new(&key)),
+            _ => Err(KeyError::NotASecretKey),
+        }
+    }
+}
+
+/// Secrets from the operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemSecrets;
+
+impl SecretSource for SystemSecrets {
+    /// # Panics
+    /// When the operating system gives no randomness: then nothing that this process does is safe.
+    fn random(&self) -> Zeroizing<[u8; 32]> {
+        let mut random = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut random[..]).expect("the operating system gives randomness");
+        random
     }
 }
 
@@ -72,6 +121,21 @@ mod tests {
         assert_eq!(secret_box(2).open(&scope(1), "openai", &sealed), Err(OpenFailed));
         assert!(!sealed.windows(6).any(|window| window == b"canary"));
         assert!(!format!("{:?}", secret_box(1)).contains('1'));
+    }
+
+    #[test]
+    fn a_key_is_made_once_kept_for_its_owner_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.key");
+        let sealed = AeadSecretBox::load_or_generate(&path).unwrap().seal(&scope(1), "a", b"secret").unwrap();
+        let again = AeadSecretBox::load_or_generate(&path).unwrap();
+        assert_eq!(&again.open(&scope(1), "a", &sealed).unwrap()[..], b"secret");
+        std::fs::write(&path, "too short").unwrap();
+        assert!(matches!(AeadSecretBox::load_or_generate(&path), Err(KeyError::NotASecretKey)));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&path, mode).unwrap();
+        assert!(matches!(AeadSecretBox::load_or_generate(&path), Err(KeyError::ReadableByOthers { .. })));
+        assert_ne!(SystemSecrets.random(), SystemSecrets.random());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, Datelike as _, SubsecRound as _, Utc};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
 use http_body_util::BodyExt as _;
@@ -130,6 +131,18 @@ where
     T: FromStr<Err: std::fmt::Display>,
 {
     text.parse().map_err(|error: T::Err| invalid(pointer, error))
+}
+
+/// A point in time of the body (RFC 3339), to the microsecond, which is what is stored.
+pub(crate) fn optional_instant(pointer: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || invalid(pointer, "must be a date with a time and an offset, such as 2030-01-31T09:00:00Z");
+    let at = DateTime::parse_from_rfc3339(text).map_err(|_| wrong())?.to_utc();
+    // What the databases hold, and callers can read again.
+    if !(1970..=9999).contains(&at.year()) {
+        return Err(wrong());
+    }
+    Ok(Some(at.trunc_subsecs(6)))
 }
 
 /// A rule that a part of the body breaks.

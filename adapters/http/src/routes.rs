@@ -18,9 +18,11 @@ pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod health;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod webhooks;
 
 /// What the API is made of: each slice holds just what its routes use.
 #[derive(Clone)]
@@ -37,6 +39,10 @@ pub struct Api {
     pub runs: runs::Runs,
     /// What runs ask people.
     pub approvals: approvals::Approvals,
+    /// Schedules.
+    pub schedules: schedules::Schedules,
+    /// Webhooks.
+    pub webhooks: webhooks::Webhooks,
     /// Health.
     pub health: health::Health,
     /// Who calls.
@@ -60,7 +66,9 @@ fn router(api: &Api) -> Router {
         .push(api.users.guarded())
         .push(api.agents.guarded())
         .push(api.runs.guarded())
-        .push(api.approvals.guarded());
+        .push(api.approvals.guarded())
+        .push(api.schedules.guarded())
+        .push(api.webhooks.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }
 

@@ -5,6 +5,7 @@
 //! no right to a tenant's content. Start reading at [`PostgresStore`]; [`migrate`] makes schema and roles.
 
 mod begun;
+mod due;
 mod migrate;
 mod platform;
 mod queue;

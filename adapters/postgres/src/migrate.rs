@@ -128,6 +128,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
         GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback, approvals TO {application};
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks TO {application};
+        GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};
@@ -135,6 +137,10 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT (tenant_id, id, agent_id, status, rank, due_at, agent_limit, fencing_token, progress_token,
                       lease_expires_at, created_at),
               UPDATE (fencing_token, progress_token, lease_expires_at, due_at) ON runs TO {platform};
+        GRANT SELECT (tenant_id, id, next_at, claimed_until), UPDATE (claimed_until) ON schedules TO {platform};
+        GRANT SELECT (tenant_id, webhook_id, id, attempts, next_at, ended_at), UPDATE (attempts, next_at)
+            ON webhook_deliveries TO {platform};
+        GRANT DELETE ON webhook_deliveries TO {platform};
         GRANT CREATE ON SCHEMA public TO {keeper};
         GRANT SELECT (id, status), REFERENCES ON runs TO {keeper};
         DROP POLICY IF EXISTS partitions_access ON runs;
@@ -152,7 +158,16 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         ALTER FUNCTION drop_run_event_months SECURITY DEFINER;
         GRANT EXECUTE ON FUNCTION add_run_event_months, drop_run_event_months TO {platform};"
     );
-    for table in ["tenants", "users", "sessions", "refresh_digests", "runs", "queue_turns"] {
+    for table in [
+        "tenants",
+        "users",
+        "sessions",
+        "refresh_digests",
+        "runs",
+        "queue_turns",
+        "schedules",
+        "webhook_deliveries",
+    ] {
         let _ = write!(
             sql,
             "DROP POLICY IF EXISTS platform_access ON {table};

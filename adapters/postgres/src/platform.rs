@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, UserId};
 use powerhouse_domain::runs::Lease;
+use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_domain::webhooks::DueDelivery;
 use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
@@ -18,6 +20,7 @@ use powerhouse_rows::{Transaction, store_error};
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use crate::PostgresStore;
+use crate::due::{CLAIM_DELIVERIES, CLAIM_SCHEDULES};
 use crate::queue::{CLAIM, TAKE_TURNS};
 use crate::transaction::PgTransaction;
 
@@ -111,6 +114,28 @@ impl PlatformStore for PostgresStore {
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.platform().await?.release(lease).await
+    }
+
+    async fn claim_schedules(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        claim: Duration,
+    ) -> Result<Vec<DueSchedule>, StoreError> {
+        self.platform().await?.claim_schedules(CLAIM_SCHEDULES, limit, now, claim).await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        claim: Duration,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.platform().await?.claim_deliveries(CLAIM_DELIVERIES, limit, now, claim).await
+    }
+
+    async fn purge_deliveries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.platform().await?.purge_deliveries(before, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -20,8 +20,10 @@ use crate::rows::session::{self, digest};
 use crate::rows::tenant::ACTIVE;
 use crate::rows::{corrupt, tenant, user};
 
+mod deliveries;
 mod queue;
 mod retention;
+mod schedules;
 
 const SESSION: &str = "session";
 

@@ -7,10 +7,13 @@ pub(crate) mod queue_turn;
 pub(crate) mod run;
 pub(crate) mod run_event;
 pub(crate) mod run_feedback;
+pub(crate) mod schedule;
 pub(crate) mod session;
 pub(crate) mod stored;
 pub(crate) mod tenant;
 pub(crate) mod user;
+pub(crate) mod webhook;
+pub(crate) mod webhook_delivery;
 
 use powerhouse_ports::store::StoreError;
 

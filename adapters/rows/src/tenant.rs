@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
+    AgentRepository, ApprovalRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView,
+    UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -15,9 +16,12 @@ use crate::error::{read_error, store_error};
 use crate::rows;
 
 mod agents;
+mod announce;
 mod approvals;
 mod runs;
+mod schedules;
 mod users;
+mod webhooks;
 
 /// A database's transaction, by whichever driver.
 #[async_trait]
@@ -102,6 +106,14 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
+        self
+    }
+
+    fn schedules(&mut self) -> &mut dyn ScheduleRepository {
+        self
+    }
+
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self
     }
 }

@@ -5,6 +5,7 @@
 //! its own, and waits for no writer. SQLite has no row-level security either: every statement of a tenant's transaction
 //! filters by the tenant (see `powerhouse_rows::Own`), and the same contract suites as for PostgreSQL prove it.
 
+mod due;
 mod platform;
 mod queue;
 mod store;

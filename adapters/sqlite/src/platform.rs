@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, UserId};
 use powerhouse_domain::runs::Lease;
+use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_domain::webhooks::DueDelivery;
 use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
@@ -17,6 +19,7 @@ use powerhouse_rows::platform::{self, Platform};
 use sea_orm::DatabaseTransaction;
 
 use crate::SqliteStore;
+use crate::due::{CLAIM_DELIVERIES, CLAIM_SCHEDULES};
 use crate::queue::CANDIDATES;
 
 impl SqliteStore {
@@ -98,6 +101,28 @@ impl PlatformStore for SqliteStore {
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.writing().await?.release(lease).await
+    }
+
+    async fn claim_schedules(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        claim: Duration,
+    ) -> Result<Vec<DueSchedule>, StoreError> {
+        self.writing().await?.claim_schedules(CLAIM_SCHEDULES, limit, now, claim).await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        claim: Duration,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.writing().await?.claim_deliveries(CLAIM_DELIVERIES, limit, now, claim).await
+    }
+
+    async fn purge_deliveries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_deliveries(before, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

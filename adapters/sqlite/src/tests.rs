@@ -57,6 +57,7 @@ fn agent(number: u128) -> Agent {
         approvals: Vec::new(),
         examples: Vec::new(),
         limits: limits(),
+        max_concurrent_runs: None,
     };
     let name = format!("agent-{number}").parse().unwrap();
     let draft = Agent::draft(AgentId::from_uuid(id(number)), name, definition, now()).unwrap();

@@ -1,29 +1,24 @@
 //! The tool that fetches a page, from the hosts that an operator allows.
 
-mod addresses;
 mod allow_list;
 mod body;
-mod resolver;
 
 use std::error::Error as _;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::tools::{ToolOutput, ToolSpec};
+use powerhouse_egress::{AddressPolicy, AddressRefused, Egress, Timeouts};
 use powerhouse_ports::tools::Tool;
 use reqwest::header::LOCATION;
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 use url::Url;
 
-use addresses::AddressPolicy;
 use allow_list::Refusal;
 use body::TextType;
-use resolver::{CheckedResolver, Lookup, SystemLookup};
 
 pub use allow_list::{AllowList, AllowListError};
 
@@ -91,8 +86,8 @@ impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
         let mut cause = error.source();
         while let Some(inner) = cause {
-            if let Some(refusal) = inner.downcast_ref::<Refusal>() {
-                return Self::Refused(*refusal);
+            if inner.is::<AddressRefused>() {
+                return Self::Refused(Refusal::Address);
             }
             cause = inner.source();
         }
@@ -107,32 +102,13 @@ impl From<reqwest::Error> for FetchError {
 impl HttpGet {
     /// A tool that fetches from the hosts of `allowed`.
     pub fn new(allowed: AllowList) -> Result<Self, HttpGetError> {
-        Self::with_policy(allowed, addresses::is_public, Arc::new(SystemLookup), LIMITS)
+        let timeouts = Timeouts { connect: LIMITS.connect, total: LIMITS.total };
+        Self::through(&Egress::new(AddressPolicy::public(), timeouts), allowed, LIMITS)
     }
 
-    fn with_policy(
-        allowed: AllowList,
-        policy: AddressPolicy,
-        lookup: Arc<dyn Lookup>,
-        limits: Limits,
-    ) -> Result<Self, HttpGetError> {
-        let client = Client::builder()
-            .dns_resolver(CheckedResolver { lookup, policy })
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .no_gzip()
-            .no_brotli()
-            .no_deflate()
-            .no_zstd()
-            .connect_timeout(limits.connect)
-            .timeout(limits.total)
-            // A kept connection would outlive the check of its address.
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(HttpGetError)?;
-        Ok(Self { client, allowed, policy, limits })
+    fn through(egress: &Egress, allowed: AllowList, limits: Limits) -> Result<Self, HttpGetError> {
+        let client = egress.client().map_err(HttpGetError)?;
+        Ok(Self { client, allowed, policy: egress.policy.clone(), limits })
     }
 
     async fn fetch(&self, url: &str) -> Result<ToolOutput, FetchError> {
@@ -149,9 +125,10 @@ impl HttpGet {
     }
 
     fn check(&self, url: &Url) -> Result<(), Refusal> {
-        let allows = |address: IpAddr| (self.policy)(address);
         match self.allowed.check(url)? {
-            Some(literal) if !allows(literal) => Err(Refusal::Address),
+            Some(literal) if !self.policy.allows(url.host_str().unwrap_or_default(), literal) => {
+                Err(Refusal::Address)
+            }
             _ => Ok(()),
         }
     }
@@ -161,7 +138,7 @@ impl HttpGet {
         let text_type = TextType::of(response.headers());
         // A body of another type is not read, except to learn that there is none.
         let limit = if text_type.is_some() { self.limits.body } else { 0 };
-        let (bytes, cut) = body::read(&mut response, limit).await?;
+        let (bytes, cut) = powerhouse_egress::read(&mut response, limit).await?;
         let body = match text_type {
             Some(text_type) => {
                 let note =

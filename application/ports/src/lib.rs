@@ -16,5 +16,6 @@ pub mod secrets;
 pub mod store;
 pub mod tokens;
 pub mod tools;
+pub mod webhooks;
 
 pub use chain::Chain;

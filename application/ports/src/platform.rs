@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_domain::runs::Lease;
+use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Plan, Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_domain::webhooks::DueDelivery;
 
 use crate::store::StoreError;
 
@@ -133,6 +135,27 @@ pub trait PlatformStore: Send + Sync {
 
     /// Hands a lease back, so that any worker may claim the run at once.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// Claims up to `limit` schedules of active tenants whose time has come, each for one caller alone until `claim` is
+    /// over or the schedule is changed.
+    async fn claim_schedules(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        claim: Duration,
+    ) -> Result<Vec<DueSchedule>, StoreError>;
+
+    /// Claims up to `limit` deliveries of active tenants whose time has come, tenants in turn, each for one caller alone
+    /// until `claim` is over. Each claim counts as an attempt.
+    async fn claim_deliveries(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        claim: Duration,
+    ) -> Result<Vec<DueDelivery>, StoreError>;
+
+    /// Removes deliveries that ended before this time: at most `limit`, and how many.
+    async fn purge_deliveries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

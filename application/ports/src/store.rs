@@ -12,8 +12,14 @@ use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
 mod page;
+mod schedules;
+mod webhooks;
 
 pub use page::{Limit, LimitOutOfBounds, Page};
+pub use schedules::ScheduleRepository;
+pub use webhooks::{SealedSecrets, WebhookRepository};
+#[cfg(feature = "mock")]
+pub use {schedules::MockScheduleRepository, webhooks::MockWebhookRepository};
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +73,10 @@ pub trait TenantView: Send {
     fn runs(&mut self) -> &mut dyn RunRepository;
     /// What the tenant's runs have asked people.
     fn approvals(&mut self) -> &mut dyn ApprovalRepository;
+    /// The tenant's schedules.
+    fn schedules(&mut self) -> &mut dyn ScheduleRepository;
+    /// The tenant's webhooks.
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository;
 }
 
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
@@ -131,7 +141,8 @@ pub trait AgentRepository: Send {
     async fn update(&mut self, agent: &Agent) -> Result<(), StoreError>;
 }
 
-/// A tenant's runs and their journals.
+/// A tenant's runs and their journals. What starts, stops or ends a run is announced to the tenant's webhooks in the
+/// transaction that journals it.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait RunRepository: Send {

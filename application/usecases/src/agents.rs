@@ -43,6 +43,7 @@ fn invalid(error: InvalidDefinition) -> Refused {
         | InvalidDefinition::TooMany { field }
         | InvalidDefinition::BadEntry { field } => format!("/definition/{field}"),
         InvalidDefinition::ZeroLimit { field } => format!("/definition/limits/{field}"),
+        InvalidDefinition::NoRuns => "/definition/max_concurrent_runs".to_owned(),
     };
     Refused::invalid(pointer, error)
 }

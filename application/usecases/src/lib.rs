@@ -8,8 +8,10 @@ mod measure;
 mod refused;
 pub mod runner;
 pub mod runs;
+pub mod schedules;
 pub mod sessions;
 pub mod tenants;
 pub mod users;
+pub mod webhooks;
 
 pub use refused::{Refused, permit};

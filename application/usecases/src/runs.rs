@@ -25,7 +25,8 @@ pub use pause_run::PauseRun;
 pub use read_run::{ReadRun, ReadSteps};
 pub(crate) use read_run::{events_after, whole_journal};
 pub use resume_run::ResumeRun;
-pub use submit_run::{SubmitRun, SubmitRunCommand, Target};
+pub(crate) use submit_run::check_target;
+pub use submit_run::{SubmitRun, SubmitRunCommand};
 pub use watch_run::{RunWatch, WatchRun};
 
 use crate::{Refused, permit};

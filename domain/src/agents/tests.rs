@@ -23,6 +23,7 @@ fn definition(description: &str) -> Definition {
         approvals: Vec::new(),
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
+        max_concurrent_runs: None,
     }
 }
 
@@ -111,6 +112,7 @@ fn a_definition_out_of_bounds_is_refused_by_name() {
         invalid(InvalidDefinition::TooMany { field: "capabilities" })
     );
     assert_eq!(refusal(|d| d.limits.steps = 0), invalid(InvalidDefinition::ZeroLimit { field: "steps" }));
+    assert_eq!(refusal(|d| d.max_concurrent_runs = Some(0)), invalid(InvalidDefinition::NoRuns));
 }
 
 #[test]

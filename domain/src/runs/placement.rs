@@ -1,6 +1,6 @@
 //! How the queue treats a run: how urgent it is, when it may begin, and by when it must have ended.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// How urgent a run is among its tenant's: 0, the usual, to 9, the most urgent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,9 +39,62 @@ pub struct Placement {
     pub agent_limit: Option<u32>,
 }
 
+/// Why a run cannot be placed like this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPlacement {
+    /// It would begin too far ahead.
+    #[error("not_before is at most {} days ahead", Placement::MAX_AHEAD.num_days())]
+    TooFar,
+    /// Its time is over already.
+    #[error("the deadline must be in the future")]
+    Passed,
+    /// Its time would be over before it begins.
+    #[error("the deadline must be after not_before")]
+    NoTime,
+}
+
+impl Placement {
+    /// How far ahead a run may be put off. The journal's months cannot go before such a run has ended.
+    pub const MAX_AHEAD: TimeDelta = TimeDelta::days(366);
+
+    /// Checks a placement that is asked for now.
+    pub fn check(&self, now: DateTime<Utc>) -> Result<(), InvalidPlacement> {
+        if self.not_before.is_some_and(|start| start - now > Self::MAX_AHEAD) {
+            return Err(InvalidPlacement::TooFar);
+        }
+        match (self.deadline, self.not_before) {
+            (Some(deadline), _) if deadline <= now => Err(InvalidPlacement::Passed),
+            (Some(deadline), Some(start)) if deadline <= start => Err(InvalidPlacement::NoTime),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deadline_is_in_the_future_and_after_the_start() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let placed = |not_before: Option<i64>, deadline: Option<i64>| {
+            let at = |seconds| now + TimeDelta::seconds(seconds);
+            let placement = Placement {
+                not_before: not_before.map(at),
+                deadline: deadline.map(at),
+                ..Placement::default()
+            };
+            placement.check(now)
+        };
+        for (not_before, deadline) in [(None, None), (Some(-5), None), (Some(5), Some(6)), (None, Some(1))] {
+            assert_eq!(placed(not_before, deadline), Ok(()), "{not_before:?} {deadline:?}");
+        }
+        assert_eq!(placed(None, Some(0)), Err(InvalidPlacement::Passed));
+        assert_eq!(placed(Some(5), Some(5)), Err(InvalidPlacement::NoTime));
+        let year = Placement::MAX_AHEAD.num_seconds();
+        assert_eq!(placed(Some(year), None), Ok(()));
+        assert_eq!(placed(Some(year + 1), None), Err(InvalidPlacement::TooFar));
+    }
 
     #[test]
     fn a_priority_is_zero_to_nine() {

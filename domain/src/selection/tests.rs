@@ -22,6 +22,7 @@ fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> 
         approvals: Vec::new(),
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
+        max_concurrent_runs: None,
     };
     let now = DateTime::UNIX_EPOCH;
     let id = AgentId::from_uuid(Uuid::from_u128(number));

@@ -83,6 +83,7 @@ pub fn definition(description: &str) -> Definition {
         approvals: Vec::new(),
         examples: vec!["2 + 2".into()],
         limits: limits(),
+        max_concurrent_runs: Some(7),
     }
 }
 

@@ -98,6 +98,7 @@ impl Scene {
             capabilities: Vec::new(),
             approvals: if scenario.is_careful { vec!["pay".into()] } else { Vec::new() },
             examples: Vec::new(),
+            max_concurrent_runs: None,
             limits: RunLimits {
                 steps: 100,
                 tokens: 1_000_000,

@@ -11,14 +11,16 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, UserId};
 use powerhouse_domain::runs::Lease;
+use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_domain::webhooks::DueDelivery;
 use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, RunRepository, StoreError, TenantStore, TenantTx, TenantView,
-    UserRepository,
+    AgentRepository, ApprovalRepository, RunRepository, ScheduleRepository, StoreError, TenantStore,
+    TenantTx, TenantView, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -111,6 +113,14 @@ impl TenantView for MortalTx {
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         self.tx.approvals()
     }
+
+    fn schedules(&mut self) -> &mut dyn ScheduleRepository {
+        self.tx.schedules()
+    }
+
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self.tx.webhooks()
+    }
 }
 
 #[async_trait]
@@ -183,6 +193,28 @@ impl PlatformStore for MortalStores {
 
     async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.stores.platform.purge_sessions(before, limit).await
+    }
+
+    async fn claim_schedules(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Vec<DueSchedule>, StoreError> {
+        self.stores.platform.claim_schedules(limit, now, lease).await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        self.stores.platform.claim_deliveries(limit, now, lease).await
+    }
+
+    async fn purge_deliveries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_deliveries(before, limit).await
     }
 
     async fn make_room(&self) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use powerhouse_ports::store::{Limit, StoreError, TenantStore, TenantTx, TenantVi
 use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
-use powerhouse_tests::contract::stores::{Stores, isolation, twins};
+use powerhouse_tests::contract::stores::{Stores, isolation, schedules, twins, webhooks};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -24,8 +24,19 @@ use sea_orm::{
 use super::{migrated, open};
 
 /// Every table that a tenant's transaction filters by its tenant.
-const TABLES: &[&str] =
-    &["approvals", "tenants", "users", "agents", "agent_versions", "runs", "run_events", "run_feedback"];
+const TABLES: &[&str] = &[
+    "approvals",
+    "tenants",
+    "users",
+    "agents",
+    "agent_versions",
+    "runs",
+    "run_events",
+    "run_feedback",
+    "schedules",
+    "webhooks",
+    "webhook_deliveries",
+];
 
 /// What a tenant's transaction tells the database of its tenant.
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +201,8 @@ impl Transaction for MutatedTx {
 async fn isolate(stores: &Stores) {
     twins::twins_never_meet(stores).await;
     isolation::no_method_shows_or_changes_another_tenants_rows(stores).await;
+    schedules::schedules_are_their_tenants_own(stores).await;
+    webhooks::webhooks_are_their_tenants_own(stores).await;
 }
 
 /// Whether they do. What is said on the way is that of the assertion that failed.

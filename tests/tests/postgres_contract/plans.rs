@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
-use powerhouse_domain::ids::{AgentId, ApprovalId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::ids::{
+    AgentId, ApprovalId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
+use powerhouse_domain::schedules::PauseReason;
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::store::{Limit, NewEvent, TenantStore as _, TenantTx};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
@@ -63,6 +66,18 @@ const ROWS: &str = "
         now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END, NULL
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO refresh_digests SELECT tenant_id, current_digest, id FROM sessions;
+    INSERT INTO schedules SELECT id(t), id(t * 1000 + n), id(t * 1000 + 1), 'n', $${\"cron\": \"0 0 * * *\", \"zone\": \"UTC\",
+        \"missed\": \"once\", \"task\": \"t\", \"target\": {\"agent\": \"agent_00000000000000000000000001\"}, \"priority\": 0}$$,
+        now() + CASE WHEN n <= 10 THEN interval '0' ELSE interval '1 day' END, NULL, NULL, NULL, NULL, now(), 1
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO webhooks SELECT id(t), id(t * 1000 + n), 'https://example.org', '', NULL, NULL, '', NULL, NULL,
+        id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, event, payload, attempts, before_replay, status, next_at,
+                                    ended_at, created_at)
+        SELECT id(t), id(t * 1000 + 107), id(t * 1000 + n), 'run.failed', '{}', 0, 0,
+            CASE WHEN n <= 10 THEN 'pending' ELSE 'dead' END, CASE WHEN n <= 10 THEN now() END,
+            CASE WHEN n > 10 THEN now() - CASE WHEN n = 300 THEN interval '40 days' ELSE interval '0' END END, now()
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
     ANALYZE";
 
 /// Small by their nature: there is one row for each tenant, and the queue looks at all of them.
@@ -251,6 +266,8 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         runs(&mut watched).await;
         signing_in(&mut watched).await;
         queue(&mut watched).await;
+        schedules(&mut watched).await;
+        webhooks(&mut watched).await;
         assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
 
         // It is seen when an index goes. The index comes back for the next round.
@@ -354,7 +371,7 @@ async fn runs(watched: &mut Watched) {
     let run = RunId::from_uuid(user.as_uuid());
     watched
         .own("runs.find", &["runs_pkey or runs_by_id"], async |tx| {
-            assert!(tx.runs().find(run).await.unwrap().is_some())
+            assert!(tx.runs().find(run).await.unwrap().is_some());
         })
         .await;
     watched
@@ -391,7 +408,7 @@ async fn runs(watched: &mut Watched) {
         })
         .await;
     watched
-        .own("runs.record", &["runs_pkey or runs_by_id"], async |tx| {
+        .own("runs.record", &["runs_pkey or runs_by_id", "webhooks_pkey"], async |tx| {
             let found = tx.runs().find(run).await.unwrap().unwrap();
             let lease = Lease::granted(tenant, run, FencingToken(1), Utc::now(), 0);
             let event = NewEvent { at: Utc::now(), body: EventBody::Queued };
@@ -495,6 +512,67 @@ async fn queue(watched: &mut Watched) {
             for lease in &leases {
                 store.release(lease).await.unwrap();
             }
+        })
+        .await;
+}
+
+async fn schedules(watched: &mut Watched) {
+    let id = ScheduleId::from_uuid(watched.caller.user_id().as_uuid());
+    watched
+        .own("schedules", &["schedules_pkey"], async |tx| {
+            let schedule = tx.schedules().find(id).await.unwrap().unwrap();
+            tx.schedules().update(&schedule.pause(PauseReason::Asked, Utc::now())).await.unwrap();
+            assert_eq!(tx.schedules().list(None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.schedules().list(Some(id), page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.schedules().count().await.unwrap(), 300);
+            assert!(tx.schedules().remove(id).await.unwrap());
+        })
+        .await;
+    let claiming = ["schedules_due", "schedules_pkey or schedules_due", "tenants_pkey"];
+    watched
+        .across("claim_schedules", &claiming, async |store| {
+            let due = store.claim_schedules(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
+            assert_eq!(due.len(), 10);
+        })
+        .await;
+}
+
+async fn webhooks(watched: &mut Watched) {
+    let id = WebhookId::from_uuid(watched.caller.user_id().as_uuid());
+    let message = MessageId::from_uuid(watched.caller.user_id().as_uuid());
+    watched
+        .own("webhooks", &["tenants_pkey", "webhooks_pkey"], async |tx| {
+            let endpoint = tx.webhooks().find(id).await.unwrap().unwrap();
+            tx.webhooks().update(&endpoint.gone(Utc::now())).await.unwrap();
+            let secrets = tx.webhooks().secrets(id).await.unwrap().unwrap();
+            tx.webhooks().put_secrets(id, &secrets).await.unwrap();
+            assert_eq!(tx.webhooks().list(None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.webhooks().list(Some(id), page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.webhooks().count().await.unwrap(), 300);
+        })
+        .await;
+    let both = ["webhook_deliveries_pkey", "webhooks_pkey"];
+    watched.own("webhooks.remove", &both, async |tx| assert!(tx.webhooks().remove(id).await.unwrap())).await;
+    watched
+        .own("deliveries", &["webhook_deliveries_pkey"], async |tx| {
+            let delivery = tx.webhooks().delivery(id, message).await.unwrap().unwrap();
+            tx.webhooks().replay(&delivery.replay(Utc::now()).unwrap()).await.unwrap();
+            assert_eq!(tx.webhooks().deliveries(id, None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.webhooks().deliveries(id, Some(message), page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    let claiming =
+        ["tenants_pkey", "webhook_deliveries_due", "webhook_deliveries_pkey or webhook_deliveries_due"];
+    watched
+        .across("claim_deliveries", &claiming, async |store| {
+            let due = store.claim_deliveries(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
+            assert_eq!(due.len(), 10);
+        })
+        .await;
+    let purging = ["webhook_deliveries_ended", "webhook_deliveries_pkey or webhook_deliveries_ended"];
+    watched
+        .across("purge_deliveries", &purging, async |store| {
+            assert_eq!(store.purge_deliveries(Utc::now() - TimeDelta::days(30), 10).await.unwrap(), 10);
         })
         .await;
 }

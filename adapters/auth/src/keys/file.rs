@@ -15,19 +15,7 @@ const OTHERS: u32 = 0o077;
 impl SigningKeys {
     /// The keys in a file, unless others than its owner have access to it.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let file = File::open(path)?;
-        // The opened file is asked, not the path: nobody can swap one for the other in between.
-        let mode = file.metadata()?.permissions().mode() & 0o777;
-        if mode & OTHERS != 0 {
-            return Err(KeyError::ReadableByOthers { mode });
-        }
-        // Larger than what is read, so that it does not grow and leave a copy behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(2 * Self::MAX_FILE_BYTES));
-        let limit = u64::try_from(Self::MAX_FILE_BYTES).unwrap_or(u64::MAX);
-        file.take(limit + 1).read_to_end(&mut text)?;
-        if text.len() > Self::MAX_FILE_BYTES {
-            return Err(KeyError::TooLong);
-        }
+        let text = read_private(path, Self::MAX_FILE_BYTES)?;
         Self::from_pem(std::str::from_utf8(&text).map_err(|_| KeyError::Malformed)?)
     }
 
@@ -47,8 +35,23 @@ impl SigningKeys {
     }
 }
 
+/// What is in a file of at most so many bytes, unless others than its owner have access to it.
+pub(crate) fn read_private(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let file = File::open(path)?;
+    // The opened file is asked, not the path: nobody can swap one for the other in between.
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & OTHERS != 0 {
+        return Err(KeyError::ReadableByOthers { mode });
+    }
+    // Larger than what is read, so that it does not grow and leave a copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * most));
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
+    file.take(limit + 1).read_to_end(&mut text)?;
+    if text.len() > most { Err(KeyError::TooLong) } else { Ok(text) }
+}
+
 /// Puts a file there, whole, if there is none.
-fn create(path: &Path, text: &str) -> Result<(), KeyError> {
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), KeyError> {
     let draft = draft(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());

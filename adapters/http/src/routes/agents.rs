@@ -85,6 +85,9 @@ struct DefinitionBody {
     /// Tools of which a person approves each call: see `GET /v1/approvals`.
     #[serde(default)]
     approvals: Vec<String>,
+    /// How many of its runs may be worked on at the same time; as many as the plan allows when left out.
+    #[serde(default)]
+    max_concurrent_runs: Option<u32>,
 }
 
 fn empty() -> Value {
@@ -139,6 +142,7 @@ impl DefinitionBody {
             examples: self.examples,
             limits: RunLimits { steps, tokens, cost_micros, wall_clock: Duration::from_secs(seconds.into()) },
             approvals: self.approvals,
+            max_concurrent_runs: self.max_concurrent_runs,
         })
     }
 }
@@ -156,6 +160,7 @@ impl From<&Definition> for DefinitionBody {
             examples: definition.examples.clone(),
             approvals: definition.approvals.clone(),
             limits: (&definition.limits).into(),
+            max_concurrent_runs: definition.max_concurrent_runs,
         }
     }
 }

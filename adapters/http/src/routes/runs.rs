@@ -1,18 +1,18 @@
 //! Runs.
 
 use powerhouse_domain::ids::AgentId;
-use powerhouse_domain::runs::{Task, Verdict};
-use powerhouse_domain::selection::Wish;
+use powerhouse_domain::runs::{Placement, Priority, Task, Verdict};
+use powerhouse_domain::selection::{Target, Wish};
 use powerhouse_usecases::runs::{
     CancelRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, ResumeRun, SubmitRun,
-    SubmitRunCommand, Target, WatchRun,
+    SubmitRunCommand, WatchRun,
 };
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
 use salvo::prelude::{Depot, Request, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::body::{field, id, invalid, json, page};
+use crate::body::{field, id, invalid, json, optional_instant, page};
 use crate::cursor;
 use crate::guard::principal;
 use crate::problem::Problem;
@@ -83,6 +83,15 @@ struct NewRun {
     /// What the agent must be able to do.
     #[serde(default)]
     capabilities: Vec<String>,
+    /// How urgent it is among your tenant's runs: 0, the usual, to 9, the most urgent.
+    #[serde(default)]
+    priority: u8,
+    /// When it may begin (RFC 3339), at most 366 days ahead; at once when left out.
+    #[serde(default)]
+    not_before: Option<String>,
+    /// When it is timed out (RFC 3339), whatever it is doing or waiting for.
+    #[serde(default)]
+    deadline: Option<String>,
 }
 
 /// The most candidates or capabilities that a run may name.
@@ -91,25 +100,41 @@ const MAX_LISTED: usize = 64;
 impl NewRun {
     fn into_command(self) -> Result<SubmitRunCommand, Problem> {
         let task = Task::new(self.task).map_err(|error| invalid("/task", error))?;
-        for (pointer, list) in [("/candidates", &self.candidates), ("/capabilities", &self.capabilities)] {
-            if list.len() > MAX_LISTED {
-                return Err(invalid(pointer, format!("at most {MAX_LISTED} entries")));
-            }
-        }
-        let target = match self.agent {
-            Some(_) if !self.candidates.is_empty() => {
-                return Err(invalid("/candidates", "name one agent, or candidates, not both"));
-            }
-            Some(agent) => Target::Agent(field("/agent", &agent)?),
-            None => {
-                let candidates = self.candidates.iter().enumerate();
-                let candidates = candidates
-                    .map(|(index, text)| field::<AgentId>(&format!("/candidates/{index}"), text))
-                    .collect::<Result<_, _>>()?;
-                Target::Auto(Wish { candidates, capabilities: self.capabilities })
-            }
+        let placement = Placement {
+            priority: Priority::new(self.priority).map_err(|error| invalid("/priority", error))?,
+            not_before: optional_instant("/not_before", self.not_before.as_deref())?,
+            deadline: optional_instant("/deadline", self.deadline.as_deref())?,
+            agent_limit: None,
         };
-        Ok(SubmitRunCommand { task, target })
+        let target = target(self.agent, &self.candidates, self.capabilities)?;
+        Ok(SubmitRunCommand { task, target, placement })
+    }
+}
+
+/// Who is to do a task, as its three fields say.
+pub(crate) fn target(
+    agent: Option<String>,
+    candidates: &[String],
+    capabilities: Vec<String>,
+) -> Result<Target, Problem> {
+    for (pointer, length) in [("/candidates", candidates.len()), ("/capabilities", capabilities.len())] {
+        if length > MAX_LISTED {
+            return Err(invalid(pointer, format!("at most {MAX_LISTED} entries")));
+        }
+    }
+    match agent {
+        Some(_) if !candidates.is_empty() => {
+            Err(invalid("/candidates", "name one agent, or candidates, not both"))
+        }
+        Some(agent) => Ok(Target::Agent(field("/agent", &agent)?)),
+        None => {
+            let candidates = candidates
+                .iter()
+                .enumerate()
+                .map(|(index, text)| field::<AgentId>(&format!("/candidates/{index}"), text))
+                .collect::<Result<_, _>>()?;
+            Ok(Target::Auto(Wish { candidates, capabilities }))
+        }
     }
 }
 

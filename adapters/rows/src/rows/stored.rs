@@ -71,6 +71,8 @@ pub(crate) struct StoredDefinition {
     limits: Limits,
     #[serde(default)]
     approvals: Vec<String>,
+    #[serde(default)]
+    max_concurrent_runs: Option<u32>,
 }
 
 impl From<&Definition> for StoredDefinition {
@@ -86,6 +88,7 @@ impl From<&Definition> for StoredDefinition {
             examples: definition.examples.clone(),
             limits: (&definition.limits).into(),
             approvals: definition.approvals.clone(),
+            max_concurrent_runs: definition.max_concurrent_runs,
         }
     }
 }
@@ -107,6 +110,7 @@ impl StoredDefinition {
             examples: self.examples,
             limits: self.limits.into(),
             approvals: self.approvals,
+            max_concurrent_runs: self.max_concurrent_runs,
         })
     }
 }

@@ -6,12 +6,13 @@ use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, RunStatus};
 use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, IntoCondition, OnConflict, UpdateStatement};
+use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, IdenStatic, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
 };
 
+use super::announce::is_told;
 use super::{Own, Transaction};
 use crate::error::{read_error, store_error};
 use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes};
@@ -65,15 +66,15 @@ impl<C: Transaction> Own<C> {
         for (column, value) in progress {
             update = update.col_expr(column, value);
         }
-        let Some(next) = self.take_numbers(&mut update.into_query()).await? else { return Ok(None) };
-        self.journal(run.id(), next - count, events).await.map(Some)
-    }
-
-    /// Runs an update of one run, and returns the number after its last event; nothing when no row was updated.
-    async fn take_numbers(&self, update: &mut UpdateStatement) -> Result<Option<i64>, StoreError> {
-        update.returning_col(Column::NextSeq);
-        let Some(row) = self.tx.query_one(update).await.map_err(store_error(RUN))? else { return Ok(None) };
-        row.try_get::<i64>("", Column::NextSeq.as_str()).map(Some).map_err(store_error(RUN))
+        let mut update = update.into_query();
+        update.returning(self.told_of(Expr::col(Column::NextSeq), events));
+        let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else { return Ok(None) };
+        let next: i64 = row.try_get_by_index(0).map_err(store_error(RUN))?;
+        let newest = self.journal(run.id(), next - count, events).await?;
+        if is_told(&row)? {
+            self.announce(run, next - count, events).await?;
+        }
+        Ok(Some(newest))
     }
 }
 
@@ -121,10 +122,15 @@ impl<C: Transaction> RunRepository for Own<C> {
 
     async fn add(&mut self, run: &Run) -> Result<(), StoreError> {
         let row = ActiveModel { next_seq: Set(2), ..accepted(self.tenant, run) };
+        let first = [NewEvent { at: run.created_at(), body: EventBody::Queued }];
+        let mut insert = Entity::insert(row).into_query();
+        insert.returning(self.told_of(Expr::col(Column::NextSeq), &first));
         // Not refusable: that costs a round trip, and whoever submits gives up when this is refused.
-        Entity::insert(row).exec_without_returning(&self.tx).await.map_err(store_error(RUN))?;
-        let first = NewEvent { at: run.created_at(), body: EventBody::Queued };
-        self.journal(run.id(), 1, &[first]).await?;
+        let row = self.tx.query_one(&insert).await.map_err(store_error(RUN))?;
+        self.journal(run.id(), 1, &first).await?;
+        if row.as_ref().map(is_told).transpose()?.unwrap_or_default() {
+            self.announce(run, 1, &first).await?;
+        }
         Ok(())
     }
 
@@ -168,7 +174,10 @@ impl<C: Transaction> RunRepository for Own<C> {
             .filter(Column::Status.is_not_in(ENDED))
             .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count))
             .into_query();
-        let next = self.take_numbers(&mut update).await?.ok_or(StoreError::Conflict { entity: RUN })?;
+        update.returning_col(Column::NextSeq);
+        let row = self.tx.query_one(&update).await.map_err(store_error(RUN))?;
+        let row = row.ok_or(StoreError::Conflict { entity: RUN })?;
+        let next: i64 = row.try_get_by_index(0).map_err(store_error(RUN))?;
         self.journal(run.id(), next - count, events).await
     }
 

@@ -1,7 +1,6 @@
 //! Which bodies are read, how much of them, and how their bytes become text.
 
 use encoding_rs::{Encoding, UTF_8};
-use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 /// A content type that holds text, and its character encoding.
@@ -39,20 +38,6 @@ impl TextType {
 fn charset(parameter: &str) -> Option<&'static Encoding> {
     let (name, label) = parameter.split_once('=')?;
     name.eq_ignore_ascii_case("charset").then(|| Encoding::for_label(label.trim_matches('"').as_bytes()))?
-}
-
-/// At most `limit` bytes of a body, and whether there were more.
-pub(super) async fn read(response: &mut Response, limit: usize) -> reqwest::Result<(Vec<u8>, bool)> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = limit - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body, true));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, false))
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! The tool against a stub server on this machine, which only a test's policy lets it reach.
 
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use powerhouse_egress::Lookup;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -107,8 +110,12 @@ impl Stub {
         let hosts = ["stub.test", "rebound.test", "private.test", "unknown.example", "127.0.0.1", "10.0.0.1"];
         let allowed = AllowList::new(hosts.map(|host| format!("http://{host}:{port}"))).expect("a list");
         let lookup = Arc::new(TestLookup::default());
-        let tool =
-            HttpGet::with_policy(allowed, loopback_only, Arc::clone(&lookup) as _, limits).expect("a client");
+        let egress = Egress {
+            policy: AddressPolicy::new(|_, address| loopback_only(address)),
+            lookup: Arc::clone(&lookup) as _,
+            timeouts: Timeouts { connect: limits.connect, total: limits.total },
+        };
+        let tool = HttpGet::through(&egress, allowed, limits).expect("a client");
         Self { tool, lookup, port, requests }
     }
 

@@ -5,7 +5,8 @@ use powerhouse_domain::tenants::Tenant;
 
 use super::{
     AgentRepository, ApprovalRepository, MockAgentRepository, MockApprovalRepository, MockRunRepository,
-    MockUserRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
+    MockScheduleRepository, MockUserRepository, MockWebhookRepository, RunRepository, ScheduleRepository,
+    StoreError, TenantTx, TenantView, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -21,6 +22,10 @@ pub struct MockTenantTx {
     pub runs: MockRunRepository,
     /// What `approvals()` gives.
     pub approvals: MockApprovalRepository,
+    /// What `schedules()` gives.
+    pub schedules: MockScheduleRepository,
+    /// What `webhooks()` gives.
+    pub webhooks: MockWebhookRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -45,6 +50,14 @@ impl TenantView for MockTenantTx {
 
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         &mut self.approvals
+    }
+
+    fn schedules(&mut self) -> &mut dyn ScheduleRepository {
+        &mut self.schedules
+    }
+
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        &mut self.webhooks
     }
 }
 

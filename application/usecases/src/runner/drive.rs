@@ -207,8 +207,11 @@ impl Drive {
             let message = format!("no worker got it any further in {MAX_UNPRODUCTIVE} attempts");
             return self.end(Ending::failed("stalled", message)).await;
         }
-        let elapsed = (self.workshop.clock.now() - self.started_at).to_std().unwrap_or_default();
-        let deadline = Instant::now() + self.run.limits().wall_clock.saturating_sub(elapsed);
+        let left = self.run.time_left(self.started_at, self.workshop.clock.now());
+        if left.is_zero() {
+            return self.end(Ending::TimedOut).await;
+        }
+        let deadline = Instant::now() + left;
         if let Some(ending) = self.advance().await? {
             return self.end(ending).await;
         }

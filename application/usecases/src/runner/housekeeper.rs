@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a session stays after it has expired.
 const SESSIONS_KEPT: TimeDelta = TimeDelta::days(1);
+/// How long a delivery to a webhook stays after it has ended, for somebody to look at it or to send it again.
+const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(30);
 /// The pause after everything was cleared away.
 const EVERY: Duration = Duration::from_hours(1);
 /// Rows that go in one transaction, so that none is long.
 const AT_ONCE: u32 = 1_000;
 
-/// Clears away sessions that are over, and runs that were kept long enough. Each replica has one; they do not disturb
+/// Clears away sessions that are over, and deliveries and runs that were kept long enough. Each replica has one; they do not disturb
 /// each other.
 pub struct Housekeeper {
     /// Where sessions and runs are.
@@ -37,6 +39,10 @@ impl Housekeeper {
             let now = self.clock.now();
             self.clear("sessions", Some(now - SESSIONS_KEPT), |before| {
                 self.platform.purge_sessions(before, AT_ONCE)
+            })
+            .await;
+            self.clear("deliveries", Some(now - DELIVERIES_KEPT), |before| {
+                self.platform.purge_deliveries(before, AT_ONCE)
             })
             .await;
             let before = self.runs_kept.and_then(|kept| now.checked_sub_signed(kept));
@@ -122,6 +128,7 @@ mod tests {
                 .withf(move |given, limit| *given == before && *limit == AT_ONCE)
                 .return_once(move |_, _| answer.map_err(|()| unavailable()));
         }
+        platform.expect_purge_deliveries().times(3).returning(|_, _| Ok(0));
         platform.expect_purge_runs().never();
         work(platform, None).await;
     }
@@ -132,6 +139,7 @@ mod tests {
         let mut platform = MockPlatformStore::new();
         platform.expect_make_room().times(3).returning(|| Ok(()));
         platform.expect_purge_sessions().times(3).returning(|_, _| Ok(0));
+        platform.expect_purge_deliveries().times(3).returning(|_, _| Ok(0));
         let mut order = Sequence::new();
         for answer in [1_000, 999, 0, 0] {
             let expected = platform.expect_purge_runs().once().in_sequence(&mut order);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use powerhouse_domain::access::{self, Principal};
+use chrono::{DateTime, Utc};
+use powerhouse_domain::access::{self, Principal, TenantScope};
 use powerhouse_domain::agents::Agent;
-use powerhouse_domain::ids::{AgentId, RunId};
-use powerhouse_domain::runs::{Run, RunLimits, Selection, Task};
-use powerhouse_domain::selection::{self, Wish};
+use powerhouse_domain::ids::RunId;
+use powerhouse_domain::runs::{InvalidPlacement, Placement, Run, RunLimits, Selection, Task};
+use powerhouse_domain::selection::{self, Target};
 use powerhouse_domain::tenants::PlanLimits;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::events::{EventBus, RunNews};
@@ -20,15 +21,6 @@ use crate::{Refused, permit};
 /// Agents that are looked at when the caller names none.
 const MAX_CANDIDATES: u32 = 2_000;
 
-/// Who is to do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// This agent.
-    Agent(AgentId),
-    /// Whoever is best, within the wish.
-    Auto(Wish),
-}
-
 /// What is to be done, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmitRunCommand {
@@ -36,6 +28,9 @@ pub struct SubmitRunCommand {
     pub task: Task,
     /// By whom.
     pub target: Target,
+    /// How the queue is to treat it. How many runs of the agent may be worked on at the same time is not the caller's
+    /// to say: the agent's definition does.
+    pub placement: Placement,
 }
 
 /// Accepts tasks.
@@ -56,22 +51,50 @@ pub struct SubmitRun {
 impl SubmitRun {
     /// Accepts a task. Once this returns, the run is stored and will end.
     pub async fn execute(&self, principal: &Principal, command: SubmitRunCommand) -> Result<Run, Refused> {
-        let SubmitRunCommand { task, target } = command;
         let scope = principal.scope();
         let mut tx = self.store.begin(&scope).await?;
-        let (agent, selection) = select(&mut *tx, &task, target).await?;
+        let id = RunId::from_uuid(self.ids.next());
+        let run = self.accept(&mut *tx, principal, command, id, self.clock.now()).await?;
+        tx.commit().await?;
+        self.announce(&scope, id).await;
+        Ok(run)
+    }
+
+    /// Accepts a task in a transaction that somebody else commits, who has to announce the run then.
+    pub(crate) async fn accept(
+        &self,
+        tx: &mut dyn TenantTx,
+        principal: &Principal,
+        command: SubmitRunCommand,
+        id: RunId,
+        now: DateTime<Utc>,
+    ) -> Result<Run, Refused> {
+        let SubmitRunCommand { task, target, placement } = command;
+        placement.check(now).map_err(misplaced)?;
+        let (agent, selection) = select(tx, &task, target).await?;
         permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let version = agent.runnable().ok_or(Refused::NotFound("agent"))?;
         let limits = version.definition.limits.narrowed_by(&plan_limits(&tenant.plan().limits()));
-        let id = RunId::from_uuid(self.ids.next());
-        let run = Run::accept(id, principal.user_id(), task, selection, limits, self.clock.now());
+        let placement = Placement { agent_limit: version.definition.max_concurrent_runs, ..placement };
+        let run = Run::accept(id, principal.user_id(), task, selection, limits, now).placed(placement);
         tx.runs().add(&run).await?;
-        tx.commit().await?;
-        run_submitted();
-        self.bus.publish(&scope, RunNews { run: id, seq: 1 }).await;
-        self.wake.notify_one();
         Ok(run)
+    }
+
+    /// Tells who watches, and the worker of this process, of a run that was stored.
+    pub(crate) async fn announce(&self, scope: &TenantScope, run: RunId) {
+        run_submitted();
+        self.bus.publish(scope, RunNews { run, seq: 1 }).await;
+        self.wake.notify_one();
+    }
+}
+
+/// Refuses a named agent that is not there.
+pub(crate) async fn check_target(tx: &mut dyn TenantTx, target: &Target) -> Result<(), Refused> {
+    match target {
+        Target::Agent(id) if tx.agents().find(*id).await?.is_none() => Err(Refused::NotFound("agent")),
+        Target::Agent(_) | Target::Auto(_) => Ok(()),
     }
 }
 
@@ -93,6 +116,14 @@ async fn select(tx: &mut dyn TenantTx, task: &Task, target: Target) -> Result<(A
             Ok((chosen.ok_or(Refused::NotFound("agent"))?, selection))
         }
     }
+}
+
+fn misplaced(error: InvalidPlacement) -> Refused {
+    let pointer = match error {
+        InvalidPlacement::TooFar => "/not_before",
+        InvalidPlacement::Passed | InvalidPlacement::NoTime => "/deadline",
+    };
+    Refused::invalid(pointer, error)
 }
 
 fn plan_limits(plan: &PlanLimits) -> RunLimits {

@@ -79,6 +79,7 @@ pub(super) fn starters(
                 approvals: Vec::new(),
                 examples: owned(examples),
                 limits,
+                max_concurrent_runs: None,
             };
             let name = name.parse().map_err(|error| internal(&error))?;
             let draft = Agent::draft(id(), name, definition, now).map_err(|error| internal(&error))?;

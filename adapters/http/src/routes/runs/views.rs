@@ -74,6 +74,12 @@ pub(super) struct RunView {
     selection: SelectionView,
     usage: UsageView,
     requested_by: String,
+    /// How urgent it is among the tenant's runs: 0 to 9.
+    priority: u8,
+    /// When it may begin; at once when there is none.
+    not_before: Option<String>,
+    /// When it is timed out.
+    deadline: Option<String>,
     created_at: String,
     started_at: Option<String>,
     ended_at: Option<String>,
@@ -101,6 +107,9 @@ impl From<&Run> for RunView {
             },
             usage: run.usage().into(),
             requested_by: run.requested_by().to_string(),
+            priority: run.placement().priority.get(),
+            not_before: run.placement().not_before.map(instant),
+            deadline: run.placement().deadline.map(instant),
             created_at: instant(run.created_at()),
             started_at: run.state().started_at().map(instant),
             ended_at: None,

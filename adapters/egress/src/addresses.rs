@@ -2,9 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Says whether a connection to an address is allowed.
-pub(super) type AddressPolicy = fn(IpAddr) -> bool;
-
 /// IPv4 blocks that are not public unicast, by the IANA special-purpose registry (RFC 6890 and successors).
 const SPECIAL_V4: [(Ipv4Addr, u32); 19] = [
     (Ipv4Addr::UNSPECIFIED, 8),            // this network
@@ -42,7 +39,7 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 5] = [
 ];
 
 /// Whether an address is public unicast. Forms that carry an IPv4 address in an IPv6 one are not.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| contains_v4(*block, address)),
         IpAddr::V6(address) => {

@@ -7,17 +7,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::addresses::AddressPolicy;
-use super::allow_list::Refusal;
+use crate::client::AddressPolicy;
+
+/// A name or a URL leads to an address that may not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host has an address that is not on the public Internet")]
+pub struct AddressRefused;
 
 /// Where the addresses of a name come from.
 #[async_trait]
-pub(super) trait Lookup: Send + Sync {
+pub trait Lookup: Send + Sync {
+    /// All addresses of a host.
     async fn addresses_of(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The system's resolver.
-pub(super) struct SystemLookup;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemLookup;
 
 #[async_trait]
 impl Lookup for SystemLookup {
@@ -30,18 +36,18 @@ impl Lookup for SystemLookup {
 ///
 /// The connection goes to an address out of the list that was checked: the name is not looked up again, so
 /// its owner cannot change the answer in between (DNS rebinding).
-pub(super) struct CheckedResolver {
-    pub(super) lookup: Arc<dyn Lookup>,
-    pub(super) policy: AddressPolicy,
+pub(crate) struct CheckedResolver {
+    pub(crate) lookup: Arc<dyn Lookup>,
+    pub(crate) policy: AddressPolicy,
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (lookup, policy) = (Arc::clone(&self.lookup), self.policy);
+        let (lookup, policy) = (Arc::clone(&self.lookup), self.policy.clone());
         Box::pin(async move {
             let addresses = lookup.addresses_of(name.as_str()).await?;
-            if !addresses.iter().copied().all(policy) {
-                return Err(Refusal::Address.into());
+            if !addresses.iter().all(|address| policy.allows(name.as_str(), *address)) {
+                return Err(AddressRefused.into());
             }
             // Port 0 stands for the one in the URL.
             Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
@@ -51,7 +57,6 @@ impl Resolve for CheckedResolver {
 
 #[cfg(test)]
 mod tests {
-    use super::super::addresses::is_public;
     use super::*;
 
     struct Answer(&'static [&'static str]);
@@ -64,7 +69,7 @@ mod tests {
     }
 
     async fn resolve(answer: &'static [&'static str]) -> Result<Vec<SocketAddr>, String> {
-        let resolver = CheckedResolver { lookup: Arc::new(Answer(answer)), policy: is_public };
+        let resolver = CheckedResolver { lookup: Arc::new(Answer(answer)), policy: AddressPolicy::public() };
         let name = "example.org".parse().expect("a name");
         resolver.resolve(name).await.map(Iterator::collect).map_err(|e| e.to_string())
     }
@@ -79,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn one_special_address_among_public_ones_refuses_the_name() {
         for answer in [&["1.1.1.1", "127.0.0.1"][..], &["::ffff:1.1.1.1"], &["169.254.169.254", "1.1.1.1"]] {
-            assert_eq!(resolve(answer).await, Err(Refusal::Address.to_string()));
+            assert_eq!(resolve(answer).await, Err(AddressRefused.to_string()));
         }
     }
 }

@@ -1,0 +1,135 @@
+//! Changing, pausing, resuming and removing a schedule: look it up, change it, store it at the version that was read.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::{self, Permit, Principal};
+use powerhouse_domain::ids::ScheduleId;
+use powerhouse_domain::schedules::{PauseReason, Plan, Schedule};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::store::{TenantStore, TenantTx};
+
+use super::{NO_SCHEDULE, never};
+use crate::refused::expect_version;
+use crate::runs::check_target;
+use crate::{Refused, permit};
+
+/// Changes what a schedule does.
+#[derive(Clone)]
+pub struct ChangeSchedule {
+    /// Where schedules are.
+    pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ChangeSchedule {
+    /// Replaces all that people chose. Its runs are the caller's from now on.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: ScheduleId,
+        version: Option<u64>,
+        plan: Plan,
+    ) -> Result<Schedule, Refused> {
+        let permit = changing(principal, id)?;
+        let by = permit.granted_to();
+        let (mut tx, schedule) = open(&*self.store, permit, version).await?;
+        check_target(&mut *tx, &plan.order.target).await?;
+        store(tx, schedule.change(by, plan, self.clock.now()).map_err(never)?).await
+    }
+}
+
+/// Pauses schedules.
+#[derive(Clone)]
+pub struct PauseSchedule {
+    /// Where schedules are.
+    pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl PauseSchedule {
+    /// Stops a schedule from firing. To pause it again changes nothing.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: ScheduleId,
+        version: Option<u64>,
+    ) -> Result<Schedule, Refused> {
+        let (tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
+        if schedule.next_at().is_none() {
+            return Ok(schedule);
+        }
+        store(tx, schedule.pause(PauseReason::Asked, self.clock.now())).await
+    }
+}
+
+/// Resumes schedules.
+#[derive(Clone)]
+pub struct ResumeSchedule {
+    /// Where schedules are.
+    pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ResumeSchedule {
+    /// Lets a schedule fire again. To resume it again changes nothing.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: ScheduleId,
+        version: Option<u64>,
+    ) -> Result<Schedule, Refused> {
+        let (tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
+        if schedule.next_at().is_some() {
+            return Ok(schedule);
+        }
+        let resumed = schedule.resume(self.clock.now());
+        store(tx, resumed.map_err(|error| Refused::conflict("schedule_over", error))?).await
+    }
+}
+
+/// Removes schedules.
+#[derive(Clone)]
+pub struct DeleteSchedule {
+    /// Where schedules are.
+    pub store: Arc<dyn TenantStore>,
+}
+
+impl DeleteSchedule {
+    /// Removes a schedule; the runs that it made stay.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: ScheduleId,
+        version: Option<u64>,
+    ) -> Result<(), Refused> {
+        let (mut tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
+        tx.schedules().remove(schedule.id()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn changing(principal: &Principal, id: ScheduleId) -> Result<Permit<access::UpdateSchedule>, Refused> {
+    let visible = principal.permit::<access::ReadSchedule>(id).is_ok();
+    permit::<access::UpdateSchedule>(principal, id, "schedule", visible)
+}
+
+async fn open(
+    store: &dyn TenantStore,
+    permit: Permit<access::UpdateSchedule>,
+    version: Option<u64>,
+) -> Result<(Box<dyn TenantTx>, Schedule), Refused> {
+    let mut tx = store.begin(&permit.scope()).await?;
+    let schedule = tx.schedules().find(permit.redeem()).await?.ok_or(NO_SCHEDULE)?;
+    expect_version(schedule.version(), version)?;
+    Ok((tx, schedule))
+}
+
+async fn store(mut tx: Box<dyn TenantTx>, schedule: Schedule) -> Result<Schedule, Refused> {
+    tx.schedules().update(&schedule).await.map_err(Refused::stale)?;
+    tx.commit().await?;
+    Ok(schedule)
+}

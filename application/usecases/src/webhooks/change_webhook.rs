@@ -1,0 +1,109 @@
+//! Changing and removing an endpoint, and giving it another secret.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::Principal;
+use powerhouse_domain::ids::WebhookId;
+use powerhouse_domain::webhooks::{Endpoint, EndpointUrl, Filter};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::store::TenantStore;
+use powerhouse_ports::webhooks::WebhookSender;
+
+use super::{Created, NO_WEBHOOK, Secrets, changing, check_url};
+use crate::Refused;
+use crate::refused::expect_version;
+
+/// All that people choose of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Where it is.
+    pub url: EndpointUrl,
+    /// What it wants to hear of.
+    pub filter: Filter,
+    /// Whether it is told.
+    pub is_enabled: bool,
+}
+
+/// Changes endpoints.
+#[derive(Clone)]
+pub struct ChangeWebhook {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+    /// Says which addresses can be reached.
+    pub sender: Arc<dyn WebhookSender>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ChangeWebhook {
+    /// Replaces all that people chose.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: WebhookId,
+        version: Option<u64>,
+        settings: EndpointSettings,
+    ) -> Result<Endpoint, Refused> {
+        let permit = changing(principal, id)?;
+        let mut tx = self.store.begin(&permit.scope()).await?;
+        let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
+        let EndpointSettings { url, filter, is_enabled } = settings;
+        check_url(&*self.sender, url.as_str())?;
+        expect_version(endpoint.version, version)?;
+        let endpoint = endpoint.change(url, filter, is_enabled, self.clock.now());
+        tx.webhooks().update(&endpoint).await.map_err(Refused::stale)?;
+        tx.commit().await?;
+        Ok(endpoint)
+    }
+}
+
+/// Gives endpoints another secret.
+#[derive(Clone)]
+pub struct RotateSecret {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+    /// Makes secrets.
+    pub secrets: Secrets,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl RotateSecret {
+    /// Another secret. The one before signs too for a day, so that nothing is lost while the endpoint changes over.
+    pub async fn execute(&self, principal: &Principal, id: WebhookId) -> Result<Created, Refused> {
+        let permit = changing(principal, id)?;
+        let scope = permit.scope();
+        let mut tx = self.store.begin(&scope).await?;
+        let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
+        let before = tx.webhooks().secrets(id).await?.ok_or(NO_WEBHOOK)?;
+        let (secret, sealed) = self.secrets.rotate(&scope, id, before, self.clock.now())?;
+        tx.webhooks().put_secrets(id, &sealed).await.map_err(Refused::stale)?;
+        tx.commit().await?;
+        Ok(Created { endpoint, secret })
+    }
+}
+
+/// Removes endpoints.
+#[derive(Clone)]
+pub struct DeleteWebhook {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+}
+
+impl DeleteWebhook {
+    /// Removes an endpoint, with what is on its way to it.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: WebhookId,
+        version: Option<u64>,
+    ) -> Result<(), Refused> {
+        let permit = changing(principal, id)?;
+        let mut tx = self.store.begin(&permit.scope()).await?;
+        let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
+        expect_version(endpoint.version, version)?;
+        tx.webhooks().remove(id).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
