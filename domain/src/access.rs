@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use crate::ids::{AgentId, BudgetId, RunId, SessionId, TenantId, UserId};
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,15 +137,26 @@ named_enum! {
         RunsFeedback = "runs.feedback",
         /// See the tenant's usage and the state of its queue.
         OpsRead = "ops.read",
+        /// See budgets, and what is left of them.
+        BudgetsRead = "budgets.read",
+        /// Make, change and remove budgets.
+        BudgetsUpdate = "budgets.update",
+        /// See what models cost.
+        PricesRead = "prices.read",
+        /// Say what models cost.
+        PricesUpdate = "prices.update",
+        /// See what was used, by whom.
+        UsageRead = "usage.read",
     }
 }
 
 /// The role × action matrix. What is not written here is denied.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, OpsRead, PoliciesRead,
-        PoliciesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
-        TenantClose, TenantRead, TenantUpdate, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
+        AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, BudgetsRead, BudgetsUpdate,
+        OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny,
+        RunsCreate, RunsFeedback, RunsRead, RunsReadAny, TenantClose, TenantRead, TenantUpdate, UsageRead,
+        UsersCreate, UsersDelete, UsersRead, UsersUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -161,6 +172,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsPublish
                     | AgentsArchive
                     | PoliciesUpdate
+                    | BudgetsUpdate
+                    | PricesUpdate
             )
             | (
                 Owner | Admin | Operator,
@@ -171,6 +184,9 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | RunsReadAny
                     | RunsCancelAny
                     | OpsRead
+                    | BudgetsRead
+                    | PricesRead
+                    | UsageRead
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
             | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead)
@@ -310,6 +326,8 @@ impl Resource for UserId {}
 
 impl Resource for AgentId {}
 
+impl Resource for BudgetId {}
+
 /// A run and who started it, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedRun {
@@ -403,6 +421,22 @@ privileges! {
     GiveFeedback(OwnedRun) = RunsFeedback;
     /// See the tenant's usage and the state of its queue.
     ReadOps(TenantId) = OpsRead;
+    /// List the tenant's budgets.
+    ListBudgets(TenantId) = BudgetsRead;
+    /// See a budget.
+    ReadBudget(BudgetId) = BudgetsRead;
+    /// Make a budget.
+    CreateBudget(TenantId) = BudgetsUpdate;
+    /// Change a budget.
+    UpdateBudget(BudgetId) = BudgetsUpdate;
+    /// Remove a budget.
+    DeleteBudget(BudgetId) = BudgetsUpdate;
+    /// See the tenant's prices.
+    ReadPrices(TenantId) = PricesRead;
+    /// Change the tenant's prices.
+    UpdatePrices(TenantId) = PricesUpdate;
+    /// See what the tenant used.
+    ReadUsage(TenantId) = UsageRead;
 }
 
 /// Proof that a principal may do `A` to one resource, once. Only [`Principal::permit`] makes one.

@@ -8,6 +8,7 @@ use super::{Step, StepKind};
 use crate::effects::{EffectKey, EffectOutcome, Fingerprint, JournalEntry};
 use crate::ids::StepId;
 use crate::model::Channel;
+use crate::money::Reservation;
 
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub enum EventBody {
         key: EffectKey,
         /// What it does.
         kind: StepKind,
+        /// What was set aside for it, for a model call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reservation: Option<Reservation>,
     },
     /// A piece of a model's text. Not part of the result: a resumed run may say the same again.
     TextDelta {
@@ -135,7 +139,9 @@ pub fn steps(events: impl IntoIterator<Item = RunEvent>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for event in events {
         match event.body {
-            EventBody::StepStarted { step, key, kind } if !steps.iter().any(|known| *known.key() == key) => {
+            EventBody::StepStarted { step, key, kind, .. }
+                if !steps.iter().any(|known| *known.key() == key) =>
+            {
                 steps.push(Step::restore(step, key, kind, event.at, super::StepState::Running));
             }
             EventBody::StepEnded { key, outcome, .. } => {
@@ -167,6 +173,7 @@ mod tests {
             step: StepId::from_uuid(Uuid::from_u128(step)),
             key: key.parse().unwrap(),
             kind: StepKind::Tool { name: "calculator".into() },
+            reservation: None,
         }
     }
 

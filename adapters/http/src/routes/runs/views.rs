@@ -294,7 +294,7 @@ impl From<&RunEvent> for EventView {
         match event.body.clone() {
             EventBody::Queued | EventBody::Cancelled | EventBody::TimedOut => base,
             EventBody::Started { attempt } => Self { attempt: Some(attempt), ..base },
-            EventBody::StepStarted { step, key, kind } => {
+            EventBody::StepStarted { step, key, kind, .. } => {
                 let base = Self { step: Some(step.to_string()), key: Some(key.to_string()), ..base };
                 match kind {
                     StepKind::Model { purpose } => {
