@@ -13,6 +13,7 @@ mod m0003_runs;
 mod m0004_expired_sessions;
 mod m0005_partitions;
 mod m0006_queue;
+mod m0007_budgets;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_expired_sessions::Migration),
             Box::new(m0005_partitions::Migration),
             Box::new(m0006_queue::Migration),
+            Box::new(m0007_budgets::Migration),
         ]
     }
 }

@@ -2,6 +2,9 @@
 
 pub(crate) mod agent;
 pub(crate) mod agent_version;
+pub(crate) mod budget;
+pub(crate) mod budget_window;
+pub(crate) mod price;
 pub(crate) mod queue_turn;
 pub(crate) mod run;
 pub(crate) mod run_event;
@@ -9,6 +12,7 @@ pub(crate) mod run_feedback;
 pub(crate) mod session;
 pub(crate) mod stored;
 pub(crate) mod tenant;
+pub(crate) mod usage;
 pub(crate) mod user;
 
 use powerhouse_ports::store::StoreError;

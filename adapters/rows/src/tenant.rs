@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, RunRepository, StoreError, TenantTx, TenantView, UserRepository,
+    AgentRepository, BudgetRepository, PriceRepository, RunRepository, StoreError, TenantTx, TenantView,
+    UsageRepository, UserRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -15,7 +16,10 @@ use crate::error::{read_error, store_error};
 use crate::rows;
 
 mod agents;
+mod budgets;
+mod prices;
 mod runs;
+mod usage;
 mod users;
 
 /// A database's transaction, by whichever driver.
@@ -97,6 +101,18 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn runs(&mut self) -> &mut dyn RunRepository {
+        self
+    }
+
+    fn prices(&mut self) -> &mut dyn PriceRepository {
+        self
+    }
+
+    fn budgets(&mut self) -> &mut dyn BudgetRepository {
+        self
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepository {
         self
     }
 }

@@ -11,8 +11,10 @@ use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent};
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
+mod money;
 mod page;
 
+pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -65,6 +67,12 @@ pub trait TenantView: Send {
     fn agents(&mut self) -> &mut dyn AgentRepository;
     /// The tenant's runs.
     fn runs(&mut self) -> &mut dyn RunRepository;
+    /// What models cost the tenant.
+    fn prices(&mut self) -> &mut dyn PriceRepository;
+    /// What the tenant may spend.
+    fn budgets(&mut self) -> &mut dyn BudgetRepository;
+    /// What the tenant used.
+    fn usage(&mut self) -> &mut dyn UsageRepository;
 }
 
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
@@ -172,3 +180,5 @@ mod mock;
 
 #[cfg(feature = "mock")]
 pub use mock::MockTenantTx;
+#[cfg(feature = "mock")]
+pub use money::{MockBudgetRepository, MockPriceRepository, MockUsageRepository};

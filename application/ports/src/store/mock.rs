@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, MockAgentRepository, MockRunRepository, MockUserRepository, RunRepository, StoreError,
-    TenantTx, TenantView, UserRepository,
+    AgentRepository, BudgetRepository, MockAgentRepository, MockBudgetRepository, MockPriceRepository,
+    MockRunRepository, MockUsageRepository, MockUserRepository, PriceRepository, RunRepository, StoreError,
+    TenantTx, TenantView, UsageRepository, UserRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -19,6 +20,12 @@ pub struct MockTenantTx {
     pub agents: MockAgentRepository,
     /// What `runs()` gives.
     pub runs: MockRunRepository,
+    /// What `prices()` gives.
+    pub prices: MockPriceRepository,
+    /// What `budgets()` gives.
+    pub budgets: MockBudgetRepository,
+    /// What `usage()` gives.
+    pub usage: MockUsageRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -39,6 +46,18 @@ impl TenantView for MockTenantTx {
 
     fn runs(&mut self) -> &mut dyn RunRepository {
         &mut self.runs
+    }
+
+    fn prices(&mut self) -> &mut dyn PriceRepository {
+        &mut self.prices
+    }
+
+    fn budgets(&mut self) -> &mut dyn BudgetRepository {
+        &mut self.budgets
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepository {
+        &mut self.usage
     }
 }
 
