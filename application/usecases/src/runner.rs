@@ -5,6 +5,8 @@ mod drive;
 mod ending;
 mod housekeeper;
 mod perform;
+mod sink;
+mod spending;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
 pub use housekeeper::Housekeeper;
+pub(crate) use spending::settle_in_flight;
 pub use worker::Worker;
 
 /// Tools by their names.

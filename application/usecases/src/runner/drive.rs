@@ -30,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::deltas::Pending;
 use super::ending::Ending;
-use super::perform::{Allowed, Delta, perform};
+use super::perform::{Allowed, Delta};
+use super::spending::{Purse, settle_in_flight};
 use crate::measure::{DriveInFlight, run_ended};
 use crate::runs::whole_journal;
 
@@ -98,6 +99,7 @@ struct Drive {
     run: Run,
     started_at: DateTime<Utc>,
     allowed: Allowed,
+    purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
     asked: BTreeSet<EffectKey>,
@@ -133,10 +135,12 @@ impl Drive {
         let seq = journal.last().map_or(0, |event| event.seq);
         let (run, started_at) = started(run, now)?;
         let Some(version) = version else {
-            return end_without_agent(&workshop, &lease, run, now).await.map(|()| None);
+            return end_without_agent(&workshop, &lease, run, &journal, now).await.map(|()| None);
         };
         let asked = asked(&journal);
         let allowed = allowed(&workshop, &version.definition);
+        let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
+        let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
         let execution = execute(&workshop, &version.definition, &run, journal);
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,6 +157,7 @@ impl Drive {
             run,
             started_at,
             allowed,
+            purse,
             execution,
             asked,
             seq,
@@ -230,13 +235,15 @@ impl Drive {
                 self.asked.insert(key.clone());
             }
             let step = StepId::from_uuid(self.workshop.ids.next());
-            let body = EventBody::StepStarted { step, key: key.clone(), kind: StepKind::from(request) };
+            let kind = StepKind::from(request);
+            let body = EventBody::StepStarted { step, key: key.clone(), kind, reservation: None };
             self.outbox.push(NewEvent { at: now, body });
+            self.purse.want(key, request, now);
         }
         self.write().await?;
-        for Issued { key, request } in issued {
-            let (workshop, allowed) = (Arc::clone(&self.workshop), self.allowed.clone());
-            self.in_flight.push(Box::pin(perform(workshop, allowed, key, request, self.text.0.clone())));
+        for issued in issued {
+            let performed = self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0);
+            self.in_flight.push(performed);
         }
         Ok(None)
     }
@@ -248,6 +255,7 @@ impl Drive {
         }
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take_of(key, now));
+        let outcome = self.purse.settle(key, outcome, now);
         let usage = match &outcome {
             EffectOutcome::Model(reply) => reply.usage,
             EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => Usage::default(),
@@ -267,7 +275,8 @@ impl Drive {
         self.in_flight.clear();
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take(now));
-        let (run, body) = ending.apply(self.run.clone(), now).map_err(corrupt)?;
+        let run = self.run.clone().charge(self.purse.give_up(now)).unwrap_or_else(|refused| *refused.run);
+        let (run, body) = ending.apply(run, now).map_err(corrupt)?;
         self.run = run;
         self.outbox.push(NewEvent { at: now, body });
         self.write().await?;
@@ -290,6 +299,7 @@ impl Drive {
             match self.try_write().await {
                 Ok(seq) => {
                     self.outbox.clear();
+                    self.purse.written();
                     self.seq = seq;
                     break;
                 }
@@ -307,7 +317,7 @@ impl Drive {
 
     async fn try_write(&mut self) -> Result<u64, StoreError> {
         let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
-        let seq = tx.runs().record(&self.lease, &self.run, &self.outbox).await?;
+        let seq = self.purse.record(&mut *tx, &self.lease, &self.run, self.seq, &mut self.outbox).await?;
         tx.commit().await?;
         Ok(seq)
     }
@@ -347,12 +357,14 @@ async fn end_without_agent(
     workshop: &Workshop,
     lease: &Lease,
     run: Run,
+    journal: &[RunEvent],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let ending = Ending::failed("agent_gone", "the version of the agent that was chosen is no longer there");
     let (run, body) = ending.apply(run, now).map_err(corrupt)?;
     let mut tx = workshop.store.begin(&lease.scope()).await?;
     tx.runs().record(lease, &run, &[NewEvent { at: now, body }]).await?;
+    settle_in_flight(&mut *tx, &run, journal, now).await?;
     tx.commit().await?;
     run_ended(run.state().name());
     Ok(())
