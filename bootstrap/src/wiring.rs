@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use powerhouse_auth::{Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys};
-use powerhouse_http::{Agents, Api, Health, Runs, Sessions, Tenants, Users};
+use powerhouse_http::{Agents, Api, Health, Money, Runs, Sessions, Tenants, Users};
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -24,7 +24,7 @@ use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{agents, runs, sessions, tenants, users};
+use powerhouse_usecases::{agents, money, runs, sessions, tenants, users};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -242,6 +242,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
         runs: runs_slice(ports),
+        money: money_slice(ports),
         health: Health {
             platform: Arc::clone(&ports.platform),
             models: model.into(),
@@ -353,5 +354,20 @@ fn runs_slice(ports: &Ports) -> Runs {
         watch: runs::WatchRun { store: store(), bus: bus() },
         cancel: runs::CancelRun { store: store(), bus: bus(), clock: clock() },
         feedback: runs::GiveFeedback { store: store(), clock: clock() },
+    }
+}
+
+fn money_slice(ports: &Ports) -> Money {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    Money {
+        list: money::ListBudgets { store: store(), clock: clock() },
+        read: money::ReadBudget { store: store(), clock: clock() },
+        create: money::CreateBudget { store: store(), clock: clock(), ids: Arc::clone(&ports.ids) },
+        change: money::ChangeBudget { store: store(), clock: clock() },
+        remove: money::RemoveBudget { store: store() },
+        prices: money::ReadPrices { store: store() },
+        replace_prices: money::ReplacePrices { store: store() },
+        usage: money::ReadUsage { store: store(), clock: clock() },
     }
 }

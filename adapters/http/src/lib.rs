@@ -15,6 +15,7 @@ mod routes;
 pub use operations::{Exposition, operations};
 pub use routes::agents::Agents;
 pub use routes::health::Health;
+pub use routes::money::Money;
 pub use routes::runs::Runs;
 pub use routes::sessions::Sessions;
 pub use routes::tenants::Tenants;

@@ -16,6 +16,7 @@ use crate::measure::Measure;
 
 pub(crate) mod agents;
 pub(crate) mod health;
+pub(crate) mod money;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
@@ -34,6 +35,8 @@ pub struct Api {
     pub agents: agents::Agents,
     /// Runs.
     pub runs: runs::Runs,
+    /// Budgets, prices and usage.
+    pub money: money::Money,
     /// Health.
     pub health: health::Health,
     /// Who calls.
@@ -56,7 +59,8 @@ fn router(api: &Api) -> Router {
         .push(api.sessions.guarded())
         .push(api.users.guarded())
         .push(api.agents.guarded())
-        .push(api.runs.guarded());
+        .push(api.runs.guarded())
+        .push(api.money.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }
 

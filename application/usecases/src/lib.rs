@@ -4,6 +4,7 @@
 
 pub mod agents;
 mod measure;
+pub mod money;
 mod refused;
 pub mod runner;
 pub mod runs;

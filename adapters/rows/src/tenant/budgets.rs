@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use powerhouse_domain::ids::{AgentId, BudgetId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::money::{Budget, BudgetWindow, Spending};
+use powerhouse_domain::money::{Budget, BudgetScope, BudgetWindow, Spending};
 use powerhouse_ports::store::{BudgetRepository, Limit, Page, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, OnConflict};
@@ -42,6 +42,15 @@ impl<C: Transaction> BudgetRepository for Own<C> {
 
     async fn count(&mut self) -> Result<u64, StoreError> {
         self.own(Entity::find(), Column::TenantId).count(&self.tx).await.map_err(store_error(BUDGET))
+    }
+
+    async fn of_scope(&mut self, scope: BudgetScope) -> Result<u64, StoreError> {
+        let (scope, id) = budget::scope(scope);
+        let mut query = self.own(Entity::find(), Column::TenantId).filter(Column::Scope.eq(scope));
+        if let Some(id) = id {
+            query = query.filter(Column::ScopeId.eq(id));
+        }
+        query.count(&self.tx).await.map_err(store_error(BUDGET))
     }
 
     async fn applying(&mut self, user: UserId, agent: AgentId) -> Result<Vec<Budget>, StoreError> {

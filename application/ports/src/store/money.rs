@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 use powerhouse_domain::ids::{AgentId, BudgetId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::money::{Budget, BudgetWindow, Grouping, PriceEntry, Spending, UsageGroup, UsageKey};
+use powerhouse_domain::money::{Budget, BudgetScope, BudgetWindow, Grouping, PriceEntry, Spending, UsageGroup, UsageKey};
 
 use super::{Limit, Page, StoreError};
 
@@ -35,6 +35,8 @@ pub trait BudgetRepository: Send {
     ) -> Result<Page<Budget, BudgetId>, StoreError>;
     /// How many there are.
     async fn count(&mut self) -> Result<u64, StoreError>;
+    /// How many bound just this.
+    async fn of_scope(&mut self, scope: BudgetScope) -> Result<u64, StoreError>;
     /// Those that count a call of this agent for this user, in the order of their ids. They stay as they are until the
     /// transaction ends.
     async fn applying(&mut self, user: UserId, agent: AgentId) -> Result<Vec<Budget>, StoreError>;
