@@ -158,6 +158,9 @@ pub trait RunRepository: Send {
     /// Stores what a worker did, with its events; `LeaseLost` unless the lease's token is the newest, `Conflict`
     /// unless the stored version is at most the run's. Returns the newest sequence number.
     async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
+    /// Takes the run for the rest of the transaction: nobody else writes to it before that ends. `LeaseLost` as for
+    /// [`record`](Self::record). Returns the newest sequence number.
+    async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError>;
     /// The journal after a sequence number, at most `limit` events.
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError>;
     /// Keeps what somebody thought of a run; a second word replaces the first.

@@ -168,13 +168,15 @@ impl PriceList {
     }
 }
 
-/// The model that a dated name is a release of.
+/// The model that a dated name is a release of: without `-latest`, `-2025-08-07` or `-20250807`.
 fn released(model: &str) -> Option<&str> {
     if let Some(name) = model.strip_suffix("-latest") {
         return Some(name);
     }
-    let name = model.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
-    let date = model[name.len()..].trim_start_matches('-');
-    let digits = date.bytes().filter(u8::is_ascii_digit).count();
-    (digits >= 8).then(|| &model[..model.len() - date.len()]).map(|name| name.trim_end_matches('-'))
+    ["-0000-00-00", "-00000000"].into_iter().find_map(|form| {
+        let (name, date) = model.split_at_checked(model.len().checked_sub(form.len())?)?;
+        let fits =
+            |(c, expected): (u8, u8)| if expected == b'0' { c.is_ascii_digit() } else { c == expected };
+        date.bytes().zip(form.bytes()).all(fits).then_some(name)
+    })
 }

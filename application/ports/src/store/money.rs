@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 use powerhouse_domain::ids::{AgentId, BudgetId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::money::{Budget, BudgetScope, BudgetWindow, Grouping, PriceEntry, Spending, UsageGroup, UsageKey};
+use powerhouse_domain::money::{
+    Budget, BudgetScope, BudgetWindow, Grouping, PriceEntry, Spending, UsageGroup, UsageKey,
+};
 
 use super::{Limit, Page, StoreError};
 

@@ -184,7 +184,7 @@ impl Purse {
             return tx.runs().record(lease, run, events).await;
         }
         // INVARIANT: the run comes first. Whoever cancels it waits here, or has made this the wrong lease.
-        let newest = tx.runs().record(lease, run, &[]).await?;
+        let newest = tx.runs().hold(lease).await?;
         if newest > seq {
             // The commit of a try before was not heard of. What it decided still stands in `decided`.
             return Ok(newest);
