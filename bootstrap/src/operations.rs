@@ -36,7 +36,9 @@ impl Operations {
         let bound = acceptor.holdings().first().and_then(|holding| holding.local_addr.clone().into_std());
         let rendered = metrics.clone();
         let exposition: Exposition = Arc::new(move || {
-            observed.iter().for_each(|observe| observe());
+            for observe in &observed {
+                observe();
+            }
             rendered.render()
         });
         let service = powerhouse_http::operations(health, exposition);

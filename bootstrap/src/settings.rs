@@ -81,6 +81,12 @@ const KNOWN: &[Known] = &[
     known("worker.concurrency", "64", "runs at the same time"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
     known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
+    known(
+        "worker.progress_seconds",
+        "900",
+        "how long a run may move nothing before another worker is to try",
+    ),
+    known("worker.approval_seconds", "86400", "how long a person has to answer what a run has asked"),
     known("tools.http_allow", "", "hosts that the tool http_get may fetch from, by commas; none when empty"),
     known("log.format", "auto", "`auto` (JSON unless on a terminal), `json` or `pretty`"),
     known("log.filter", "info", "what is logged, as tracing's filters are written"),
@@ -403,10 +409,14 @@ fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {
     let concurrency = reader.number("worker.concurrency", 1, 10_000);
     let lease = reader.seconds("worker.lease_seconds", 3, 3_600);
     let tool_timeout = reader.seconds("worker.tool_timeout_seconds", 1, 3_600);
+    let progress = reader.seconds("worker.progress_seconds", 10, 86_400);
+    let approval = reader.seconds("worker.approval_seconds", 1, 31_536_000);
     Some(runner::Settings {
         concurrency: concurrency?,
         lease: lease?,
         tool_timeout: tool_timeout?,
+        progress: progress?,
+        approval: approval?,
         ..runner::Settings::default()
     })
 }

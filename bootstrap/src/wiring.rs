@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use powerhouse_auth::{Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys};
-use powerhouse_http::{Agents, Api, Health, Money, Runs, Sessions, Tenants, Users};
+use powerhouse_http::{Agents, Api, Approvals, Health, Money, Runs, Sessions, Tenants, Users};
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -24,7 +24,7 @@ use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{agents, money, runs, sessions, tenants, users};
+use powerhouse_usecases::{agents, approvals, money, runs, sessions, tenants, users};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -242,6 +242,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
         runs: runs_slice(ports),
+        approvals: approvals_slice(ports),
         money: money_slice(ports),
         health: Health {
             platform: Arc::clone(&ports.platform),
@@ -336,6 +337,23 @@ fn agents_slice(ports: &Ports, tools: &Toolbox) -> Agents {
     }
 }
 
+fn going(ports: &Ports) -> runs::Going {
+    runs::Going { bus: Arc::clone(&ports.bus), wake: Arc::clone(&ports.wake) }
+}
+
+fn approvals_slice(ports: &Ports) -> Approvals {
+    let store = || Arc::clone(&ports.store);
+    Approvals {
+        list: approvals::ListApprovals { store: store() },
+        read: approvals::ReadApproval { store: store() },
+        answer: approvals::AnswerApproval {
+            store: store(),
+            going: going(ports),
+            clock: Arc::clone(&ports.clock),
+        },
+    }
+}
+
 fn runs_slice(ports: &Ports) -> Runs {
     let store = || Arc::clone(&ports.store);
     let bus = || Arc::clone(&ports.bus);
@@ -353,6 +371,14 @@ fn runs_slice(ports: &Ports) -> Runs {
         steps: runs::ReadSteps { store: store() },
         watch: runs::WatchRun { store: store(), bus: bus() },
         cancel: runs::CancelRun { store: store(), bus: bus(), clock: clock() },
+        pause: runs::PauseRun { store: store(), bus: bus(), clock: clock() },
+        resume: runs::ResumeRun { store: store(), going: going(ports), clock: clock() },
+        fork: runs::ForkRun {
+            store: store(),
+            going: going(ports),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+        },
         feedback: runs::GiveFeedback { store: store(), clock: clock() },
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::ids::{AgentId, BudgetId, RunId, SessionId, TenantId, UserId};
+use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, SessionId, TenantId, UserId};
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +135,10 @@ named_enum! {
         RunsCancelAny = "runs.cancel_any",
         /// Judge the result of one's own run.
         RunsFeedback = "runs.feedback",
+        /// See what runs have asked people.
+        ApprovalsRead = "approvals.read",
+        /// Answer what runs have asked.
+        ApprovalsAnswer = "approvals.answer",
         /// See the tenant's usage and the state of its queue.
         OpsRead = "ops.read",
         /// See budgets, and what is left of them.
@@ -153,10 +157,10 @@ named_enum! {
 /// The role × action matrix. What is not written here is denied.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, BudgetsRead, BudgetsUpdate,
-        OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny,
-        RunsCreate, RunsFeedback, RunsRead, RunsReadAny, TenantClose, TenantRead, TenantUpdate, UsageRead,
-        UsersCreate, UsersDelete, UsersRead, UsersUpdate,
+        AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
+        BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate,
+        RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny, TenantClose, TenantRead,
+        TenantUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -183,6 +187,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | PoliciesRead
                     | RunsReadAny
                     | RunsCancelAny
+                    | ApprovalsRead
+                    | ApprovalsAnswer
                     | OpsRead
                     | BudgetsRead
                     | PricesRead
@@ -326,6 +332,8 @@ impl Resource for UserId {}
 
 impl Resource for AgentId {}
 
+impl Resource for ApprovalId {}
+
 impl Resource for BudgetId {}
 
 /// A run and who started it, as looked up.
@@ -417,8 +425,16 @@ privileges! {
     ReadRun(OwnedRun) = RunsRead, others: RunsReadAny;
     /// Cancel a run.
     CancelRun(OwnedRun) = RunsCancel, others: RunsCancelAny;
+    /// Pause or resume a run.
+    PauseRun(OwnedRun) = RunsCancel, others: RunsCancelAny;
     /// Judge the result of a run.
     GiveFeedback(OwnedRun) = RunsFeedback;
+    /// List what runs have asked.
+    ListApprovals(TenantId) = ApprovalsRead;
+    /// See what a run has asked.
+    ReadApproval(ApprovalId) = ApprovalsRead;
+    /// Answer what a run has asked.
+    AnswerApproval(ApprovalId) = ApprovalsAnswer;
     /// See the tenant's usage and the state of its queue.
     ReadOps(TenantId) = OpsRead;
     /// List the tenant's budgets.

@@ -63,6 +63,8 @@ pub struct Definition {
     pub examples: Vec<String>,
     /// What each of its runs may use.
     pub limits: RunLimits,
+    /// Tools of which a person approves each call.
+    pub approvals: Vec<String>,
 }
 
 /// Why a definition is refused.
@@ -106,9 +108,12 @@ impl Definition {
                 return Err(InvalidDefinition::TooLong { field, max });
             }
         }
-        for (field, list) in
-            [("tools", &self.tools), ("capabilities", &self.capabilities), ("examples", &self.examples)]
-        {
+        for (field, list) in [
+            ("tools", &self.tools),
+            ("capabilities", &self.capabilities),
+            ("examples", &self.examples),
+            ("approvals", &self.approvals),
+        ] {
             check_list(field, list)?;
         }
         for (field, is_zero) in [
@@ -151,6 +156,10 @@ pub struct PublishedVersion {
 }
 
 /// Where an agent is in its life, with the data that belongs to it there.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most agents are published, so the large variant is the usual one"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentState {
     /// Never published: no run can use it.

@@ -174,6 +174,8 @@ typed_ids! {
     RunId = "run";
     /// One effect of a run as it is shown to people.
     StepId = "step";
+    /// A question that a run has asked a person.
+    ApprovalId = "approval";
     /// A bound of what may be spent.
     BudgetId = "budget";
 }

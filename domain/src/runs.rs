@@ -10,16 +10,20 @@ use chrono::{DateTime, Utc};
 use crate::ids::{AgentId, RunId, UserId};
 use crate::model::Usage;
 
+mod approvals;
 mod events;
 mod feedback;
 mod lease;
+mod ledger;
 mod limits;
 mod placement;
 mod steps;
 
+pub use approvals::{Answer, AnswerRefused, Approval, Decision, MAX_ANSWER_CHARS, Question};
 pub use events::{EventBody, RunEvent, settled, steps};
 pub use feedback::{Feedback, InvalidComment, Verdict};
 pub use lease::{FencingToken, Lease};
+pub use ledger::{Ledger, OpenEffect};
 pub use limits::{LimitExceeded, RunLimits};
 pub use placement::{InvalidPriority, Placement, Priority};
 pub use steps::{Step, StepKind, StepRefused, StepState};

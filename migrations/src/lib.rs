@@ -14,6 +14,7 @@ mod m0004_expired_sessions;
 mod m0005_partitions;
 mod m0006_queue;
 mod m0007_budgets;
+mod m0010_approvals;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_partitions::Migration),
             Box::new(m0006_queue::Migration),
             Box::new(m0007_budgets::Migration),
+            Box::new(m0010_approvals::Migration),
         ]
     }
 }

@@ -79,9 +79,10 @@ const PARTED: &str = "
         END LOOP;
     END $parted$";
 
-/// Makes the parts of this month and of as many after it, and puts there what has strayed into the default.
+/// Makes the parts of this month and of as many after it, and puts there what has strayed into the default. Whoever makes
+/// the serving roles gives this function, and the next, to a role of their own, whose rights they run with.
 const ADD_MONTHS: &str = "
-    CREATE FUNCTION add_run_event_months(ahead integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+    CREATE FUNCTION add_run_event_months(ahead integer) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
     DECLARE
         month timestamptz;
@@ -112,7 +113,7 @@ const ADD_MONTHS: &str = "
 
 /// Drops the parts of months that ended before a time, as far as no run of theirs, or of an earlier one, is under way.
 const DROP_MONTHS: &str = "
-    CREATE FUNCTION drop_run_event_months(before timestamptz) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+    CREATE FUNCTION drop_run_event_months(before timestamptz) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '2s' AS $$
     DECLARE
         part text;

@@ -68,7 +68,7 @@ fn member(package: &Package, root: &Path) -> Member {
     }
 }
 
-/// The table of ADR 0001. `None`: the table has no row for this crate.
+/// The table of ADR 0001, with the row of ADR 0020. `None`: the table has no row for this crate.
 fn allowed_edges(member: &Member) -> Option<Allowed> {
     let only = |names: &[&'static str]| Some(Allowed::Only(names.iter().copied().collect()));
     match (member.name.as_str(), member.folder.as_str()) {
@@ -76,6 +76,7 @@ fn allowed_edges(member: &Member) -> Option<Allowed> {
         (PORTS, _) => only(&[DOMAIN]),
         (USECASES, _) => only(&[DOMAIN, PORTS]),
         ("powerhouse" | "powerhouse-tests", _) => Some(Allowed::Anything),
+        ("powerhouse-bench", _) => only(&[DOMAIN]),
         (_, "adapters/http") => only(&[DOMAIN, PORTS, USECASES]),
         (_, "adapters/sqlite" | "adapters/postgres") => only(&[DOMAIN, PORTS, ROWS, MIGRATIONS]),
         (_, folder) if folder.starts_with("adapters/") => only(&[DOMAIN, PORTS]),

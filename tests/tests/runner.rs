@@ -87,6 +87,7 @@ impl Scene {
             model: None,
             tools: vec!["long".into(), "panics".into(), "stuck".into()],
             capabilities: Vec::new(),
+            approvals: Vec::new(),
             examples: Vec::new(),
             limits,
         };

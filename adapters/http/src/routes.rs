@@ -15,6 +15,7 @@ use crate::layers::{CatchPanic, Correlate, NoRoute, SecurityHeaders, WellFormed}
 use crate::measure::Measure;
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod health;
 pub(crate) mod money;
 pub(crate) mod runs;
@@ -35,6 +36,8 @@ pub struct Api {
     pub agents: agents::Agents,
     /// Runs.
     pub runs: runs::Runs,
+    /// What runs ask people.
+    pub approvals: approvals::Approvals,
     /// Budgets, prices and usage.
     pub money: money::Money,
     /// Health.
@@ -60,6 +63,7 @@ fn router(api: &Api) -> Router {
         .push(api.users.guarded())
         .push(api.agents.guarded())
         .push(api.runs.guarded())
+        .push(api.approvals.guarded())
         .push(api.money.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }

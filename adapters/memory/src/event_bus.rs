@@ -49,19 +49,13 @@ impl EventBus for MemoryEventBus {
             .or_insert_with(|| broadcast::channel(BACKLOG).0)
             .subscribe();
         // A gap is no error here: the next news names the newest event, and the reader fills up to it.
-        BroadcastStream::new(receiver).filter_map(|news| async { heard(news) }).boxed()
+        BroadcastStream::new(receiver).filter_map(|news| async { news.inspect_err(missed).ok() }).boxed()
     }
 }
 
-fn heard(news: Result<RunNews, BroadcastStreamRecvError>) -> Option<RunNews> {
-    match news {
-        Ok(news) => Some(news),
-        Err(BroadcastStreamRecvError::Lagged(missed)) => {
-            metrics::counter!("powerhouse_event_bus_dropped_total", "reason" => "slow_reader")
-                .increment(missed);
-            None
-        }
-    }
+fn missed(error: &BroadcastStreamRecvError) {
+    let BroadcastStreamRecvError::Lagged(news) = error;
+    metrics::counter!("powerhouse_event_bus_dropped_total", "reason" => "slow_reader").increment(*news);
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! rows of the tenant that its transaction is set to. The *platform* signs in and claims runs across tenants, and has
 //! no right to a tenant's content. Start reading at [`PostgresStore`]; [`migrate`] makes schema and roles.
 
+mod begun;
 mod migrate;
 mod platform;
 mod queue;

@@ -126,7 +126,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {application}, {platform};
         GRANT SELECT, UPDATE ON tenants TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
-        GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback TO {application};
+        GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback, approvals TO {application};
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
@@ -150,7 +150,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
             END LOOP;
         END $owned$;
         ALTER FUNCTION add_run_event_months OWNER TO {keeper};
+        ALTER FUNCTION add_run_event_months SECURITY DEFINER;
         ALTER FUNCTION drop_run_event_months OWNER TO {keeper};
+        ALTER FUNCTION drop_run_event_months SECURITY DEFINER;
         GRANT EXECUTE ON FUNCTION add_run_event_months, drop_run_event_months TO {platform};"
     );
     for table in ["tenants", "users", "sessions", "refresh_digests", "runs", "queue_turns"] {

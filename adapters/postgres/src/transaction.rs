@@ -14,9 +14,11 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Runtim
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
+use crate::begun::Begun;
+
 /// An open transaction. `SeaORM` writes the statements, and sqlx sends them: of its own transactions `SeaORM` cannot
 /// say how they begin.
-pub(crate) type PgTransaction = Sending<sqlx::Transaction<'static, Postgres>>;
+pub(crate) type PgTransaction = Sending<Begun>;
 
 /// What sends statements on a connection, however that is held.
 ///
@@ -33,8 +35,7 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN", &tenant(scope)).await
     }
 
-    /// A transaction of one tenant that cannot write, and sees one state of the database. When it is dropped, sqlx puts
-    /// the rollback into its buffer and sends it from a task of its own: nobody waits for the answer.
+    /// A transaction of one tenant that cannot write, and sees one state of the database. Nobody waits for its rollback.
     pub(crate) async fn of_reader(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
         Self::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &tenant(scope)).await
     }
@@ -44,10 +45,10 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN", "").await
     }
 
-    async fn begin(pool: &Pool, begin: &str, tenant: &str) -> Result<Self, StoreError> {
-        let opening = AssertSqlSafe(format!("{begin}{}{tenant}", pool.limits));
-        let begun = within(pool.patience, pool.connections.begin_with(opening)).await;
-        Ok(Self::new(begun.map_err(unreachable)?, pool))
+    async fn begin(pool: &Pool, kind: &str, tenant: &str) -> Result<Self, StoreError> {
+        let opening = format!("{kind}{}{tenant}", pool.limits);
+        let tx = within(pool.patience, Begun::by(&pool.connections, opening)).await;
+        Ok(Self::new(tx.map_err(unreachable)?, pool))
     }
 }
 
@@ -61,7 +62,7 @@ pub(crate) enum Single {
     /// Nothing around the statement: one round trip.
     Bare(PoolConnection<Postgres>),
     /// A pooler gives each transaction another connection: limits are set, and statements parsed, in the same one.
-    Begun(sqlx::Transaction<'static, Postgres>),
+    Begun(Begun),
 }
 
 impl Deref for Single {
@@ -90,8 +91,8 @@ impl Sending<Single> {
         let single = if pool.prepares {
             within(pool.patience, pool.connections.acquire()).await.map(Single::Bare)
         } else {
-            let opening = AssertSqlSafe(format!("BEGIN READ ONLY{}", pool.limits));
-            within(pool.patience, pool.connections.begin_with(opening)).await.map(Single::Begun)
+            let opening = format!("BEGIN READ ONLY{}", pool.limits);
+            within(pool.patience, Begun::by(&pool.connections, opening)).await.map(Single::Begun)
         };
         Ok(Self::new(single.map_err(unreachable)?, pool))
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod agent_version;
+pub(crate) mod approval;
 pub(crate) mod budget;
 pub(crate) mod budget_window;
 pub(crate) mod price;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, BudgetRepository, PriceRepository, RunRepository, StoreError, TenantTx, TenantView,
-    UsageRepository, UserRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository, StoreError,
+    TenantTx, TenantView, UsageRepository, UserRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -16,6 +16,7 @@ use crate::error::{read_error, store_error};
 use crate::rows;
 
 mod agents;
+mod approvals;
 mod budgets;
 mod prices;
 mod runs;
@@ -101,6 +102,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn runs(&mut self) -> &mut dyn RunRepository {
+        self
+    }
+
+    fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         self
     }
 

@@ -54,6 +54,7 @@ fn agent(number: u128) -> Agent {
         model: None,
         tools: Vec::new(),
         capabilities: Vec::new(),
+        approvals: Vec::new(),
         examples: Vec::new(),
         limits: limits(),
     };

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::agents::{Agent, AgentName, PublishedVersion};
-use powerhouse_domain::ids::{AgentId, RunId, UserId};
-use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent};
+use powerhouse_domain::ids::{AgentId, ApprovalId, RunId, UserId};
+use powerhouse_domain::runs::{Approval, EventBody, Feedback, Lease, Run, RunEvent};
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
@@ -67,6 +67,8 @@ pub trait TenantView: Send {
     fn agents(&mut self) -> &mut dyn AgentRepository;
     /// The tenant's runs.
     fn runs(&mut self) -> &mut dyn RunRepository;
+    /// What the tenant's runs have asked people.
+    fn approvals(&mut self) -> &mut dyn ApprovalRepository;
     /// What models cost the tenant.
     fn prices(&mut self) -> &mut dyn PriceRepository;
     /// What the tenant may spend.
@@ -158,6 +160,9 @@ pub trait RunRepository: Send {
     /// Stores what a worker did, with its events; `LeaseLost` unless the lease's token is the newest, `Conflict`
     /// unless the stored version is at most the run's. Returns the newest sequence number.
     async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
+    /// Appends what somebody said to the journal of a run that stays as it is; `Conflict` unless its stored version is
+    /// this one. Returns the newest sequence number.
+    async fn append(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
     /// Takes the run for the rest of the transaction: nobody else writes to it before that ends. `LeaseLost` as for
     /// [`record`](Self::record). Returns the newest sequence number.
     async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError>;
@@ -167,6 +172,25 @@ pub trait RunRepository: Send {
     async fn put_feedback(&mut self, id: RunId, feedback: &Feedback) -> Result<(), StoreError>;
     /// What somebody thought of a run.
     async fn feedback(&mut self, id: RunId, by: UserId) -> Result<Option<Feedback>, StoreError>;
+}
+
+/// What a tenant's runs have asked people.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ApprovalRepository: Send {
+    /// A question by id.
+    async fn find(&mut self, id: ApprovalId) -> Result<Option<Approval>, StoreError>;
+    /// Questions, newest first; only those without an answer, when asked.
+    async fn list(
+        &mut self,
+        only_open: bool,
+        before: Option<ApprovalId>,
+        limit: Limit,
+    ) -> Result<Page<Approval, ApprovalId>, StoreError>;
+    /// Stores a question.
+    async fn add(&mut self, approval: &Approval) -> Result<(), StoreError>;
+    /// Stores its answer; `Conflict` when it has one.
+    async fn answer(&mut self, approval: &Approval) -> Result<(), StoreError>;
 }
 
 /// An event that has no place in the journal yet.

@@ -19,6 +19,12 @@ pub type ToolNames = std::collections::BTreeSet<String>;
 
 /// A tool that nobody has could never be called.
 fn check_tools(definition: &Definition, known: &ToolNames) -> Result<(), Refused> {
+    if let Some(index) = definition.approvals.iter().position(|tool| !definition.tools.contains(tool)) {
+        return Err(Refused::invalid(
+            format!("/definition/approvals/{index}"),
+            "only the calls of tools that the agent has can be approved: see `tools`",
+        ));
+    }
     match definition.tools.iter().position(|tool| !known.contains(tool)) {
         Some(index) => {
             let names = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");

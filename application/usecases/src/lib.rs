@@ -3,6 +3,7 @@
 //! Start reading at [`runs::SubmitRun`] for how a task is accepted, and at [`runner::Worker`] for how it is done.
 
 pub mod agents;
+pub mod approvals;
 mod measure;
 pub mod money;
 mod refused;

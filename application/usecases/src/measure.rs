@@ -26,6 +26,11 @@ pub(crate) fn effect_performed(kind: &'static str, is_ok: bool, took: Duration) 
     histogram!("powerhouse_run_effect_duration_seconds", "kind" => kind, "outcome" => outcome).record(took);
 }
 
+/// A drive was left, and not by a panic: `end` says how.
+pub(crate) fn drive_left(end: &'static str) {
+    counter!("powerhouse_run_drives_total", "end" => end).increment(1);
+}
+
 /// A run that is driven here, from the making of this value to its end.
 pub(crate) struct DriveInFlight;
 
@@ -33,11 +38,6 @@ impl DriveInFlight {
     pub(crate) fn begin() -> Self {
         gauge!("powerhouse_run_drives_in_flight").increment(1);
         Self
-    }
-
-    /// The drive was left, and not by a panic: `end` says how.
-    pub(crate) fn left(self, end: &'static str) {
-        counter!("powerhouse_run_drives_total", "end" => end).increment(1);
     }
 }
 

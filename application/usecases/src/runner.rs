@@ -3,7 +3,9 @@
 mod deltas;
 mod drive;
 mod ending;
+mod gate;
 mod housekeeper;
+mod journalling;
 mod perform;
 mod sink;
 mod spending;
@@ -60,6 +62,10 @@ pub struct Settings {
     pub poll_every: Duration,
     /// How long a tool may take.
     pub tool_timeout: Duration,
+    /// How long a run may move nothing, before another worker is to try.
+    pub progress: Duration,
+    /// How long a person has for an answer.
+    pub approval: Duration,
 }
 
 impl Default for Settings {
@@ -69,6 +75,8 @@ impl Default for Settings {
             lease: Duration::from_secs(30),
             poll_every: Duration::from_millis(500),
             tool_timeout: Duration::from_mins(1),
+            progress: Duration::from_mins(15),
+            approval: Duration::from_hours(24),
         }
     }
 }

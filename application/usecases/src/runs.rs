@@ -1,9 +1,13 @@
 //! Runs: accepting a task, watching what happens, stopping it, and saying what it was worth.
 
 mod cancel_run;
+mod fork_run;
 mod give_feedback;
+mod going;
 mod list_runs;
+mod pause_run;
 mod read_run;
+mod resume_run;
 mod submit_run;
 mod watch_run;
 
@@ -13,10 +17,14 @@ use powerhouse_domain::runs::Run;
 use powerhouse_ports::store::TenantView;
 
 pub use cancel_run::CancelRun;
+pub use fork_run::{ForkRun, ForkRunCommand};
 pub use give_feedback::GiveFeedback;
+pub use going::Going;
 pub use list_runs::ListRuns;
-pub(crate) use read_run::whole_journal;
+pub use pause_run::PauseRun;
 pub use read_run::{ReadRun, ReadSteps};
+pub(crate) use read_run::{events_after, whole_journal};
+pub use resume_run::ResumeRun;
 pub use submit_run::{SubmitRun, SubmitRunCommand, Target};
 pub use watch_run::{RunWatch, WatchRun};
 

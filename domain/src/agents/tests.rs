@@ -20,6 +20,7 @@ fn definition(description: &str) -> Definition {
         model: None,
         tools: vec!["calculator".into()],
         capabilities: Vec::new(),
+        approvals: Vec::new(),
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
     }

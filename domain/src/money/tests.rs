@@ -110,6 +110,7 @@ fn started(key: &str, micros: u64) -> EventBody {
         step: StepId::from_uuid(Uuid::from_u128(1)),
         key: key.parse().unwrap(),
         kind: StepKind::Model { purpose: "draft".into() },
+        fingerprint: None,
         reservation: Some(Reservation { model: "m".into(), amount, windows: Vec::new() }),
     }
 }

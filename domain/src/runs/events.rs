@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Step, StepKind};
+use super::{Decision, Question, Step, StepKind};
 use crate::effects::{EffectKey, EffectOutcome, Fingerprint, JournalEntry};
-use crate::ids::StepId;
+use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::Channel;
 use crate::money::Reservation;
 
@@ -29,6 +29,9 @@ pub enum EventBody {
         key: EffectKey,
         /// What it does.
         kind: StepKind,
+        /// What is asked for, as a hash; older journals have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Fingerprint>,
         /// What was set aside for it, for a model call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reservation: Option<Reservation>,
@@ -50,6 +53,45 @@ pub enum EventBody {
         fingerprint: Fingerprint,
         /// What came of it.
         outcome: EffectOutcome,
+    },
+    /// A person is asked before an effect is performed, or what became of one.
+    ApprovalAsked {
+        /// The question's id.
+        approval: ApprovalId,
+        /// The effect.
+        key: EffectKey,
+        /// What is asked.
+        question: Question,
+        /// Until when an answer counts.
+        expires_at: DateTime<Utc>,
+    },
+    /// A question has its answer.
+    ApprovalAnswered {
+        /// The question's id.
+        approval: ApprovalId,
+        /// The effect.
+        key: EffectKey,
+        /// What was said.
+        decision: Decision,
+        /// By whom; by nobody, when the time was over.
+        by: Option<UserId>,
+    },
+    /// Somebody wants it to stand still: what is under way ends, and nothing is begun.
+    PauseAsked {
+        /// Who.
+        by: UserId,
+    },
+    /// Somebody lets it go on.
+    Resumed {
+        /// Who.
+        by: UserId,
+    },
+    /// It was made from another run, whose outcomes up to a step it has.
+    Forked {
+        /// The other run.
+        from: RunId,
+        /// The first step that is not taken over.
+        step: EffectKey,
     },
     /// It waits for something outside.
     Waiting {
@@ -93,6 +135,11 @@ impl EventBody {
             Self::StepStarted { .. } => "step.started",
             Self::TextDelta { .. } => "step.delta",
             Self::StepEnded { .. } => "step.ended",
+            Self::ApprovalAsked { .. } => "approval.asked",
+            Self::ApprovalAnswered { .. } => "approval.answered",
+            Self::PauseAsked { .. } => "run.pause_asked",
+            Self::Resumed { .. } => "run.resumed",
+            Self::Forked { .. } => "run.forked",
             Self::Waiting { .. } => "run.waiting",
             Self::Succeeded { .. } => "run.succeeded",
             Self::Failed { .. } => "run.failed",
@@ -173,6 +220,7 @@ mod tests {
             step: StepId::from_uuid(Uuid::from_u128(step)),
             key: key.parse().unwrap(),
             kind: StepKind::Tool { name: "calculator".into() },
+            fingerprint: None,
             reservation: None,
         }
     }

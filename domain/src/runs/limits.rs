@@ -15,7 +15,7 @@ pub struct RunLimits {
     pub tokens: u64,
     /// Money, in millionths of a US dollar; 0 sets no bound.
     pub cost_micros: u64,
-    /// Time from the first start, waiting included.
+    /// Time from the first start, less what it waited for people.
     pub wall_clock: Duration,
 }
 

@@ -19,6 +19,7 @@ fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> 
         model: None,
         tools: Vec::new(),
         capabilities: capabilities.iter().map(ToString::to_string).collect(),
+        approvals: Vec::new(),
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
     };

@@ -80,6 +80,7 @@ pub fn definition(description: &str) -> Definition {
         model: Some("small".into()),
         tools: vec!["calculator".into()],
         capabilities: vec!["numbers".into()],
+        approvals: Vec::new(),
         examples: vec!["2 + 2".into()],
         limits: limits(),
     }

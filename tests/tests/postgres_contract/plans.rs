@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
-use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::ids::{AgentId, ApprovalId, RunId, SessionId, TenantId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::store::{Limit, NewEvent, TenantStore as _, TenantTx};
@@ -52,6 +52,11 @@ const ROWS: &str = "
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO run_events SELECT tenant_id, id, seq, now(), $${\"type\": \"queued\"}$$
         FROM runs, generate_series(1, 3) seq;
+    INSERT INTO approvals SELECT tenant_id, id, id, '0',
+        $${\"question\": \"tool_call\", \"name\": \"pay\", \"arguments\": {}}$$, now(), now(),
+        CASE WHEN id > id(50250) THEN NULL ELSE
+            $${\"decision\": {\"decision\": \"approve\"}, \"by\": null, \"at\": \"2026-01-01T00:00:00Z\"}$$::jsonb END
+        FROM runs;
     INSERT INTO run_feedback SELECT tenant_id, id, requested_by, 'good', '', now() FROM runs;
     INSERT INTO sessions SELECT id(t), id(t * 1000 + n), id(t * 1000 + n),
         decode(lpad(to_hex(t * 1000 + n), 64, '0'), 'hex'), NULL, now(),
@@ -393,6 +398,15 @@ async fn runs(watched: &mut Watched) {
             assert!(tx.runs().record(&lease, &found, &[event]).await.is_err(), "it has ended");
         })
         .await;
+    watched
+        .own("approvals", &["approvals_open", "approvals_pkey"], async |tx| {
+            let id = ApprovalId::from_uuid(user.as_uuid());
+            let found = tx.approvals().find(id).await.unwrap().unwrap();
+            assert_eq!(tx.approvals().list(false, None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.approvals().list(true, None, page()).await.unwrap().items.len(), 20);
+            assert!(tx.approvals().answer(&found).await.is_err(), "it has been answered");
+        })
+        .await;
     // The key of the feedback refers to the run.
     watched
         .own("runs.feedback", &["run_feedback_pkey", "runs_pkey or runs_by_id"], async |tx| {
@@ -468,7 +482,8 @@ async fn queue(watched: &mut Watched) {
             assert_eq!(leases.len(), 10);
         })
         .await;
-    let purging = ["runs_by_id", "runs_pkey or runs_by_id", "run_feedback_pkey", "run_events_pkey"];
+    let purging =
+        ["approvals_by_run", "runs_by_id", "runs_pkey or runs_by_id", "run_feedback_pkey", "run_events_pkey"];
     watched
         .across("purge_runs", &purging, async |store| {
             assert_eq!(store.purge_runs(now, 10).await.unwrap(), 10);

@@ -318,6 +318,20 @@ fn times_are_checked_against_the_time_that_was_passed() {
 }
 
 #[test]
+fn a_token_that_is_known_still_expires_and_vouches_for_no_other() {
+    let (verifier, token) = (verifier(), issue(&keys()));
+    for _ in 0..3 {
+        assert_eq!(verifier.verify(&token, now()).unwrap(), principal(Role::Admin));
+        assert_eq!(verifier.verify(&token, after(660)), Err(TokenError::Expired));
+        assert_eq!(verifier.verify(&token, after(-660)), Err(TokenError::Invalid));
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        for other in [format!("{signed}."), format!("{token}A"), format!("{signed}.{}A", &signature[1..])] {
+            assert_eq!(verifier.verify(&other, now()), Err(TokenError::Invalid), "{other}");
+        }
+    }
+}
+
+#[test]
 fn issued_at_and_not_before_are_checked_each_on_its_own() {
     let late = after(6).timestamp();
     assert_invalid([

@@ -82,6 +82,9 @@ struct DefinitionBody {
     /// What each of its runs may use; never more than the plan has.
     #[serde(default)]
     limits: LimitsBody,
+    /// Tools of which a person approves each call: see `GET /v1/approvals`.
+    #[serde(default)]
+    approvals: Vec<String>,
 }
 
 fn empty() -> Value {
@@ -135,6 +138,7 @@ impl DefinitionBody {
             capabilities: self.capabilities,
             examples: self.examples,
             limits: RunLimits { steps, tokens, cost_micros, wall_clock: Duration::from_secs(seconds.into()) },
+            approvals: self.approvals,
         })
     }
 }
@@ -150,6 +154,7 @@ impl From<&Definition> for DefinitionBody {
             tools: definition.tools.clone(),
             capabilities: definition.capabilities.clone(),
             examples: definition.examples.clone(),
+            approvals: definition.approvals.clone(),
             limits: (&definition.limits).into(),
         }
     }

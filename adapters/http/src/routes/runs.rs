@@ -4,7 +4,8 @@ use powerhouse_domain::ids::AgentId;
 use powerhouse_domain::runs::{Task, Verdict};
 use powerhouse_domain::selection::Wish;
 use powerhouse_usecases::runs::{
-    CancelRun, GiveFeedback, ListRuns, ReadRun, ReadSteps, SubmitRun, SubmitRunCommand, Target, WatchRun,
+    CancelRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, ResumeRun, SubmitRun,
+    SubmitRunCommand, Target, WatchRun,
 };
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -18,6 +19,7 @@ use crate::problem::Problem;
 use crate::reply::Reply;
 
 mod prefer;
+mod steer;
 mod stream;
 mod views;
 
@@ -38,6 +40,12 @@ pub struct Runs {
     pub watch: WatchRun,
     /// Cancels.
     pub cancel: CancelRun,
+    /// Pauses.
+    pub pause: PauseRun,
+    /// Resumes.
+    pub resume: ResumeRun,
+    /// Makes a new one of an old.
+    pub fork: ForkRun,
     /// Takes feedback.
     pub feedback: GiveFeedback,
 }
@@ -49,6 +57,9 @@ impl Runs {
             .push(Router::with_path("steps").get(GetSteps(self.steps.clone())))
             .push(Router::with_path("events").get(GetEvents(self.watch.clone())))
             .push(Router::with_path("cancel").post(Cancel(self.cancel.clone())))
+            .push(Router::with_path("pause").post(steer::Pause(self.pause.clone())))
+            .push(Router::with_path("resume").post(steer::Resume(self.resume.clone())))
+            .push(Router::with_path("fork").post(steer::Fork(self.fork.clone())))
             .push(Router::with_path("feedback").post(Feedback(self.feedback.clone())));
         let create =
             CreateRun { submit: self.submit.clone(), read: self.read.clone(), watch: self.watch.clone() };

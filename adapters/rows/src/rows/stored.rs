@@ -69,6 +69,8 @@ pub(crate) struct StoredDefinition {
     capabilities: Vec<String>,
     examples: Vec<String>,
     limits: Limits,
+    #[serde(default)]
+    approvals: Vec<String>,
 }
 
 impl From<&Definition> for StoredDefinition {
@@ -83,6 +85,7 @@ impl From<&Definition> for StoredDefinition {
             capabilities: definition.capabilities.clone(),
             examples: definition.examples.clone(),
             limits: (&definition.limits).into(),
+            approvals: definition.approvals.clone(),
         }
     }
 }
@@ -103,6 +106,7 @@ impl StoredDefinition {
             capabilities: self.capabilities,
             examples: self.examples,
             limits: self.limits.into(),
+            approvals: self.approvals,
         })
     }
 }

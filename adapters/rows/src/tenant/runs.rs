@@ -6,7 +6,7 @@ use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, RunStatus};
 use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
+use sea_orm::sea_query::{Expr, IntoCondition, OnConflict, UpdateStatement};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, IdenStatic, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
@@ -34,7 +34,7 @@ impl<C: Transaction> Own<C> {
     }
 
     /// Appends to the journal from `first` on, and returns the newest sequence number.
-    async fn append(&self, id: RunId, first: i64, events: &[NewEvent]) -> Result<u64, StoreError> {
+    async fn journal(&self, id: RunId, first: i64, events: &[NewEvent]) -> Result<u64, StoreError> {
         let rows = (first..).zip(events).map(|(seq, new)| event_row(self.tenant, id, seq, new.at, &new.body));
         if !events.is_empty() {
             event::Entity::insert_many(rows)
@@ -65,11 +65,15 @@ impl<C: Transaction> Own<C> {
         for (column, value) in progress {
             update = update.col_expr(column, value);
         }
-        let mut update = update.into_query();
+        let Some(next) = self.take_numbers(&mut update.into_query()).await? else { return Ok(None) };
+        self.journal(run.id(), next - count, events).await.map(Some)
+    }
+
+    /// Runs an update of one run, and returns the number after its last event; nothing when no row was updated.
+    async fn take_numbers(&self, update: &mut UpdateStatement) -> Result<Option<i64>, StoreError> {
         update.returning_col(Column::NextSeq);
-        let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else { return Ok(None) };
-        let next = row.try_get::<i64>("", Column::NextSeq.as_str()).map_err(store_error(RUN))?;
-        self.append(run.id(), next - count, events).await.map(Some)
+        let Some(row) = self.tx.query_one(update).await.map_err(store_error(RUN))? else { return Ok(None) };
+        row.try_get::<i64>("", Column::NextSeq.as_str()).map(Some).map_err(store_error(RUN))
     }
 }
 
@@ -120,7 +124,7 @@ impl<C: Transaction> RunRepository for Own<C> {
         // Not refusable: that costs a round trip, and whoever submits gives up when this is refused.
         Entity::insert(row).exec_without_returning(&self.tx).await.map_err(store_error(RUN))?;
         let first = NewEvent { at: run.created_at(), body: EventBody::Queued };
-        self.append(run.id(), 1, &[first]).await?;
+        self.journal(run.id(), 1, &[first]).await?;
         Ok(())
     }
 
@@ -153,6 +157,19 @@ impl<C: Transaction> RunRepository for Own<C> {
             Some(seq) => Ok(seq),
             None => Err(self.why_refused(lease).await?),
         }
+    }
+
+    async fn append(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let mut update = self
+            .own(Entity::update_many(), Column::TenantId)
+            .filter(Column::Id.eq(run.id().as_uuid()))
+            .filter(Column::Version.eq(signed(run.version())))
+            .filter(Column::Status.is_not_in(ENDED))
+            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count))
+            .into_query();
+        let next = self.take_numbers(&mut update).await?.ok_or(StoreError::Conflict { entity: RUN })?;
+        self.journal(run.id(), next - count, events).await
     }
 
     async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError> {

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, BudgetRepository, MockAgentRepository, MockBudgetRepository, MockPriceRepository,
-    MockRunRepository, MockUsageRepository, MockUserRepository, PriceRepository, RunRepository, StoreError,
-    TenantTx, TenantView, UsageRepository, UserRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, MockAgentRepository, MockApprovalRepository,
+    MockBudgetRepository, MockPriceRepository, MockRunRepository, MockUsageRepository, MockUserRepository,
+    PriceRepository, RunRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -20,6 +20,8 @@ pub struct MockTenantTx {
     pub agents: MockAgentRepository,
     /// What `runs()` gives.
     pub runs: MockRunRepository,
+    /// What `approvals()` gives.
+    pub approvals: MockApprovalRepository,
     /// What `prices()` gives.
     pub prices: MockPriceRepository,
     /// What `budgets()` gives.
@@ -46,6 +48,10 @@ impl TenantView for MockTenantTx {
 
     fn runs(&mut self) -> &mut dyn RunRepository {
         &mut self.runs
+    }
+
+    fn approvals(&mut self) -> &mut dyn ApprovalRepository {
+        &mut self.approvals
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

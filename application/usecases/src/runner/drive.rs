@@ -13,11 +13,12 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use powerhouse_domain::agents::Definition;
-use powerhouse_domain::effects::{EffectKey, EffectOutcome, Execution, Issued, Progress};
-use powerhouse_domain::ids::StepId;
+use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
+use powerhouse_domain::ids::{ApprovalId, StepId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
-    EventBody, Lease, Run, RunEvent, RunState, RunTransitionRefused, StepKind, settled,
+    Approval, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState, RunTransitionRefused, StepKind,
+    settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -30,36 +31,39 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::deltas::Pending;
 use super::ending::Ending;
+use super::gate::{Gate, ToolTerms, gate};
 use super::perform::{Allowed, Delta};
 use super::spending::{Purse, settle_in_flight};
-use crate::measure::{DriveInFlight, run_ended};
+use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
 
 /// How often text that has come is written, at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// Pieces of text on their way; a model that is faster waits.
 const DELTAS_ON_THEIR_WAY: usize = 256;
-/// How often a write is tried while the store is unavailable.
-const WRITE_TRIES: u32 = 6;
-/// The pause after the first try; it doubles.
-const WRITE_PAUSE: Duration = Duration::from_millis(100);
+/// How many claims in a row may come to nothing before the run is given up.
+const MAX_UNPRODUCTIVE: u32 = 5;
 
 /// Drives a run as far as it can.
 pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, stop: CancellationToken) {
-    let in_flight = DriveInFlight::begin();
+    let _in_flight = DriveInFlight::begin();
     let result = match Drive::begin(Arc::clone(&workshop), lease).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
     };
-    in_flight.left(match &result {
+    drive_left(match &result {
         Ok(Left::Ended) => "ended",
         Ok(Left::Stopping) => "handed_back",
+        Ok(Left::Waiting) => "waiting",
+        Ok(Left::Stuck) => "stuck",
         Err(StoreError::LeaseLost) => "lease_lost",
         Err(_) => "failed",
     });
     match result {
-        Ok(Left::Ended) => {}
+        Ok(Left::Ended | Left::Waiting) => {}
+        // Its lease runs out.
+        Ok(Left::Stuck) => tracing::warn!("nothing has moved for too long: another worker is to try"),
         Ok(Left::Stopping) => {
             if let Err(error) = workshop.platform.release(&lease).await {
                 tracing::warn!(error = %Chain(&error), "a lease could not be handed back");
@@ -78,6 +82,20 @@ enum Left {
     Ended,
     /// The process stops; the run goes on elsewhere.
     Stopping,
+    /// It waits for people, and is nobody's.
+    Waiting,
+    /// Nothing has moved for so long that another worker is to try.
+    Stuck,
+}
+
+/// What came of what was asked for.
+enum Dispatched {
+    /// It is on its way, or waits for people.
+    Done,
+    /// Some of it has its outcome already.
+    Settled,
+    /// The run may not have it.
+    Limited(Ending),
 }
 
 /// What woke a drive.
@@ -93,23 +111,37 @@ enum Woken {
 
 type InFlight = FuturesUnordered<BoxFuture<'static, (EffectKey, EffectOutcome)>>;
 
-struct Drive {
-    workshop: Arc<Workshop>,
-    lease: Lease,
-    run: Run,
+/// A run on its way.
+pub(super) struct Drive {
+    pub(super) workshop: Arc<Workshop>,
+    pub(super) lease: Lease,
+    pub(super) run: Run,
+    /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
     allowed: Allowed,
-    purse: Purse,
+    pub(super) purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
     asked: BTreeSet<EffectKey>,
+    /// What the journal says of effects without an outcome.
+    pub(super) ledger: Ledger,
+    /// Whether others have written to the journal since it was last decided what may begin.
+    pub(super) has_news: bool,
+    /// What was asked for and is not under way.
+    undone: Vec<Issued>,
+    /// Until when the first of the questions can be answered.
+    held_until: Option<DateTime<Utc>>,
     in_flight: InFlight,
+    /// When an effect last had its outcome, or gave text.
+    progressed_at: Instant,
     text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
-    pending: Pending,
+    pub(super) pending: Pending,
     /// What is to be journalled with the next write.
-    outbox: Vec<NewEvent>,
+    pub(super) outbox: Vec<NewEvent>,
+    /// What people are to be asked with the next write.
+    pub(super) questions: Vec<Approval>,
     /// The newest event that this drive has read or written.
-    seq: u64,
+    pub(super) seq: u64,
     news: BoxStream<'static, RunNews>,
     flush: Interval,
     heartbeat: Interval,
@@ -138,6 +170,8 @@ impl Drive {
             return end_without_agent(&workshop, &lease, run, &journal, now).await.map(|()| None);
         };
         let asked = asked(&journal);
+        let ledger = Ledger::of(&journal);
+        let started_at = started_at + ledger.waited;
         let allowed = allowed(&workshop, &version.definition);
         let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
         let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
@@ -149,7 +183,13 @@ impl Drive {
         let attempt = u32::try_from(lease.token().0).unwrap_or(u32::MAX);
         Ok(Some(Self {
             outbox: vec![NewEvent { at: now, body: EventBody::Started { attempt } }],
+            questions: Vec::new(),
+            ledger,
+            has_news: false,
+            undone: Vec::new(),
+            held_until: None,
             in_flight: InFlight::new(),
+            progressed_at: Instant::now(),
             text: mpsc::channel(DELTAS_ON_THEIR_WAY),
             pending: Pending::default(),
             workshop,
@@ -168,33 +208,65 @@ impl Drive {
     }
 
     async fn run(mut self, stop: &CancellationToken) -> Result<Left, StoreError> {
+        if self.lease.unproductive() >= MAX_UNPRODUCTIVE {
+            let message = format!("no worker got it any further in {MAX_UNPRODUCTIVE} attempts");
+            return self.end(Ending::failed("stalled", message)).await;
+        }
+        if self.purse.has_lost() {
+            // Before anything else is written: what was lost is charged once.
+            self.write().await?;
+        }
         let elapsed = (self.workshop.clock.now() - self.started_at).to_std().unwrap_or_default();
         let deadline = Instant::now() + self.run.limits().wall_clock.saturating_sub(elapsed);
         if let Some(ending) = self.advance().await? {
             return self.end(ending).await;
         }
         loop {
-            match self.woken(deadline, stop).await {
+            if self.in_flight.is_empty() {
+                if self.wait().await? {
+                    return Ok(Left::Waiting);
+                }
+                if let Some(ending) = self.advance().await? {
+                    return self.end(ending).await;
+                }
+                continue;
+            }
+            let goes_on = match self.woken(deadline, stop).await {
                 Woken::Settled(key, outcome) => {
                     self.settle(&key, outcome);
-                    if let Some(ending) = self.advance().await? {
-                        return self.end(ending).await;
-                    }
+                    true
                 }
                 Woken::Text(delta) => {
                     if self.pending.push(delta) {
                         self.flush().await?;
+                        self.progressed_at = Instant::now();
                     }
+                    false
                 }
-                Woken::FlushDue => self.flush().await?,
-                Woken::HeartbeatDue => self.extend().await?,
+                Woken::FlushDue => {
+                    self.flush().await?;
+                    self.progressed_at = Instant::now();
+                    false
+                }
+                Woken::HeartbeatDue => {
+                    if self.progressed_at.elapsed() >= self.workshop.settings.progress {
+                        return Ok(Left::Stuck);
+                    }
+                    self.extend().await?;
+                    false
+                }
                 Woken::News(news) => {
-                    if news.seq > self.seq && self.has_ended().await? {
+                    let is_newer = news.seq > self.seq;
+                    if is_newer && self.catch_up().await? {
                         return Ok(Left::Ended);
                     }
+                    is_newer
                 }
                 Woken::TimeIsUp => return self.end(Ending::TimedOut).await,
                 Woken::Stopping => return Ok(Left::Stopping),
+            };
+            if goes_on && let Some(ending) = self.advance().await? {
+                return self.end(ending).await;
             }
         }
     }
@@ -213,39 +285,161 @@ impl Drive {
 
     /// Lets the strategy go on, journals what it asks for, and only then has it performed.
     async fn advance(&mut self) -> Result<Option<Ending>, StoreError> {
-        let progress = catch_unwind(AssertUnwindSafe(|| self.execution.poll()));
-        let issued = match progress {
-            Ok(Progress::Waiting(issued)) => issued,
-            Ok(Progress::Done(result)) => return Ok(Some(result.into())),
-            Ok(Progress::Diverged(divergence)) => return Ok(Some(divergence.into())),
-            Err(_) => {
-                return Ok(Some(Ending::failed(
-                    "strategy_failed",
-                    "the agent's strategy failed unexpectedly",
-                )));
+        loop {
+            let progress = catch_unwind(AssertUnwindSafe(|| self.execution.poll()));
+            match progress {
+                Ok(Progress::Waiting(issued)) => self.undone.extend(issued),
+                Ok(Progress::Done(result)) => return Ok(Some(result.into())),
+                Ok(Progress::Diverged(divergence)) => return Ok(Some(divergence.into())),
+                Err(_) => {
+                    return Ok(Some(Ending::failed(
+                        "strategy_failed",
+                        "the agent's strategy failed unexpectedly",
+                    )));
+                }
             }
-        };
+            match self.dispatch().await? {
+                Dispatched::Done => return Ok(None),
+                Dispatched::Settled => {}
+                Dispatched::Limited(ending) => return Ok(Some(ending)),
+            }
+        }
+    }
+
+    /// Begins what may begin of what was asked for, and asks people where they have a word in it.
+    async fn dispatch(&mut self) -> Result<Dispatched, StoreError> {
         let now = self.workshop.clock.now();
-        for Issued { key, request } in &issued {
+        self.lapse_overdue(now).await?;
+        self.has_news = false;
+        let mut begun = Vec::new();
+        let mut outcomes = Vec::new();
+        self.held_until = None;
+        for issued in std::mem::take(&mut self.undone) {
+            if self.ledger.is_paused {
+                self.undone.push(issued);
+                continue;
+            }
+            let Issued { key, request } = &issued;
             if !self.asked.contains(key) {
                 let steps = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
                 if let Err(limit) = self.run.limits().check(steps, self.run.usage(), self.started_at, now) {
-                    return Ok(Some(limit.into()));
+                    return Ok(Dispatched::Limited(limit.into()));
                 }
                 self.asked.insert(key.clone());
             }
-            let step = StepId::from_uuid(self.workshop.ids.next());
-            let kind = StepKind::from(request);
-            let body = EventBody::StepStarted { step, key: key.clone(), kind, reservation: None };
-            self.outbox.push(NewEvent { at: now, body });
-            self.purse.want(key, request, now);
+            let terms = self.terms(request);
+            match gate(request, self.ledger.open.get(key), terms, now) {
+                Gate::Perform(performed) => {
+                    self.intend(key, request, now);
+                    self.purse.want(key, &performed, now);
+                    begun.push((key.clone(), performed));
+                }
+                Gate::Outcome(output) => {
+                    self.intend(key, request, now);
+                    outcomes.push((key.clone(), output));
+                }
+                Gate::Ask(question) => {
+                    self.ask(key, question, now);
+                    self.undone.push(issued);
+                }
+                Gate::Hold { until } => {
+                    self.hold(until);
+                    self.undone.push(issued);
+                }
+                // Found overdue since: the run comes back at once.
+                Gate::Lapse(_) => {
+                    self.hold(now);
+                    self.undone.push(issued);
+                }
+            }
+        }
+        let has_settled = !outcomes.is_empty();
+        for (key, output) in outcomes {
+            self.settle(&key, EffectOutcome::Tool(output));
         }
         self.write().await?;
-        for issued in issued {
-            let performed = self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0);
-            self.in_flight.push(performed);
+        for (key, request) in begun {
+            let issued = Issued { key, request };
+            self.in_flight.push(self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0));
         }
-        Ok(None)
+        Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
+    }
+
+    /// Takes silence for a no, where the time for an answer is over.
+    async fn lapse_overdue(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let overdue: Vec<_> = self
+            .undone
+            .iter()
+            .filter_map(|Issued { key, request }| {
+                match gate(request, self.ledger.open.get(key), self.terms(request), now) {
+                    Gate::Lapse(approval) => Some(approval),
+                    _ => None,
+                }
+            })
+            .collect();
+        for approval in overdue {
+            self.lapse(approval, now).await?;
+        }
+        Ok(())
+    }
+
+    /// What holds for the tool that a request calls.
+    fn terms(&self, request: &EffectRequest) -> ToolTerms {
+        let EffectRequest::Tool(tool) = request else {
+            return ToolTerms { is_safe_to_repeat: true, needs_approval: false };
+        };
+        let known = self.workshop.tools.get(&tool.name);
+        ToolTerms {
+            // A call of a tool that is not there does nothing.
+            is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
+            needs_approval: self.allowed.approvals.contains(&tool.name),
+        }
+    }
+
+    /// The intent to perform an effect.
+    fn intend(&mut self, key: &EffectKey, request: &EffectRequest, now: DateTime<Utc>) {
+        let body = EventBody::StepStarted {
+            step: StepId::from_uuid(self.workshop.ids.next()),
+            key: key.clone(),
+            kind: StepKind::from(request),
+            fingerprint: Some(request.fingerprint()),
+            reservation: None,
+        };
+        self.outbox.push(NewEvent { at: now, body });
+    }
+
+    fn ask(&mut self, key: &EffectKey, question: Question, now: DateTime<Utc>) {
+        let id = ApprovalId::from_uuid(self.workshop.ids.next());
+        let expires_at = now + self.workshop.settings.approval;
+        let body = EventBody::ApprovalAsked {
+            approval: id,
+            key: key.clone(),
+            question: question.clone(),
+            expires_at,
+        };
+        self.outbox.push(NewEvent { at: now, body });
+        self.questions.push(Approval::ask(id, self.run.id(), key.clone(), question, now, expires_at));
+        self.hold(expires_at);
+    }
+
+    fn hold(&mut self, until: DateTime<Utc>) {
+        self.held_until = Some(self.held_until.map_or(until, |earlier| earlier.min(until)));
+    }
+
+    /// Leaves the run waiting for people, nothing being under way. Whether it does.
+    async fn wait(&mut self) -> Result<bool, StoreError> {
+        if self.has_news {
+            return Ok(false);
+        }
+        let now = self.workshop.clock.now();
+        let (reason, until) = if self.ledger.is_paused {
+            ("somebody has paused it", None)
+        } else {
+            ("a person has to approve", self.held_until)
+        };
+        let waiting = self.run.clone().wait(reason, until).map_err(corrupt)?;
+        let event = NewEvent { at: now, body: EventBody::Waiting { reason: reason.into() } };
+        self.wait_as(waiting, event).await
     }
 
     /// Takes over an outcome: the text before it, the outcome, its cost.
@@ -268,6 +462,7 @@ impl Drive {
             }
         }
         self.run = self.run.clone().charge(usage).unwrap_or_else(|refused| *refused.run);
+        self.progressed_at = Instant::now();
     }
 
     async fn end(mut self, ending: Ending) -> Result<Left, StoreError> {
@@ -284,61 +479,6 @@ impl Drive {
         run_ended(status);
         tracing::info!(%status, "the run has ended");
         Ok(Left::Ended)
-    }
-
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        let now = self.workshop.clock.now();
-        self.outbox.extend(self.pending.take(now));
-        self.write().await
-    }
-
-    /// Journals the outbox in one transaction, and tells who watches.
-    async fn write(&mut self) -> Result<(), StoreError> {
-        let mut pause = WRITE_PAUSE;
-        for attempt in 1.. {
-            match self.try_write().await {
-                Ok(seq) => {
-                    self.outbox.clear();
-                    self.purse.written();
-                    self.seq = seq;
-                    break;
-                }
-                Err(StoreError::Unavailable(_)) if attempt < WRITE_TRIES => {
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let news = RunNews { run: self.lease.run(), seq: self.seq };
-        self.workshop.bus.publish(&self.lease.scope(), news).await;
-        Ok(())
-    }
-
-    async fn try_write(&mut self) -> Result<u64, StoreError> {
-        let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
-        let seq = self.purse.record(&mut *tx, &self.lease, &self.run, self.seq, &mut self.outbox).await?;
-        tx.commit().await?;
-        Ok(seq)
-    }
-
-    async fn extend(&mut self) -> Result<(), StoreError> {
-        let lease = self.workshop.settings.lease;
-        let expires_at = self.workshop.clock.now() + lease;
-        match self.workshop.platform.extend(&self.lease, expires_at).await {
-            Ok(()) => {
-                self.lease = self.lease.extended(expires_at);
-                Ok(())
-            }
-            // The next beat, or the next write, will tell.
-            Err(StoreError::Unavailable(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn has_ended(&mut self) -> Result<bool, StoreError> {
-        let mut view = self.workshop.store.read(&self.lease.scope()).await?;
-        Ok(view.runs().find(self.lease.run()).await?.is_none_or(|run| run.state().name().is_final()))
     }
 }
 
@@ -374,7 +514,7 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
     journal
         .iter()
         .filter_map(|event| match &event.body {
-            EventBody::StepStarted { key, .. } => Some(key.clone()),
+            EventBody::StepStarted { key, .. } | EventBody::ApprovalAsked { key, .. } => Some(key.clone()),
             _ => None,
         })
         .collect()
@@ -384,6 +524,7 @@ fn allowed(workshop: &Workshop, definition: &Definition) -> Allowed {
     Allowed {
         model: definition.model.clone().unwrap_or_else(|| workshop.default_model.clone()),
         tools: definition.tools.clone().into(),
+        approvals: definition.approvals.clone().into(),
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Delta {
 pub(super) struct Allowed {
     pub(super) model: String,
     pub(super) tools: Arc<[String]>,
+    /// Tools whose calls a person approves.
+    pub(super) approvals: Arc<[String]>,
 }
 
 /// Performs an effect. Dropping the future drops the connection to the model or the tool.

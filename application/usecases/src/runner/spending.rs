@@ -16,7 +16,7 @@ use powerhouse_domain::money::{
     Amount, Budget, BudgetRefusal, BudgetWindow, LEAST_OUTPUT, Price, PriceList, Reservation, Spending,
     UsageKey, fitting_output, in_flight, input_bound, worst_case,
 };
-use powerhouse_domain::runs::{EventBody, Lease, Run, RunEvent};
+use powerhouse_domain::runs::{EventBody, Run, RunEvent};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantTx};
 use tokio::sync::mpsc;
 
@@ -60,7 +60,7 @@ impl Settled {
     }
 }
 
-/// A run's money, as its drive knows it. What is written is written by [`Purse::record`] alone.
+/// A run's money, as its drive knows it. What is written is written by [`Purse::settle_up`] alone.
 pub(super) struct Purse {
     user: UserId,
     agent: AgentId,
@@ -161,8 +161,9 @@ impl Purse {
         }
     }
 
-    /// Gives up what is under way, and says what it may have cost. The next write settles it.
+    /// Gives up what is under way and what is wanted, and says what it may have cost. The next write settles it.
     pub(super) fn give_up(&mut self, now: DateTime<Utc>) -> Usage {
+        self.wanted.clear();
         let lost = std::mem::take(&mut self.held).into_values();
         let lost: Vec<_> = lost.map(|granted| Settled::in_full(granted.reservation, now)).collect();
         let used = lost.iter().map(|call| call.used).sum();
@@ -170,25 +171,25 @@ impl Purse {
         used
     }
 
-    /// Stores what the worker did, and with it settles what has ended and sets aside for what is wanted: all of it or
-    /// nothing. `seq` is the newest event that was stored before.
-    pub(super) async fn record(
+    /// Whether the next write has nothing to do with money.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wanted.is_empty() && self.settled.is_empty()
+    }
+
+    /// Whether calls were lost that no write has settled yet.
+    pub(super) fn has_lost(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// Settles what has ended and sets aside for what is wanted, in the transaction that journals both: all of it or
+    /// nothing. The beginnings among the events say what was set aside for them. The run must be held in the transaction:
+    /// whoever cancels it waits, or has made this the wrong lease.
+    pub(super) async fn settle_up(
         &mut self,
         tx: &mut dyn TenantTx,
-        lease: &Lease,
         run: &Run,
-        seq: u64,
         events: &mut [NewEvent],
-    ) -> Result<u64, StoreError> {
-        if self.wanted.is_empty() && self.settled.is_empty() {
-            return tx.runs().record(lease, run, events).await;
-        }
-        // INVARIANT: the run comes first. Whoever cancels it waits here, or has made this the wrong lease.
-        let newest = tx.runs().hold(lease).await?;
-        if newest > seq {
-            // The commit of a try before was not heard of. What it decided still stands in `decided`.
-            return Ok(newest);
-        }
+    ) -> Result<(), StoreError> {
         let budgets = self.settle_and_hold(tx).await?;
         self.decide(tx, run, budgets).await?;
         for event in events.iter_mut() {
@@ -197,7 +198,7 @@ impl Purse {
                 *reservation = granted.map(|granted| granted.reservation.clone());
             }
         }
-        tx.runs().record(lease, run, events).await
+        Ok(())
     }
 
     /// The last write is there.

@@ -46,10 +46,19 @@ impl ReadSteps {
 
 /// Every event of a run. A run's limit of steps bounds it.
 pub(crate) async fn whole_journal(view: &mut dyn TenantView, id: RunId) -> Result<Vec<RunEvent>, StoreError> {
+    events_after(view, id, 0).await
+}
+
+/// Every event of a run after one.
+pub(crate) async fn events_after(
+    view: &mut dyn TenantView,
+    id: RunId,
+    after: u64,
+) -> Result<Vec<RunEvent>, StoreError> {
     let mut events: Vec<RunEvent> = Vec::new();
     loop {
-        let after = events.last().map_or(0, |event| event.seq);
-        let page = view.runs().events(id, after, EVENTS_PER_READ).await?;
+        let last = events.last().map_or(after, |event| event.seq);
+        let page = view.runs().events(id, last, EVENTS_PER_READ).await?;
         if page.is_empty() {
             return Ok(events);
         }

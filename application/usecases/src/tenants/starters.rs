@@ -76,6 +76,7 @@ pub(super) fn starters(
                 model: None,
                 tools: owned(tools),
                 capabilities: Vec::new(),
+                approvals: Vec::new(),
                 examples: owned(examples),
                 limits,
             };

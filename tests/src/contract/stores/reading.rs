@@ -58,9 +58,10 @@ pub async fn reading_writes_nothing(stores: &Stores) {
     );
     assert_eq!(view.agents().runnable(9).await.expect("runnable"), [helper]);
     let runs = view.runs().list(None, None, Limit::new(9).expect("a limit")).await.expect("list").items;
-    assert_eq!(runs, [accepted.clone()]);
-    assert_eq!(view.runs().events(accepted.id(), 0, 9).await.expect("events").len(), 1);
-    assert_eq!(view.runs().feedback(accepted.id(), office.owner.id()).await.expect("feedback"), None);
+    let id = accepted.id();
+    assert_eq!(runs, [accepted]);
+    assert_eq!(view.runs().events(id, 0, 9).await.expect("events").len(), 1);
+    assert_eq!(view.runs().feedback(id, office.owner.id()).await.expect("feedback"), None);
     drop(view);
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
     tx.agents().add(&other).await.expect("writing is as before");

@@ -274,6 +274,18 @@ pub(super) struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -314,6 +326,26 @@ impl From<&RunEvent> for EventView {
                 };
                 let (key, output) = (Some(key.to_string()), Some(output(&outcome)));
                 Self { key, status: Some(status), output, model, usage, ..base }
+            }
+            EventBody::ApprovalAsked { approval, key, question, expires_at } => Self {
+                approval: Some(approval.to_string()),
+                key: Some(key.to_string()),
+                question: Some(serde_json::to_value(question).unwrap_or_default()),
+                expires_at: Some(instant(expires_at)),
+                ..base
+            },
+            EventBody::ApprovalAnswered { approval, key, decision, by } => Self {
+                approval: Some(approval.to_string()),
+                key: Some(key.to_string()),
+                decision: Some(serde_json::to_value(decision).unwrap_or_default()),
+                by: by.map(|by| by.to_string()),
+                ..base
+            },
+            EventBody::PauseAsked { by } | EventBody::Resumed { by } => {
+                Self { by: Some(by.to_string()), ..base }
+            }
+            EventBody::Forked { from, step } => {
+                Self { from: Some(from.to_string()), key: Some(step.to_string()), ..base }
             }
             EventBody::Waiting { reason } => Self { reason: Some(reason), ..base },
             EventBody::Succeeded { answer } => Self { answer: Some(answer), ..base },

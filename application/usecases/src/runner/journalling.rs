@@ -1,0 +1,170 @@
+//! How a drive writes to its run's journal, and reads what others have written there.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use powerhouse_domain::ids::ApprovalId;
+use powerhouse_domain::runs::{EventBody, Run};
+use powerhouse_ports::events::RunNews;
+use powerhouse_ports::store::{NewEvent, StoreError, TenantView};
+
+use super::drive::Drive;
+use crate::runs::events_after;
+
+/// How often a write is tried while the store is unavailable.
+const WRITE_TRIES: u32 = 6;
+/// The pause after the first try; it doubles.
+const WRITE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Drive {
+    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
+        let now = self.workshop.clock.now();
+        self.outbox.extend(self.pending.take(now));
+        self.write().await
+    }
+
+    /// Journals the outbox in one transaction, and tells who watches.
+    pub(super) async fn write(&mut self) -> Result<(), StoreError> {
+        let mut pause = WRITE_PAUSE;
+        let mut attempt = 1;
+        let seq = loop {
+            match self.try_write().await {
+                Ok(seq) => break seq,
+                Err(StoreError::Unavailable(_)) if attempt < WRITE_TRIES => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                    attempt += 1;
+                    // The answer may have been lost, and not the write.
+                    if let Ok(mut view) = self.workshop.store.read(&self.lease.scope()).await
+                        && let Ok(Some(seq)) = self.was_written(&mut *view).await
+                    {
+                        break seq;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.written(seq).await
+    }
+
+    async fn try_write(&mut self) -> Result<u64, StoreError> {
+        let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
+        if !self.purse.is_idle() {
+            let newest = tx.runs().hold(&self.lease).await?;
+            // Money is not to be counted twice: with the run held, nothing of a try before can still be on its way.
+            if newest > self.seq
+                && let Some(seq) = self.was_written(&mut *tx).await?
+            {
+                return Ok(seq);
+            }
+            self.purse.settle_up(&mut *tx, &self.run, &mut self.outbox).await?;
+        }
+        let seq = tx.runs().record(&self.lease, &self.run, &self.outbox).await?;
+        for approval in &self.questions {
+            tx.approvals().add(approval).await?;
+        }
+        tx.commit().await?;
+        Ok(seq)
+    }
+
+    /// Where the outbox is in the journal, if it is there.
+    async fn was_written(&mut self, view: &mut dyn TenantView) -> Result<Option<u64>, StoreError> {
+        let Some(first) = self.outbox.first() else { return Ok(None) };
+        let events = events_after(view, self.lease.run(), self.seq).await?;
+        let found = events.iter().find(|event| event.at == first.at && event.body == first.body);
+        let last = u64::try_from(self.outbox.len()).unwrap_or(u64::MAX) - 1;
+        Ok(found.map(|event| event.seq + last))
+    }
+
+    /// The outbox is in the journal up to here.
+    async fn written(&mut self, seq: u64) -> Result<(), StoreError> {
+        let count = u64::try_from(self.outbox.len()).unwrap_or(u64::MAX);
+        let is_alone = seq == self.seq + count;
+        for event in self.outbox.drain(..) {
+            self.ledger.note(&event.body);
+        }
+        self.questions.clear();
+        self.purse.written();
+        if is_alone {
+            self.seq = seq;
+        } else {
+            // Somebody has written between: an answer, or a wish to pause.
+            self.catch_up().await?;
+        }
+        let news = RunNews { run: self.lease.run(), seq: self.seq };
+        self.workshop.bus.publish(&self.lease.scope(), news).await;
+        Ok(())
+    }
+
+    /// Takes into account what others have written. Whether the run has ended.
+    pub(super) async fn catch_up(&mut self) -> Result<bool, StoreError> {
+        let mut view = self.workshop.store.read(&self.lease.scope()).await?;
+        self.read_on(&mut *view).await
+    }
+
+    async fn read_on(&mut self, view: &mut dyn TenantView) -> Result<bool, StoreError> {
+        let events = events_after(view, self.lease.run(), self.seq).await?;
+        for event in &events {
+            self.ledger.note(&event.body);
+            self.seq = event.seq;
+        }
+        self.has_news |= !events.is_empty();
+        Ok(events.last().is_some_and(|event| event.body.is_final()))
+    }
+
+    /// Stores the run as waiting, unless somebody has written to its journal meanwhile: what it would wait for may have
+    /// come. Whether it waits.
+    pub(super) async fn wait_as(&mut self, waiting: Run, event: NewEvent) -> Result<bool, StoreError> {
+        let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
+        let seq = tx.runs().record(&self.lease, &waiting, std::slice::from_ref(&event)).await?;
+        if seq != self.seq + 1 {
+            drop(tx);
+            self.catch_up().await?;
+            return Ok(false);
+        }
+        tx.commit().await?;
+        self.workshop.bus.publish(&self.lease.scope(), RunNews { run: self.lease.run(), seq }).await;
+        Ok(true)
+    }
+
+    /// Nobody answered in time: says so, unless somebody was faster.
+    pub(super) async fn lapse(&mut self, id: ApprovalId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
+        let Some(found) = tx.approvals().find(id).await? else {
+            return Err(StoreError::CorruptRow { table: "approvals", column: "id" });
+        };
+        let lapsed = found.lapsed(now);
+        let written = tx.approvals().answer(&lapsed).await;
+        if let (Ok(()), Some(answer)) = (&written, lapsed.answer()) {
+            let body = EventBody::ApprovalAnswered {
+                approval: id,
+                key: lapsed.key().clone(),
+                decision: answer.decision.clone(),
+                by: answer.by,
+            };
+            tx.runs().record(&self.lease, &self.run, &[NewEvent { at: now, body }]).await?;
+            tx.commit().await?;
+        } else {
+            drop(tx);
+        }
+        match written {
+            Ok(()) | Err(StoreError::Conflict { .. }) => self.catch_up().await.map(drop),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Extends the lease.
+    pub(super) async fn extend(&mut self) -> Result<(), StoreError> {
+        let lease = self.workshop.settings.lease;
+        let expires_at = self.workshop.clock.now() + lease;
+        match self.workshop.platform.extend(&self.lease, expires_at).await {
+            Ok(()) => {
+                self.lease = self.lease.extended(expires_at);
+                Ok(())
+            }
+            // The next beat, or the next write, will tell.
+            Err(StoreError::Unavailable(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Letting a run stand still.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::ids::RunId;
+use powerhouse_domain::runs::{EventBody, Ledger, Run};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::events::{EventBus, RunNews};
+use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
+
+use super::{find, whole_journal};
+use crate::Refused;
+
+/// How often the worker may be faster before we give up.
+const TRIES: u32 = 10;
+
+/// Pauses runs.
+#[derive(Clone)]
+pub struct PauseRun {
+    /// Where runs are.
+    pub store: Arc<dyn TenantStore>,
+    /// Tells the worker.
+    pub bus: Arc<dyn EventBus>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl PauseRun {
+    /// Asks a run to stand still: what is under way ends, and nothing is begun until it is resumed. To pause it again
+    /// changes nothing.
+    pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
+        for _ in 0..TRIES {
+            let mut tx = self.store.begin(&principal.scope()).await?;
+            let (run, permit) = find::<access::PauseRun>(&mut *tx, principal, id).await?;
+            if run.state().name().is_final() {
+                return Err(Refused::conflict("run_ended", "the run has ended"));
+            }
+            if Ledger::of(&whole_journal(&mut *tx, id).await?).is_paused {
+                return Ok(run);
+            }
+            let by = permit.granted_to();
+            let asked = NewEvent { at: self.clock.now(), body: EventBody::PauseAsked { by } };
+            match tx.runs().append(&run, &[asked]).await {
+                Ok(seq) => {
+                    tx.commit().await?;
+                    self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
+                    return Ok(run);
+                }
+                // The worker wrote meanwhile: read again.
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refused::Stale)
+    }
+}

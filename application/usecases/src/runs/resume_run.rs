@@ -1,0 +1,47 @@
+//! Letting a run that was paused go on.
+
+use std::sync::Arc;
+
+use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::ids::RunId;
+use powerhouse_domain::runs::{EventBody, Ledger, Run};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::store::{NewEvent, TenantStore};
+
+use super::{Going, find, whole_journal};
+use crate::Refused;
+
+/// How often the worker may be faster before we give up.
+const TRIES: u32 = 10;
+
+/// Resumes runs.
+#[derive(Clone)]
+pub struct ResumeRun {
+    /// Where runs are.
+    pub store: Arc<dyn TenantStore>,
+    /// Lets runs go on.
+    pub going: Going,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ResumeRun {
+    /// Lets a run that was paused go on.
+    pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
+        for _ in 0..TRIES {
+            let mut tx = self.store.begin(&principal.scope()).await?;
+            let (run, permit) = find::<access::PauseRun>(&mut *tx, principal, id).await?;
+            let is_paused = Ledger::of(&whole_journal(&mut *tx, id).await?).is_paused;
+            if !is_paused || run.state().name().is_final() {
+                return Err(Refused::conflict("run_not_paused", "the run is not paused"));
+            }
+            let by = permit.granted_to();
+            let resumed = NewEvent { at: self.clock.now(), body: EventBody::Resumed { by } };
+            if self.going.on(tx, &permit.scope(), run, resumed).await? {
+                let mut view = self.store.read(&permit.scope()).await?;
+                return Ok(find::<access::ReadRun>(&mut *view, principal, permit.redeem().run).await?.0);
+            }
+        }
+        Err(Refused::Stale)
+    }
+}

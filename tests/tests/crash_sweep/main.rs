@@ -1,0 +1,331 @@
+//! Crash points: a run is driven by processes that are killed, each at another moment, before or after every
+//! transaction and every effect. Whatever the moment, the run ends as if nothing had happened, each journalled step has
+//! one outcome, and no effect that must not be repeated was made twice.
+//!
+//! The short form, in every test run, kills at each moment once. `CRASH_SCENARIOS=5000 cargo test -p powerhouse-tests --test
+//! crash_sweep several` kills several processes of each of so many runs, at moments that a seed gives.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use powerhouse_domain::access::Principal;
+use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::ids::{AgentId, RunId};
+use powerhouse_domain::runs::{Approval, Decision, EventBody, Question, Run, RunLimits, RunState, Task};
+use powerhouse_domain::selection;
+use powerhouse_domain::strategies::{AgentKind, Strategy};
+use powerhouse_domain::tenants::Plan;
+use powerhouse_memory::{MemoryEventBus, UuidV7Source};
+use powerhouse_ports::clock::{Clock, IdSource as _};
+use powerhouse_ports::store::Limit;
+use powerhouse_ports::tools::Tool;
+use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
+use powerhouse_sqlite::SqliteStore;
+use powerhouse_tests::contract::sample::office;
+use powerhouse_tests::contract::stores::Stores;
+use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_usecases::Refused;
+use powerhouse_usecases::approvals::AnswerApproval;
+use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::runs::Going;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+mod mortal;
+mod world;
+
+use mortal::{Life, MortalStores};
+use world::{Downstream, Hand, Later, Oracle, output};
+
+/// A run is given up by the test when it has not ended by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is done, again and again.
+#[derive(Clone, Copy, Debug)]
+struct Scenario {
+    kind: AgentKind,
+    /// Turns in which tools are called.
+    turns: usize,
+    /// Whether a person approves each payment.
+    is_careful: bool,
+}
+
+const SCENARIOS: [Scenario; 7] = [
+    Scenario { kind: AgentKind::React, turns: 2, is_careful: false },
+    Scenario { kind: AgentKind::React, turns: 1, is_careful: true },
+    Scenario { kind: AgentKind::Direct, turns: 0, is_careful: false },
+    Scenario { kind: AgentKind::ChainOfThought, turns: 0, is_careful: false },
+    Scenario { kind: AgentKind::PlanAndExecute, turns: 1, is_careful: false },
+    Scenario { kind: AgentKind::Reflection, turns: 0, is_careful: false },
+    Scenario { kind: AgentKind::Debate, turns: 0, is_careful: false },
+];
+
+/// What a run left behind.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    answer: String,
+    steps: BTreeSet<String>,
+    effects: BTreeMap<String, u32>,
+}
+
+/// One run in a world of its own, on stores that outlive its processes.
+struct Scene {
+    stores: Stores,
+    clock: Arc<Later>,
+    downstream: Arc<Downstream>,
+    principal: Principal,
+    run: RunId,
+    scenario: Scenario,
+}
+
+impl Scene {
+    async fn new(stores: &Stores, scenario: Scenario) -> Self {
+        let office = office(&*stores.platform, Plan::Enterprise).await;
+        let (clock, ids) = (Arc::new(Later::default()), UuidV7Source);
+        let definition = Definition {
+            description: "Works".into(),
+            strategy: Strategy::from_parameters(scenario.kind, &json!({})).unwrap(),
+            instructions: String::new(),
+            model: None,
+            tools: vec!["look".into(), "pay".into()],
+            capabilities: Vec::new(),
+            approvals: if scenario.is_careful { vec!["pay".into()] } else { Vec::new() },
+            examples: Vec::new(),
+            limits: RunLimits {
+                steps: 100,
+                tokens: 1_000_000,
+                cost_micros: 0,
+                wall_clock: Duration::from_hours(9),
+            },
+        };
+        let now = clock.now();
+        let draft = Agent::draft(AgentId::from_uuid(ids.next()), "worker".parse().unwrap(), definition, now);
+        let agent = draft.unwrap().publish(now).unwrap();
+        let limits = agent.runnable().unwrap().definition.limits;
+        let run = Run::accept(
+            RunId::from_uuid(ids.next()),
+            office.owner.id(),
+            Task::new("Work").unwrap(),
+            selection::named(agent.id(), 1),
+            limits,
+            now,
+        );
+        let mut tx = stores.tenants.begin(&office.principal.scope()).await.unwrap();
+        tx.agents().add(&agent).await.unwrap();
+        tx.runs().add(&run).await.unwrap();
+        tx.commit().await.unwrap();
+        Self {
+            stores: stores.clone(),
+            clock,
+            downstream: Arc::default(),
+            principal: office.principal,
+            run: run.id(),
+            scenario,
+        }
+    }
+
+    /// A process that lives for so many moments, or until the run has ended. Whether it has.
+    async fn live(&self, life: &Arc<Life>) -> bool {
+        let mortal = Arc::new(MortalStores { stores: self.stores.clone(), life: Arc::clone(life) });
+        let tools = ["look", "pay"].map(|name| {
+            let hand = Hand { name, downstream: Arc::clone(&self.downstream), life: Arc::clone(life) };
+            (name.to_owned(), Arc::new(hand) as Arc<dyn Tool>)
+        });
+        let workshop = Workshop {
+            store: mortal.clone(),
+            platform: mortal,
+            models: Arc::new(Oracle { turns: self.scenario.turns, life: Arc::clone(life) }),
+            default_model: "oracle".into(),
+            tools: BTreeMap::from(tools),
+            bus: Arc::new(MemoryEventBus::default()),
+            clock: self.clock.clone(),
+            ids: Arc::new(UuidV7Source),
+            settings: Settings { poll_every: Duration::from_millis(3), ..Settings::default() },
+        };
+        let wake = Arc::new(Notify::new());
+        let going = Going { bus: Arc::clone(&workshop.bus), wake: Arc::clone(&wake) };
+        let worker = Worker { workshop: Arc::new(workshop), wake };
+        let working = tokio::spawn(worker.run(CancellationToken::new()));
+        let has_ended = tokio::select! {
+            () = life.end() => false,
+            () = self.watch(&going) => true,
+        };
+        working.abort();
+        let _ = working.await;
+        has_ended
+    }
+
+    /// Answers what is asked, until the run has ended.
+    async fn watch(&self, going: &Going) {
+        let answer = AnswerApproval {
+            store: Arc::clone(&self.stores.tenants),
+            going: going.clone(),
+            clock: self.clock.clone(),
+        };
+        loop {
+            let mut view = self.stores.tenants.read(&self.principal.scope()).await.unwrap();
+            let run = view.runs().find(self.run).await.unwrap().unwrap();
+            if run.state().name().is_final() {
+                return;
+            }
+            let open = view.approvals().list(true, None, Limit::default()).await.unwrap().items;
+            drop(view);
+            for approval in open {
+                let decision = self.decide(&approval);
+                // An answer that was given as the last process died may only now be there.
+                let answered = answer.execute(&self.principal, approval.id(), decision).await;
+                let is_there = matches!(answered, Err(Refused::Conflict { code: "approval_answered", .. }));
+                assert!(is_there || answered.is_ok(), "{answered:?}");
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// A person who looks what became of a call in doubt.
+    fn decide(&self, approval: &Approval) -> Decision {
+        match approval.question() {
+            Question::InDoubt { name, arguments } if self.downstream.count(name, arguments) > 0 => {
+                Decision::Settle { output: output(name, arguments) }
+            }
+            Question::InDoubt { .. } | Question::ToolCall { .. } => Decision::Approve,
+        }
+    }
+
+    /// The run and its journal, for people.
+    async fn journal(&self) -> String {
+        let mut view = self.stores.tenants.read(&self.principal.scope()).await.unwrap();
+        let run = view.runs().find(self.run).await.unwrap();
+        let events = view.runs().events(self.run, 0, 10_000).await.unwrap();
+        format!("{run:#?} {events:#?}")
+    }
+
+    /// What the run left behind, and that its journal is sound.
+    async fn outcome(&self) -> Outcome {
+        let mut view = self.stores.tenants.read(&self.principal.scope()).await.unwrap();
+        let run = view.runs().find(self.run).await.unwrap().unwrap();
+        let RunState::Succeeded { answer, .. } = run.state() else { panic!("it has not succeeded: {run:?}") };
+        let events = view.runs().events(self.run, 0, 10_000).await.unwrap();
+        assert!(events.iter().map(|event| event.seq).eq(1..=events.len() as u64), "no gap and no repeat");
+        assert_eq!(events.iter().filter(|event| event.body.is_final()).count(), 1, "it ended once");
+        let mut steps = BTreeSet::new();
+        let mut tokens = 0;
+        for event in &events {
+            if let EventBody::StepEnded { key, outcome, .. } = &event.body {
+                assert!(steps.insert(format!("{key}: {outcome:?}")), "{key} has two outcomes");
+                if let powerhouse_domain::effects::EffectOutcome::Model(reply) = outcome {
+                    tokens += reply.usage.total_tokens();
+                }
+            }
+        }
+        assert_eq!(run.usage().total_tokens(), tokens, "the usage is that of the journal");
+        let effects = self.downstream.counts();
+        for (call, count) in &effects {
+            assert!(*count == 1 || call.starts_with("look"), "{call} took effect {count} times");
+        }
+        Outcome {
+            answer: answer.clone(),
+            steps,
+            effects: effects.into_keys().map(|call| (call, 1)).collect(),
+        }
+    }
+}
+
+/// Drives a run by processes that die at these moments of their lives, then by one that is left alone.
+async fn survive(stores: &Stores, scenario: Scenario, deaths: &[usize]) -> (Outcome, usize) {
+    let scene = Scene::new(stores, scenario).await;
+    let lives = deaths.iter().copied().chain([usize::MAX]);
+    let told = format!("{scenario:?}, killed at {deaths:?}");
+    let mut passed = 0;
+    let ends = async {
+        for last in lives {
+            let life = Life::until(last);
+            let has_ended = scene.live(&life).await;
+            passed = life.passed();
+            if has_ended {
+                return;
+            }
+            scene.clock.skip();
+        }
+    };
+    if timeout(PATIENCE, ends).await.is_err() {
+        panic!("it is stuck: {told}; {}", scene.journal().await);
+    }
+    (scene.outcome().await, passed)
+}
+
+/// Kills at each moment of an undisturbed life, `step` apart.
+async fn sweep(stores: &Stores, step: usize) {
+    for scenario in SCENARIOS {
+        let (undisturbed, moments) = survive(stores, scenario, &[]).await;
+        assert!(moments > 8, "{scenario:?} has only {moments} moments");
+        for moment in (1..moments).step_by(step) {
+            let (outcome, _) = survive(stores, scenario, &[moment]).await;
+            assert_eq!(outcome, undisturbed, "{scenario:?}, killed at {moment}");
+        }
+    }
+}
+
+async fn on_sqlite(folder: &TempDir) -> Stores {
+    let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
+    Stores { tenants: store.clone(), platform: store, open_at_once: 1 }
+}
+
+async fn on_postgres(own: &OwnDatabase) -> Stores {
+    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
+    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
+    migrate(own.owner().as_str(), &roles).await.unwrap();
+    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+    let store =
+        PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await.unwrap();
+    let store = Arc::new(store);
+    Stores { tenants: store.clone(), platform: store, open_at_once: 8 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_survives_a_death_at_each_moment() {
+    let folder = TempDir::new().unwrap();
+    sweep(&on_sqlite(&folder).await, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_on_postgresql_survives_a_death_at_each_moment() {
+    let own = OwnDatabase::empty().await;
+    sweep(&on_postgres(&own).await, 1).await;
+}
+
+/// The numbers of a seed, by `SplitMix64` (Steele, Lea and Flood 2014).
+fn numbers(seed: u64) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(seed), |state| Some(state.wrapping_add(0x9e37_79b9_7f4a_7c15))).skip(1).map(
+        |state| {
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap_or_default()
+        },
+    )
+}
+
+/// Several processes of one run are killed, one after another. As many runs as `CRASH_SCENARIOS` says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_survives_several_deaths() {
+    let runs: u64 = std::env::var("CRASH_SCENARIOS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let folder = TempDir::new().unwrap();
+    let own = OwnDatabase::empty().await;
+    let databases = [on_sqlite(&folder).await, on_postgres(&own).await];
+    for seed in 0..runs {
+        let mut numbers = numbers(seed);
+        let mut below = |bound: usize| numbers.next().unwrap_or_default() % bound;
+        let (scenario, stores) = (SCENARIOS[below(SCENARIOS.len())], &databases[below(databases.len())]);
+        // Fewer than what gives a run up for want of progress.
+        let deaths: Vec<usize> = (0..=below(4)).map(|_| 1 + below(40)).collect();
+        let (undisturbed, _) = survive(stores, scenario, &[]).await;
+        let (outcome, _) = survive(stores, scenario, &deaths).await;
+        assert_eq!(outcome, undisturbed, "seed {seed}: {scenario:?}, killed at {deaths:?}");
+    }
+}

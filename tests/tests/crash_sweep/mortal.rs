@@ -1,0 +1,211 @@
+//! A process that is killed at a given moment: its stores, its model and its tools stop there, in the middle of
+//! whatever they do, and whoever waits for them waits for ever.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use powerhouse_domain::access::{Principal, TenantScope};
+use powerhouse_domain::ids::{SessionId, UserId};
+use powerhouse_domain::runs::Lease;
+use powerhouse_domain::tenants::{Slug, Tenant};
+use powerhouse_domain::users::{Email, Membership, User};
+use powerhouse_ports::platform::{
+    Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
+};
+use powerhouse_ports::store::{
+    AgentRepository, ApprovalRepository, RunRepository, StoreError, TenantStore, TenantTx, TenantView,
+    UserRepository,
+};
+use powerhouse_tests::contract::stores::Stores;
+use tokio::sync::Notify;
+
+/// The life of one process: so many moments, and then its death.
+pub(crate) struct Life {
+    passed: AtomicUsize,
+    last: usize,
+    died: Notify,
+}
+
+impl Life {
+    /// A life that ends at its moment `last`.
+    pub(crate) fn until(last: usize) -> Arc<Self> {
+        Arc::new(Self { passed: AtomicUsize::new(0), last, died: Notify::new() })
+    }
+
+    /// A moment at which the process may be killed. It does not return when it is, nor ever after.
+    pub(crate) async fn moment(&self) {
+        if self.passed.fetch_add(1, Ordering::SeqCst) + 1 >= self.last {
+            self.died.notify_one();
+            pending::<()>().await;
+        }
+    }
+
+    /// Returns when the process was killed.
+    pub(crate) async fn end(&self) {
+        self.died.notified().await;
+    }
+
+    /// How many moments have passed.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed.load(Ordering::SeqCst)
+    }
+}
+
+/// Stores as a process has them: each begin, commit, claim and hand-back has a moment before and one after.
+#[derive(Clone)]
+pub(crate) struct MortalStores {
+    pub(crate) stores: Stores,
+    pub(crate) life: Arc<Life>,
+}
+
+impl MortalStores {
+    async fn around<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.life.moment().await;
+        let done = work.await;
+        self.life.moment().await;
+        done
+    }
+}
+
+#[async_trait]
+impl TenantStore for MortalStores {
+    async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
+        self.life.moment().await;
+        let tx = self.stores.tenants.begin(scope).await?;
+        Ok(Box::new(MortalTx { tx, life: Arc::clone(&self.life) }))
+    }
+
+    async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
+        self.life.moment().await;
+        self.stores.tenants.read(scope).await
+    }
+}
+
+struct MortalTx {
+    tx: Box<dyn TenantTx>,
+    life: Arc<Life>,
+}
+
+#[async_trait]
+impl TenantView for MortalTx {
+    async fn tenant(&mut self) -> Result<Option<Tenant>, StoreError> {
+        self.tx.tenant().await
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepository {
+        self.tx.users()
+    }
+
+    fn agents(&mut self) -> &mut dyn AgentRepository {
+        self.tx.agents()
+    }
+
+    fn runs(&mut self) -> &mut dyn RunRepository {
+        self.tx.runs()
+    }
+
+    fn approvals(&mut self) -> &mut dyn ApprovalRepository {
+        self.tx.approvals()
+    }
+}
+
+#[async_trait]
+impl TenantTx for MortalTx {
+    async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
+        self.tx.update_tenant(tenant).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let Self { tx, life } = *self;
+        life.moment().await;
+        let done = tx.commit().await;
+        life.moment().await;
+        done
+    }
+}
+
+#[async_trait]
+impl PlatformStore for MortalStores {
+    async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.around(self.stores.platform.claim(limit, now, lease)).await
+    }
+
+    async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
+        self.around(self.stores.platform.extend(lease, expires_at)).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.around(self.stores.platform.release(lease)).await
+    }
+
+    // What follows is nothing that a worker does.
+
+    async fn provision(
+        &self,
+        tenant: &Tenant,
+        owner: &User,
+        membership: &Membership,
+        password_hash: &str,
+    ) -> Result<(), StoreError> {
+        self.stores.platform.provision(tenant, owner, membership, password_hash).await
+    }
+
+    async fn credentials(&self, tenant: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        self.stores.platform.credentials(tenant, email).await
+    }
+
+    async fn open_session(
+        &self,
+        principal: &Principal,
+        digest: &RefreshDigest,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.stores.platform.open_session(principal, digest, now, expires_at).await
+    }
+
+    async fn rotate(
+        &self,
+        presented: &RefreshDigest,
+        next: &RefreshDigest,
+        now: DateTime<Utc>,
+    ) -> Result<Rotation, StoreError> {
+        self.stores.platform.rotate(presented, next, now).await
+    }
+
+    async fn end_session(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.stores.platform.end_session(session, now).await
+    }
+
+    async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_sessions(before, limit).await
+    }
+
+    async fn make_room(&self) -> Result<(), StoreError> {
+        self.stores.platform.make_room().await
+    }
+
+    async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_runs(before, limit).await
+    }
+
+    async fn session(
+        &self,
+        scope: &TenantScope,
+        session: SessionId,
+    ) -> Result<Option<OpenSession>, StoreError> {
+        self.stores.platform.session(scope, session).await
+    }
+
+    async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
+        self.stores.platform.standing(scope, user).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.stores.platform.ping().await
+    }
+}

@@ -1,0 +1,157 @@
+//! The world outside the process, which outlives it: a model whose answers depend on nothing but what it is asked, tools
+//! that count what they did, and a clock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use powerhouse_domain::model::{Message, ModelReply, ModelRequest, StopReason, Usage};
+use powerhouse_domain::tools::{ToolCall, ToolOutput, ToolSpec};
+use powerhouse_ports::clock::Clock;
+use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
+use powerhouse_ports::tools::Tool;
+use serde_json::{Value, json};
+
+use crate::mortal::Life;
+
+/// How much later it is when a process has died: later than any lease.
+const LEASE_IS_OVER: TimeDelta = TimeDelta::minutes(2);
+
+/// A clock that is put forward.
+#[derive(Default)]
+pub(crate) struct Later(Mutex<TimeDelta>);
+
+impl Later {
+    pub(crate) fn skip(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += LEASE_IS_OVER;
+    }
+}
+
+impl Clock for Later {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now() + *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often each call took effect, by tool and arguments.
+#[derive(Default)]
+pub(crate) struct Downstream(Mutex<BTreeMap<String, u32>>);
+
+impl Downstream {
+    fn effect(&self, tool: &str, arguments: &Value) {
+        *self.lock().entry(format!("{tool} {arguments}")).or_default() += 1;
+    }
+
+    pub(crate) fn count(&self, tool: &str, arguments: &Value) -> u32 {
+        self.lock().get(&format!("{tool} {arguments}")).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn counts(&self) -> BTreeMap<String, u32> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tool of one process on the world. `pay` must not be repeated, `look` may.
+pub(crate) struct Hand {
+    pub(crate) name: &'static str,
+    pub(crate) downstream: Arc<Downstream>,
+    pub(crate) life: Arc<Life>,
+}
+
+#[async_trait]
+impl Tool for Hand {
+    fn spec(&self) -> ToolSpec {
+        ToolSpec { name: self.name.into(), description: String::new(), parameters: json!({"type": "object"}) }
+    }
+
+    fn is_safe_to_repeat(&self) -> bool {
+        self.name == "look"
+    }
+
+    async fn call(&self, arguments: &Value) -> ToolOutput {
+        self.life.moment().await;
+        self.downstream.effect(self.name, arguments);
+        self.life.moment().await;
+        ToolOutput::ok(output(self.name, arguments))
+    }
+}
+
+/// What a call gives, whenever it is made.
+pub(crate) fn output(tool: &str, arguments: &Value) -> String {
+    format!("{tool} did {arguments}")
+}
+
+/// A model of one process: `turns` times it calls both tools at once, then it answers.
+pub(crate) struct Oracle {
+    pub(crate) turns: usize,
+    pub(crate) life: Arc<Life>,
+}
+
+#[async_trait]
+impl ModelProvider for Oracle {
+    async fn complete(
+        &self,
+        model: &str,
+        request: &ModelRequest,
+        mut deltas: Box<dyn DeltaSink>,
+    ) -> Result<ModelReply, ModelError> {
+        self.life.moment().await;
+        let turn =
+            request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count();
+        let may_act = !request.tools.is_empty() && turn < self.turns;
+        let text = if may_act { String::new() } else { said(request) };
+        deltas.push(&text).await;
+        self.life.moment().await;
+        Ok(ModelReply {
+            text,
+            tool_calls: if may_act { calls(turn) } else { Vec::new() },
+            stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
+            usage: Usage { input_tokens: 3, output_tokens: 2, cost_micros: 0 },
+            model: model.to_owned(),
+        })
+    }
+}
+
+fn calls(turn: usize) -> Vec<ToolCall> {
+    let call = |tool: &str| ToolCall {
+        id: format!("{tool}-{turn}"),
+        name: tool.into(),
+        arguments: json!({ "turn": turn }).to_string(),
+    };
+    vec![call("pay"), call("look")]
+}
+
+/// An answer that every strategy can read: a plan, a verdict or a text, by what is asked.
+fn said(request: &ModelRequest) -> String {
+    match &request.response_schema {
+        Some(schema) if schema.schema["properties"].get("steps").is_some() => {
+            json!({"steps": ["first", "second"]}).to_string()
+        }
+        Some(schema) => example(&schema.schema).to_string(),
+        None => format!("{} of {} messages", request.purpose, request.messages.len()),
+    }
+}
+
+/// The least that a schema allows.
+fn example(schema: &Value) -> Value {
+    if let Some(first) = schema["enum"].get(0) {
+        return first.clone();
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let properties = schema["properties"].as_object();
+            let fields =
+                properties.into_iter().flatten().map(|(name, schema)| (name.clone(), example(schema)));
+            Value::Object(fields.collect())
+        }
+        Some("array") => json!([example(&schema["items"])]),
+        Some("boolean") => json!(true),
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
+        _ => json!("text"),
+    }
+}
