@@ -17,8 +17,8 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, RunRepository, StoreError, TenantStore, TenantTx, TenantView,
-    UserRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository, StoreError,
+    TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -110,6 +110,18 @@ impl TenantView for MortalTx {
 
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         self.tx.approvals()
+    }
+
+    fn prices(&mut self) -> &mut dyn PriceRepository {
+        self.tx.prices()
+    }
+
+    fn budgets(&mut self) -> &mut dyn BudgetRepository {
+        self.tx.budgets()
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepository {
+        self.tx.usage()
     }
 }
 

@@ -24,8 +24,19 @@ use sea_orm::{
 use super::{migrated, open};
 
 /// Every table that a tenant's transaction filters by its tenant.
-const TABLES: [&str; 7] =
-    ["tenants", "users", "agents", "agent_versions", "runs", "run_events", "run_feedback"];
+const TABLES: [&str; 11] = [
+    "tenants",
+    "users",
+    "agents",
+    "agent_versions",
+    "runs",
+    "run_events",
+    "run_feedback",
+    "prices",
+    "budgets",
+    "budget_windows",
+    "usage",
+];
 
 /// What a tenant's transaction tells the database of its tenant.
 #[derive(Clone, Copy, Debug)]
