@@ -12,7 +12,9 @@ use powerhouse_auth::{
     AeadSecretBox, Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys, SystemSecrets,
 };
 use powerhouse_egress::HttpWebhookSender;
-use powerhouse_http::{Agents, Api, Approvals, Health, Runs, Schedules, Sessions, Tenants, Users, Webhooks};
+use powerhouse_http::{
+    Agents, Api, Approvals, Health, Money, Runs, Schedules, Sessions, Tenants, Users, Webhooks,
+};
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -28,7 +30,7 @@ use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{agents, approvals, runs, schedules, sessions, tenants, users, webhooks};
+use powerhouse_usecases::{agents, approvals, money, runs, schedules, sessions, tenants, users, webhooks};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -269,6 +271,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
+        money: money_slice(ports),
         health: Health {
             platform: Arc::clone(&ports.platform),
             models: model.into(),
@@ -465,4 +468,19 @@ fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {
     let sealer = AeadSecretBox::load_or_generate(&file)
         .with_context(|| format!("the key of secrets in {} cannot be used", file.display()))?;
     Ok(webhooks::Secrets { sealer: Arc::new(sealer), source: Arc::new(SystemSecrets) })
+}
+
+fn money_slice(ports: &Ports) -> Money {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    Money {
+        list: money::ListBudgets { store: store(), clock: clock() },
+        read: money::ReadBudget { store: store(), clock: clock() },
+        create: money::CreateBudget { store: store(), clock: clock(), ids: Arc::clone(&ports.ids) },
+        change: money::ChangeBudget { store: store(), clock: clock() },
+        remove: money::RemoveBudget { store: store() },
+        prices: money::ReadPrices { store: store() },
+        replace_prices: money::ReplacePrices { store: store() },
+        usage: money::ReadUsage { store: store(), clock: clock() },
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::ids::{AgentId, ApprovalId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
+use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,6 +149,16 @@ named_enum! {
         WebhooksRead = "webhooks.read",
         /// Make, change, try and remove webhooks, and send again what did not arrive.
         WebhooksUpdate = "webhooks.update",
+        /// See budgets, and what is left of them.
+        BudgetsRead = "budgets.read",
+        /// Make, change and remove budgets.
+        BudgetsUpdate = "budgets.update",
+        /// See what models cost.
+        PricesRead = "prices.read",
+        /// Say what models cost.
+        PricesUpdate = "prices.update",
+        /// See what was used, by whom.
+        UsageRead = "usage.read",
     }
 }
 
@@ -156,9 +166,10 @@ named_enum! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
-        OpsRead, PoliciesRead, PoliciesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead,
-        RunsReadAny, SchedulesRead, SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsersCreate,
-        UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate,
+        RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny, SchedulesRead,
+        SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsageRead, UsersCreate, UsersDelete,
+        UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -175,6 +186,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsArchive
                     | PoliciesUpdate
                     | WebhooksUpdate
+                    | BudgetsUpdate
+                    | PricesUpdate
             )
             | (
                 Owner | Admin | Operator,
@@ -190,6 +203,9 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SchedulesRead
                     | SchedulesUpdate
                     | WebhooksRead
+                    | BudgetsRead
+                    | PricesRead
+                    | UsageRead
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
             | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead)
@@ -336,6 +352,8 @@ impl Resource for ScheduleId {}
 
 impl Resource for WebhookId {}
 
+impl Resource for BudgetId {}
+
 /// A run and who started it, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedRun {
@@ -453,6 +471,22 @@ privileges! {
     CreateWebhook(TenantId) = WebhooksUpdate;
     /// Change, try or remove a webhook, or send something to it again.
     UpdateWebhook(WebhookId) = WebhooksUpdate;
+    /// List the tenant's budgets.
+    ListBudgets(TenantId) = BudgetsRead;
+    /// See a budget.
+    ReadBudget(BudgetId) = BudgetsRead;
+    /// Make a budget.
+    CreateBudget(TenantId) = BudgetsUpdate;
+    /// Change a budget.
+    UpdateBudget(BudgetId) = BudgetsUpdate;
+    /// Remove a budget.
+    DeleteBudget(BudgetId) = BudgetsUpdate;
+    /// See the tenant's prices.
+    ReadPrices(TenantId) = PricesRead;
+    /// Change the tenant's prices.
+    UpdatePrices(TenantId) = PricesUpdate;
+    /// See what the tenant used.
+    ReadUsage(TenantId) = UsageRead;
 }
 
 /// Proof that a principal may do `A` to one resource, once. Only [`Principal::permit`] makes one.

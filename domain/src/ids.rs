@@ -197,6 +197,8 @@ typed_ids! {
     WebhookId = "webhook";
     /// One event, as endpoints are told of it.
     MessageId = "message";
+    /// A bound of what may be spent.
+    BudgetId = "budget";
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod agents;
 pub mod effects;
 pub mod ids;
 pub mod model;
+pub mod money;
 pub mod runs;
 pub mod schedules;
 pub mod selection;

@@ -13,6 +13,7 @@ mod m0003_runs;
 mod m0004_expired_sessions;
 mod m0005_partitions;
 mod m0006_queue;
+mod m0007_budgets;
 mod m0008_schedules;
 mod m0009_webhooks;
 mod m0010_approvals;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_expired_sessions::Migration),
             Box::new(m0005_partitions::Migration),
             Box::new(m0006_queue::Migration),
+            Box::new(m0007_budgets::Migration),
             Box::new(m0008_schedules::Migration),
             Box::new(m0009_webhooks::Migration),
             Box::new(m0010_approvals::Migration),

@@ -17,6 +17,7 @@ use crate::measure::Measure;
 pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod health;
+pub(crate) mod money;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
@@ -43,6 +44,8 @@ pub struct Api {
     pub schedules: schedules::Schedules,
     /// Webhooks.
     pub webhooks: webhooks::Webhooks,
+    /// Budgets, prices and usage.
+    pub money: money::Money,
     /// Health.
     pub health: health::Health,
     /// Who calls.
@@ -68,7 +71,8 @@ fn router(api: &Api) -> Router {
         .push(api.runs.guarded())
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())
-        .push(api.webhooks.guarded());
+        .push(api.webhooks.guarded())
+        .push(api.money.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }
 

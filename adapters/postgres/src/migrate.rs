@@ -130,6 +130,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks TO {application};
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
+        GRANT SELECT, INSERT, DELETE ON prices TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
+        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};

@@ -3,6 +3,9 @@
 pub(crate) mod agent;
 pub(crate) mod agent_version;
 pub(crate) mod approval;
+pub(crate) mod budget;
+pub(crate) mod budget_window;
+pub(crate) mod price;
 pub(crate) mod queue_turn;
 pub(crate) mod run;
 pub(crate) mod run_event;
@@ -11,6 +14,7 @@ pub(crate) mod schedule;
 pub(crate) mod session;
 pub(crate) mod stored;
 pub(crate) mod tenant;
+pub(crate) mod usage;
 pub(crate) mod user;
 pub(crate) mod webhook;
 pub(crate) mod webhook_delivery;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView,
-    UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
+    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -18,8 +18,11 @@ use crate::rows;
 mod agents;
 mod announce;
 mod approvals;
+mod budgets;
+mod prices;
 mod runs;
 mod schedules;
+mod usage;
 mod users;
 mod webhooks;
 
@@ -114,6 +117,18 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self
+    }
+
+    fn prices(&mut self) -> &mut dyn PriceRepository {
+        self
+    }
+
+    fn budgets(&mut self) -> &mut dyn BudgetRepository {
+        self
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepository {
         self
     }
 }

@@ -11,10 +11,12 @@ use powerhouse_domain::runs::{Approval, EventBody, Feedback, Lease, Run, RunEven
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
+mod money;
 mod page;
 mod schedules;
 mod webhooks;
 
+pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
@@ -77,6 +79,12 @@ pub trait TenantView: Send {
     fn schedules(&mut self) -> &mut dyn ScheduleRepository;
     /// The tenant's webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
+    /// What models cost the tenant.
+    fn prices(&mut self) -> &mut dyn PriceRepository;
+    /// What the tenant may spend.
+    fn budgets(&mut self) -> &mut dyn BudgetRepository;
+    /// What the tenant used.
+    fn usage(&mut self) -> &mut dyn UsageRepository;
 }
 
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
@@ -166,6 +174,9 @@ pub trait RunRepository: Send {
     /// Appends what somebody said to the journal of a run that stays as it is; `Conflict` unless its stored version is
     /// this one. Returns the newest sequence number.
     async fn append(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
+    /// Takes the run for the rest of the transaction: nobody else writes to it before that ends. `LeaseLost` as for
+    /// [`record`](Self::record). Returns the newest sequence number.
+    async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError>;
     /// The journal after a sequence number, at most `limit` events.
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError>;
     /// Keeps what somebody thought of a run; a second word replaces the first.
@@ -207,3 +218,5 @@ mod mock;
 
 #[cfg(feature = "mock")]
 pub use mock::MockTenantTx;
+#[cfg(feature = "mock")]
+pub use money::{MockBudgetRepository, MockPriceRepository, MockUsageRepository};

@@ -5,6 +5,7 @@
 pub mod agents;
 pub mod approvals;
 mod measure;
+pub mod money;
 mod refused;
 pub mod runner;
 pub mod runs;

@@ -7,6 +7,8 @@ mod gate;
 mod housekeeper;
 mod journalling;
 mod perform;
+mod sink;
+mod spending;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
 pub use housekeeper::Housekeeper;
+pub(crate) use spending::settle_in_flight;
 pub use worker::Worker;
 
 /// Tools by their names.

@@ -8,6 +8,7 @@ use super::{Decision, Question, Step, StepKind};
 use crate::effects::{EffectKey, EffectOutcome, Fingerprint, JournalEntry};
 use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::Channel;
+use crate::money::Reservation;
 
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub enum EventBody {
         /// What is asked for, as a hash; older journals have none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fingerprint: Option<Fingerprint>,
+        /// What was set aside for it, for a model call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reservation: Option<Reservation>,
     },
     /// A piece of a model's text. Not part of the result: a resumed run may say the same again.
     TextDelta {
@@ -217,6 +221,7 @@ mod tests {
             key: key.parse().unwrap(),
             kind: StepKind::Tool { name: "calculator".into() },
             fingerprint: None,
+            reservation: None,
         }
     }
 

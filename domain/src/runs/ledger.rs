@@ -133,6 +133,7 @@ mod tests {
             key: key(),
             kind: StepKind::Tool { name: "pay".into() },
             fingerprint: None,
+            reservation: None,
         }
     }
 

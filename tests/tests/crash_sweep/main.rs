@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use powerhouse_domain::access::Principal;
 use powerhouse_domain::agents::{Agent, Definition};
-use powerhouse_domain::ids::{AgentId, RunId};
+use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
+use powerhouse_domain::money::{Budget, BudgetScope, Caps, Grouping, Period, in_flight};
 use powerhouse_domain::runs::{Approval, Decision, EventBody, Question, Run, RunLimits, RunState, Task};
 use powerhouse_domain::selection;
 use powerhouse_domain::strategies::{AgentKind, Strategy};
@@ -121,6 +122,9 @@ impl Scene {
         let mut tx = stores.tenants.begin(&office.principal.scope()).await.unwrap();
         tx.agents().add(&agent).await.unwrap();
         tx.runs().add(&run).await.unwrap();
+        let caps = Caps::new(None, Some(1 << 40)).unwrap();
+        let id = BudgetId::from_uuid(ids.next());
+        tx.budgets().add(&Budget::new(id, BudgetScope::Tenant, Period::Total, caps, now)).await.unwrap();
         tx.commit().await.unwrap();
         Self {
             stores: stores.clone(),
@@ -217,7 +221,12 @@ impl Scene {
         assert_eq!(events.iter().filter(|event| event.body.is_final()).count(), 1, "it ended once");
         let mut steps = BTreeSet::new();
         let mut tokens = 0;
-        for event in &events {
+        for (index, event) in events.iter().enumerate() {
+            if event.body.is_final() || matches!(event.body, EventBody::Started { .. }) {
+                // What was under way is paid for in full: it may have been billed.
+                let lost = in_flight(&events[..index]).into_values();
+                tokens += lost.map(|call| call.amount.total_tokens()).sum::<u64>();
+            }
             if let EventBody::StepEnded { key, outcome, .. } = &event.body {
                 assert!(steps.insert(format!("{key}: {outcome:?}")), "{key} has two outcomes");
                 if let powerhouse_domain::effects::EffectOutcome::Model(reply) = outcome {
@@ -226,6 +235,13 @@ impl Scene {
             }
         }
         assert_eq!(run.usage().total_tokens(), tokens, "the usage is that of the journal");
+        let budget = view.budgets().list(None, Limit::default()).await.unwrap().items.remove(0);
+        let spending = view.budgets().spending(budget.window(self.clock.now())).await.unwrap();
+        assert_eq!((spending.spent.tokens, spending.reserved.tokens), (tokens, 0), "so is what was spent");
+        let day = self.clock.now().date_naive();
+        let (first, last) = (day - chrono::Days::new(9), day + chrono::Days::new(9));
+        let used = view.usage().sums(first, last, Grouping::default(), 9).await.unwrap();
+        assert_eq!(used[0].usage.total_tokens(), tokens, "and what was used");
         let effects = self.downstream.counts();
         for (call, count) in &effects {
             assert!(*count == 1 || call.starts_with("look"), "{call} took effect {count} times");

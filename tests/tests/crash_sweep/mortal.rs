@@ -19,8 +19,9 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, RunRepository, ScheduleRepository, StoreError, TenantStore,
-    TenantTx, TenantView, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
+    ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -120,6 +121,18 @@ impl TenantView for MortalTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self.tx.webhooks()
+    }
+
+    fn prices(&mut self) -> &mut dyn PriceRepository {
+        self.tx.prices()
+    }
+
+    fn budgets(&mut self) -> &mut dyn BudgetRepository {
+        self.tx.budgets()
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepository {
+        self.tx.usage()
     }
 }
 

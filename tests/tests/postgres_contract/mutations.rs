@@ -36,6 +36,10 @@ const TABLES: &[&str] = &[
     "schedules",
     "webhooks",
     "webhook_deliveries",
+    "prices",
+    "budgets",
+    "budget_windows",
+    "usage",
 ];
 
 /// What a tenant's transaction tells the database of its tenant.

@@ -42,6 +42,10 @@ async fn furnished() -> OwnDatabase {
              INSERT INTO run_feedback VALUES ('{tenant}', '{tenant}', '{tenant}', 'good', '', now());
              INSERT INTO sessions VALUES ('{tenant}', '{tenant}', '{tenant}', '{slug}', NULL, now(), now(), NULL);
              INSERT INTO refresh_digests VALUES ('{tenant}', '{slug}', '{tenant}');
+             INSERT INTO prices VALUES ('{tenant}', 'model-{slug}', now(), 1, 1, 1);
+             INSERT INTO budgets VALUES ('{tenant}', '{tenant}', 'tenant', NULL, 'day', 1, 1, now(), 1);
+             INSERT INTO budget_windows VALUES ('{tenant}', '{tenant}', now(), 0, 0, 0, 0);
+             INSERT INTO usage VALUES ('{tenant}', now(), '{tenant}', '{tenant}', 'm', 1, 1, 1, 1);
              INSERT INTO queue_turns VALUES ('{tenant}', 1);"
         ))
         .await;
@@ -193,6 +197,10 @@ async fn raw_sql_cannot_change_the_rules() {
         "SELECT * FROM agents",
         "SELECT * FROM agent_versions",
         "SELECT * FROM run_feedback",
+        "SELECT * FROM prices",
+        "SELECT * FROM budgets",
+        "SELECT * FROM budget_windows",
+        "SELECT * FROM usage",
         "DELETE FROM users",
         "UPDATE users SET role = 'owner'",
     ] {
@@ -213,7 +221,19 @@ async fn raw_sql_cannot_change_the_rules() {
 async fn whoever_is_no_tenant_has_no_rows() {
     let own = furnished().await;
     let application = own.connect(APPLICATION).await;
-    let tables = ["tenants", "users", "agents", "agent_versions", "runs", "run_events", "run_feedback"];
+    let tables = [
+        "tenants",
+        "users",
+        "agents",
+        "agent_versions",
+        "runs",
+        "run_events",
+        "run_feedback",
+        "prices",
+        "budgets",
+        "budget_windows",
+        "usage",
+    ];
     let told = [
         None,
         Some(String::new()),

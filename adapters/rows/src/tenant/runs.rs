@@ -181,6 +181,24 @@ impl<C: Transaction> RunRepository for Own<C> {
         self.journal(run.id(), next - count, events).await
     }
 
+    async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError> {
+        // A write that changes nothing: it takes the row as the ones that follow do.
+        let mut update = self
+            .own(Entity::update_many(), Column::TenantId)
+            .filter(Column::Id.eq(lease.run().as_uuid()))
+            .filter(Column::FencingToken.eq(signed(lease.token().0)))
+            .filter(Column::LeaseExpiresAt.is_not_null())
+            .filter(Column::Status.is_not_in(ENDED))
+            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq))
+            .into_query();
+        update.returning_col(Column::NextSeq);
+        let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else {
+            return Err(StoreError::LeaseLost);
+        };
+        let next = row.try_get_by_index::<i64>(0).map_err(store_error(RUN))?;
+        unsigned("runs", "next_seq", next - 1)
+    }
+
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError> {
         let query = self
             .own(event::Entity::find(), event::Column::TenantId)

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, ApprovalRepository, MockAgentRepository, MockApprovalRepository, MockRunRepository,
-    MockScheduleRepository, MockUserRepository, MockWebhookRepository, RunRepository, ScheduleRepository,
-    StoreError, TenantTx, TenantView, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, MockAgentRepository, MockApprovalRepository,
+    MockBudgetRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
+    MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository,
+    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -26,6 +27,12 @@ pub struct MockTenantTx {
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
     pub webhooks: MockWebhookRepository,
+    /// What `prices()` gives.
+    pub prices: MockPriceRepository,
+    /// What `budgets()` gives.
+    pub budgets: MockBudgetRepository,
+    /// What `usage()` gives.
+    pub usage: MockUsageRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -58,6 +65,18 @@ impl TenantView for MockTenantTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         &mut self.webhooks
+    }
+
+    fn prices(&mut self) -> &mut dyn PriceRepository {
+        &mut self.prices
+    }
+
+    fn budgets(&mut self) -> &mut dyn BudgetRepository {
+        &mut self.budgets
+    }
+
+    fn usage(&mut self) -> &mut dyn UsageRepository {
+        &mut self.usage
     }
 }
 

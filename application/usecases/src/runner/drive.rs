@@ -32,7 +32,8 @@ use super::Workshop;
 use super::deltas::Pending;
 use super::ending::Ending;
 use super::gate::{Gate, ToolTerms, gate};
-use super::perform::{Allowed, Delta, perform};
+use super::perform::{Allowed, Delta};
+use super::spending::{Purse, settle_in_flight};
 use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
 
@@ -118,6 +119,7 @@ pub(super) struct Drive {
     /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
     allowed: Allowed,
+    pub(super) purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
     asked: BTreeSet<EffectKey>,
@@ -165,12 +167,14 @@ impl Drive {
         let seq = journal.last().map_or(0, |event| event.seq);
         let (run, started_at) = started(run, now)?;
         let Some(version) = version else {
-            return end_without_agent(&workshop, &lease, run, now).await.map(|()| None);
+            return end_without_agent(&workshop, &lease, run, &journal, now).await.map(|()| None);
         };
         let asked = asked(&journal);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
         let allowed = allowed(&workshop, &version.definition);
+        let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
+        let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
         let execution = execute(&workshop, &version.definition, &run, journal);
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -193,6 +197,7 @@ impl Drive {
             run,
             started_at,
             allowed,
+            purse,
             execution,
             asked,
             seq,
@@ -206,6 +211,10 @@ impl Drive {
         if self.lease.unproductive() >= MAX_UNPRODUCTIVE {
             let message = format!("no worker got it any further in {MAX_UNPRODUCTIVE} attempts");
             return self.end(Ending::failed("stalled", message)).await;
+        }
+        if self.purse.has_lost() {
+            // Before anything else is written: what was lost is charged once.
+            self.write().await?;
         }
         let left = self.run.time_left(self.started_at, self.workshop.clock.now());
         if left.is_zero() {
@@ -325,6 +334,7 @@ impl Drive {
             match gate(request, self.ledger.open.get(key), terms, now) {
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
+                    self.purse.want(key, &performed, now);
                     begun.push((key.clone(), performed));
                 }
                 Gate::Outcome(output) => {
@@ -352,8 +362,8 @@ impl Drive {
         }
         self.write().await?;
         for (key, request) in begun {
-            let (workshop, allowed) = (Arc::clone(&self.workshop), self.allowed.clone());
-            self.in_flight.push(Box::pin(perform(workshop, allowed, key, request, self.text.0.clone())));
+            let issued = Issued { key, request };
+            self.in_flight.push(self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0));
         }
         Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
     }
@@ -396,6 +406,7 @@ impl Drive {
             key: key.clone(),
             kind: StepKind::from(request),
             fingerprint: Some(request.fingerprint()),
+            reservation: None,
         };
         self.outbox.push(NewEvent { at: now, body });
     }
@@ -441,6 +452,7 @@ impl Drive {
         }
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take_of(key, now));
+        let outcome = self.purse.settle(key, outcome, now);
         let usage = match &outcome {
             EffectOutcome::Model(reply) => reply.usage,
             EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => Usage::default(),
@@ -461,7 +473,8 @@ impl Drive {
         self.in_flight.clear();
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take(now));
-        let (run, body) = ending.apply(self.run.clone(), now).map_err(corrupt)?;
+        let run = self.run.clone().charge(self.purse.give_up(now)).unwrap_or_else(|refused| *refused.run);
+        let (run, body) = ending.apply(run, now).map_err(corrupt)?;
         self.run = run;
         self.outbox.push(NewEvent { at: now, body });
         self.write().await?;
@@ -487,12 +500,14 @@ async fn end_without_agent(
     workshop: &Workshop,
     lease: &Lease,
     run: Run,
+    journal: &[RunEvent],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let ending = Ending::failed("agent_gone", "the version of the agent that was chosen is no longer there");
     let (run, body) = ending.apply(run, now).map_err(corrupt)?;
     let mut tx = workshop.store.begin(&lease.scope()).await?;
     tx.runs().record(lease, &run, &[NewEvent { at: now, body }]).await?;
+    settle_in_flight(&mut *tx, &run, journal, now).await?;
     tx.commit().await?;
     run_ended(run.state().name());
     Ok(())

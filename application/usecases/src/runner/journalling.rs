@@ -35,7 +35,9 @@ impl Drive {
                     pause *= 2;
                     attempt += 1;
                     // The answer may have been lost, and not the write.
-                    if let Ok(Some(seq)) = self.was_written().await {
+                    if let Ok(mut view) = self.workshop.store.read(&self.lease.scope()).await
+                        && let Ok(Some(seq)) = self.was_written(&mut *view).await
+                    {
                         break seq;
                     }
                 }
@@ -47,6 +49,16 @@ impl Drive {
 
     async fn try_write(&mut self) -> Result<u64, StoreError> {
         let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
+        if !self.purse.is_idle() {
+            let newest = tx.runs().hold(&self.lease).await?;
+            // Money is not to be counted twice: with the run held, nothing of a try before can still be on its way.
+            if newest > self.seq
+                && let Some(seq) = self.was_written(&mut *tx).await?
+            {
+                return Ok(seq);
+            }
+            self.purse.settle_up(&mut *tx, &self.run, &mut self.outbox).await?;
+        }
         let seq = tx.runs().record(&self.lease, &self.run, &self.outbox).await?;
         for approval in &self.questions {
             tx.approvals().add(approval).await?;
@@ -56,10 +68,9 @@ impl Drive {
     }
 
     /// Where the outbox is in the journal, if it is there.
-    async fn was_written(&mut self) -> Result<Option<u64>, StoreError> {
+    async fn was_written(&mut self, view: &mut dyn TenantView) -> Result<Option<u64>, StoreError> {
         let Some(first) = self.outbox.first() else { return Ok(None) };
-        let mut view = self.workshop.store.read(&self.lease.scope()).await?;
-        let events = events_after(&mut *view, self.lease.run(), self.seq).await?;
+        let events = events_after(view, self.lease.run(), self.seq).await?;
         let found = events.iter().find(|event| event.at == first.at && event.body == first.body);
         let last = u64::try_from(self.outbox.len()).unwrap_or(u64::MAX) - 1;
         Ok(found.map(|event| event.seq + last))
@@ -73,6 +84,7 @@ impl Drive {
             self.ledger.note(&event.body);
         }
         self.questions.clear();
+        self.purse.written();
         if is_alone {
             self.seq = seq;
         } else {

@@ -3,19 +3,20 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::FutureExt as _;
 use powerhouse_domain::effects::{
     EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, ToolRequest,
 };
-use powerhouse_domain::model::{Channel, ModelRequest};
+use powerhouse_domain::model::{Channel, ModelReply, ModelRequest, StopReason};
+use powerhouse_domain::money::{Price, worst_case};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::Chain;
-use powerhouse_ports::models::{DeltaSink, ModelError};
+use powerhouse_ports::models::ModelError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Workshop;
+use super::sink::{Heard, Sink};
 use crate::measure::effect_performed;
 
 /// The most bytes of a tool's output that a model is shown.
@@ -45,12 +46,13 @@ pub(super) async fn perform(
     key: EffectKey,
     request: EffectRequest,
     deltas: mpsc::Sender<Delta>,
+    heard: Heard,
 ) -> (EffectKey, EffectOutcome) {
     let begun = Instant::now();
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
     let outcome = match request {
         EffectRequest::Model(request) => {
-            let asked = ask(&workshop, &allowed.model, &key, &request, deltas);
+            let asked = ask(&workshop, &allowed.model, &key, &request, deltas, heard);
             AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
                 EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
@@ -77,9 +79,22 @@ async fn ask(
     key: &EffectKey,
     request: &ModelRequest,
     deltas: mpsc::Sender<Delta>,
+    heard: Heard,
 ) -> EffectOutcome {
-    let sink = Sink { key: key.clone(), channel: request.channel, deltas };
-    match workshop.models.complete(model, request, Box::new(sink)).await {
+    let (sink, cut) = Sink::new(key, request, deltas, heard);
+    let reply = tokio::select! {
+        biased;
+        reply = workshop.models.complete(model, request, Box::new(sink)) => reply,
+        // Dropping the call closes its connection. What it cost nobody says any more: the most that it may.
+        Ok(text) = cut => Ok(ModelReply {
+            text,
+            tool_calls: Vec::new(),
+            stop: StopReason::MaxTokens,
+            usage: worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX)),
+            model: model.to_owned(),
+        }),
+    };
+    match reply {
         Ok(reply) => EffectOutcome::Model(reply),
         Err(error) => {
             tracing::warn!(
@@ -113,21 +128,6 @@ fn bounded(mut output: ToolOutput) -> ToolOutput {
         output.content.push_str("\n[cut: the output was longer]");
     }
     output
-}
-
-struct Sink {
-    key: EffectKey,
-    channel: Channel,
-    deltas: mpsc::Sender<Delta>,
-}
-
-#[async_trait]
-impl DeltaSink for Sink {
-    async fn push(&mut self, text: &str) {
-        let delta = Delta { key: self.key.clone(), channel: self.channel, text: text.to_owned() };
-        // The drive has ended when nobody receives; then this future is about to be dropped too.
-        let _ = self.deltas.send(delta).await;
-    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::ids::RunId;
-use powerhouse_domain::runs::{EventBody, Run, RunStatus};
+use powerhouse_domain::runs::{EventBody, Run, RunEvent, RunStatus};
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
-use super::find;
+use super::{find, whole_journal};
 use crate::Refused;
 use crate::measure::run_ended;
+use crate::runner::settle_in_flight;
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -42,6 +43,9 @@ impl CancelRun {
                 .map_err(|refused| Refused::conflict("run_ended", refused))?;
             match tx.runs().update(&run, &[NewEvent { at: now, body: EventBody::Cancelled }]).await {
                 Ok(seq) => {
+                    // The run's row is held from here on: no call is begun or ends beside this.
+                    let journal = whole_journal(&mut *tx, id).await?;
+                    settle_in_flight(&mut *tx, &run, before_the_end(&journal), now).await?;
                     tx.commit().await?;
                     run_ended(run.state().name());
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
@@ -54,4 +58,9 @@ impl CancelRun {
         }
         Err(Refused::Stale)
     }
+}
+
+/// What happened before the run was cancelled, which is the last event.
+fn before_the_end(journal: &[RunEvent]) -> &[RunEvent] {
+    journal.split_last().map_or(&[], |(_, before)| before)
 }

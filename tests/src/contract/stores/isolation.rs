@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use powerhouse_domain::money::{BudgetScope, Caps, Grouping, Spending, UsageKey};
 use powerhouse_domain::runs::{Decision, EventBody, Feedback, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError};
 
 use super::Stores;
 use super::approvals::question;
+use super::money::{budget, price, used};
 use crate::contract::sample::{self, agent, at, office, run};
 
 /// With every id of another tenant in hand, a transaction finds nothing and changes nothing.
@@ -21,6 +23,19 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     tx.runs().add(&their_run).await.expect("add");
     let their_question = question(&their_run);
     tx.approvals().add(&their_question).await.expect("add");
+    let their_budget = budget(BudgetScope::Tenant, Some(9), None);
+    let window = their_budget.window(at(6));
+    let their_use = UsageKey {
+        day: at(6).date_naive(),
+        agent: their_agent.id(),
+        user: theirs.owner.id(),
+        model: "m".into(),
+    };
+    tx.budgets().add(&their_budget).await.expect("add");
+    tx.budgets().hold(window).await.expect("hold");
+    assert!(tx.budgets().reserve(&their_budget, window, used(5)).await.expect("reserve"));
+    tx.prices().replace(&[price("m", 1, 5)]).await.expect("replace");
+    tx.usage().add(&their_use, 1, used(5)).await.expect("add");
     tx.commit().await.expect("commit");
     let lease = stores.platform.claim(1, at(6), Duration::from_mins(1)).await.expect("claim")[0];
 
@@ -76,6 +91,28 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     let word = Feedback::new(ours.owner.id(), Verdict::Bad, String::new(), at(8)).expect("feedback");
     assert!(tx.runs().put_feedback(id, &word).await.is_err(), "another tenant's run was judged");
     assert_eq!(tx.runs().feedback(id, theirs.owner.id()).await.expect("feedback"), None);
+    assert!(tx.runs().hold(&lease).await.is_err(), "another tenant's run was held");
+
+    assert_eq!(tx.budgets().find(their_budget.id).await.expect("find"), None);
+    assert!(tx.budgets().list(None, everything).await.expect("list").items.is_empty());
+    assert_eq!(tx.budgets().count().await.expect("count"), 0);
+    assert_eq!(tx.budgets().of_scope(BudgetScope::Tenant).await.expect("count"), 0);
+    let applying = tx.budgets().applying(theirs.owner.id(), their_agent.id()).await.expect("applying");
+    assert!(applying.is_empty(), "{applying:?}");
+    assert_eq!(tx.budgets().spending(window).await.expect("spending"), Spending::default());
+    assert!(!tx.budgets().reserve(&their_budget, window, used(1)).await.expect("reserve"));
+    tx.budgets().settle(window, used(5), used(5)).await.expect("nothing is settled");
+    let other = their_budget.clone().capped(Caps::new(None, Some(1)).expect("caps"));
+    let refused = tx.budgets().update(&other).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    assert!(!tx.budgets().remove(their_budget.id).await.expect("remove"));
+    assert!(tx.prices().list().await.expect("list").is_empty());
+    tx.prices().replace(&[price("m", 1, 6)]).await.expect("replace");
+    assert_eq!(tx.prices().list().await.expect("list").len(), 1);
+    let sums = tx.usage().sums(their_use.day, their_use.day, Grouping::default(), 9).await.expect("sums");
+    assert!(sums.is_empty(), "{sums:?}");
+    tx.usage().add(&their_use, 1, used(1)).await.expect("a row of our own");
+    assert!(tx.budgets().hold(window).await.is_err(), "a window of another tenant's budget was held");
     drop(tx);
 
     let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
@@ -86,4 +123,10 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     assert_eq!(tx.agents().find(their_agent.id()).await.expect("find"), Some(their_agent));
     assert_eq!(tx.runs().events(id, 0, 100).await.expect("events").len(), 1);
     assert_eq!(tx.approvals().find(their_question.id()).await.expect("find"), Some(their_question));
+    let spending = tx.budgets().spending(window).await.expect("spending");
+    assert_eq!((spending.spent.micros, spending.reserved.micros), (0, 5));
+    assert_eq!(tx.budgets().find(their_budget.id).await.expect("find"), Some(their_budget));
+    assert_eq!(tx.prices().list().await.expect("list"), [price("m", 1, 5)]);
+    let sums = tx.usage().sums(their_use.day, their_use.day, Grouping::default(), 9).await.expect("sums");
+    assert_eq!(sums.iter().map(|sum| (sum.calls, sum.usage)).collect::<Vec<_>>(), [(1, used(5))]);
 }

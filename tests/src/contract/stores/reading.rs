@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use powerhouse_domain::money::{BudgetScope, UsageKey};
 use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantView};
 
 use super::Stores;
+use super::money::{budget, price, used};
 use crate::contract::sample::{Office, agent, at, member, office, run};
 
 async fn read(stores: &Stores, office: &Office) -> Box<dyn TenantView> {
@@ -49,6 +51,14 @@ pub async fn reading_writes_nothing(stores: &Stores) {
     let word = Feedback::new(office.owner.id(), Verdict::Bad, String::new(), at(3)).expect("feedback");
     let done = read(stores, &office).await.runs().put_feedback(accepted.id(), &word).await;
     refused("a run was judged", done);
+    let bound = budget(BudgetScope::Tenant, Some(9), None);
+    refused("a budget was added", read(stores, &office).await.budgets().add(&bound).await);
+    refused("a budget was removed", read(stores, &office).await.budgets().remove(bound.id).await.map(drop));
+    let done = read(stores, &office).await.prices().replace(&[price("m", 1, 5)]).await;
+    refused("prices were changed", done);
+    let key =
+        UsageKey { day: at(3).date_naive(), agent: helper.id(), user: office.owner.id(), model: "m".into() };
+    refused("usage was added", read(stores, &office).await.usage().add(&key, 1, used(1)).await);
 
     let mut view = read(stores, &office).await;
     assert_eq!(view.users().count().await.expect("count"), 1);

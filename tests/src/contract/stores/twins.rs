@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::agents::{Agent, PublishedVersion};
-use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::ids::{AgentId, BudgetId, RunId, SessionId, TenantId, UserId};
+use powerhouse_domain::money::{
+    Budget, BudgetScope, BudgetWindow, Caps, Grouping, Period, PriceEntry, Spending, UsageGroup, UsageKey,
+};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, Task, Verdict};
 use powerhouse_domain::selection;
 use powerhouse_domain::tenants::{Plan, Tenant};
 use powerhouse_domain::users::{Membership, User};
-use powerhouse_ports::store::{Limit, NewEvent};
+use powerhouse_ports::store::{Limit, NewEvent, TenantTx};
 use uuid::Uuid;
 
 use super::Stores;
+use super::money::{price, used};
 use crate::contract::sample::{at, definition, limits, next_id};
 
 /// The ids that both twins use.
@@ -20,12 +24,18 @@ struct Shared {
     user: UserId,
     agent: AgentId,
     run: RunId,
+    budget: BudgetId,
 }
 
 impl Shared {
     const fn new() -> Self {
         let id = Uuid::from_u128(u128::MAX);
-        Self { user: UserId::from_uuid(id), agent: AgentId::from_uuid(id), run: RunId::from_uuid(id) }
+        Self {
+            user: UserId::from_uuid(id),
+            agent: AgentId::from_uuid(id),
+            run: RunId::from_uuid(id),
+            budget: BudgetId::from_uuid(id),
+        }
     }
 }
 
@@ -59,8 +69,26 @@ async fn twin(stores: &Stores, label: &'static str) -> Twin {
     tx.agents().add(&agent.publish(at(2)).expect("publish")).await.expect("add");
     tx.runs().add(&run).await.expect("add");
     tx.runs().put_feedback(SHARED.run, &word(label)).await.expect("feedback");
+    let caps = Caps::new(Some(100), None).expect("caps");
+    let budget = Budget::new(SHARED.budget, BudgetScope::Tenant, Period::Day, caps, at(1));
+    tx.budgets().add(&budget).await.expect("add");
+    spend(&mut *tx, &budget, 5).await;
     tx.commit().await.expect("commit");
     twin
+}
+
+/// Uses every method that writes what money is about.
+async fn spend(tx: &mut dyn TenantTx, budget: &Budget, amount: u64) {
+    let window = budget.window(at(5));
+    tx.budgets().hold(window).await.expect("hold");
+    assert!(tx.budgets().reserve(budget, window, used(amount + 1)).await.expect("reserve"));
+    tx.budgets().settle(window, used(amount), used(amount)).await.expect("settle");
+    tx.usage().add(&key(), 1, used(amount)).await.expect("add");
+    tx.prices().replace(&[price("m", 1, amount)]).await.expect("replace");
+}
+
+fn key() -> UsageKey {
+    UsageKey { day: at(5).date_naive(), agent: SHARED.agent, user: SHARED.user, model: "m".into() }
 }
 
 fn word(comment: &str) -> Feedback {
@@ -79,6 +107,11 @@ struct Everything {
     runs: [Vec<Run>; 3],
     events: Vec<RunEvent>,
     feedback: Option<Feedback>,
+    budgets: [Vec<Budget>; 3],
+    budgets_counted: (u64, u64),
+    spending: Spending,
+    prices: Vec<PriceEntry>,
+    usage: Vec<UsageGroup>,
 }
 
 async fn everything(stores: &Stores, twin: &Twin) -> Everything {
@@ -115,6 +148,22 @@ async fn everything(stores: &Stores, twin: &Twin) -> Everything {
         ],
         events: tx.runs().events(SHARED.run, 0, 100).await.expect("events"),
         feedback: tx.runs().feedback(SHARED.run, SHARED.user).await.expect("feedback"),
+        budgets: [
+            tx.budgets().find(SHARED.budget).await.expect("find").into_iter().collect(),
+            tx.budgets().list(None, all).await.expect("list").items,
+            tx.budgets().applying(SHARED.user, SHARED.agent).await.expect("applying"),
+        ],
+        budgets_counted: (
+            tx.budgets().count().await.expect("count"),
+            tx.budgets().of_scope(BudgetScope::Tenant).await.expect("count"),
+        ),
+        spending: tx
+            .budgets()
+            .spending(BudgetWindow { budget: SHARED.budget, start: Period::Day.start(at(5)) })
+            .await
+            .expect("spending"),
+        prices: tx.prices().list().await.expect("list"),
+        usage: tx.usage().sums(key().day, key().day, Grouping::default(), 9).await.expect("sums"),
     }
 }
 
@@ -130,6 +179,11 @@ async fn change_everything(stores: &Stores, twin: &Twin, lease: &Lease, to: &str
     let agent = agent.edit(definition(to)).expect("edit");
     tx.agents().update(&agent).await.expect("update");
     tx.agents().update(&agent.publish(at(21)).expect("publish")).await.expect("update");
+    let budget = tx.budgets().find(SHARED.budget).await.expect("find").expect("the budget");
+    let budget = budget.capped(Caps::new(Some(90), None).expect("caps"));
+    tx.budgets().update(&budget).await.expect("update");
+    spend(&mut *tx, &budget, 7).await;
+    assert_eq!(tx.runs().hold(lease).await.expect("hold"), 1);
     let run = tx.runs().find(SHARED.run).await.expect("find").expect("the run");
     let run = run.start(at(22)).expect("start");
     let event = |body| [NewEvent { at: at(22), body }];
@@ -183,6 +237,11 @@ pub async fn twins_never_meet(stores: &Stores) {
         }
         assert_eq!(seen.events.len(), 1);
         assert_eq!(seen.feedback, Some(word(twin.label)));
+        assert_eq!(seen.budgets_counted, (1, 1));
+        assert!(seen.budgets.iter().all(|budgets| budgets.len() == 1), "{seen:?}");
+        assert_eq!((seen.spending.spent.micros, seen.spending.reserved.micros), (5, 1));
+        assert_eq!(seen.prices, [price("m", 1, 5)]);
+        assert_eq!(seen.usage.iter().map(|sum| sum.calls).collect::<Vec<_>>(), [1]);
         before.push(seen);
     }
 
@@ -195,6 +254,7 @@ pub async fn twins_never_meet(stores: &Stores) {
     let kept = everything(stores, &twins[1]).await;
     let mut tx = stores.tenants.begin(&twins[0].scope).await.expect("begin");
     assert!(tx.users().remove(SHARED.user).await.expect("remove"));
+    assert!(tx.budgets().remove(SHARED.budget).await.expect("remove"));
     tx.commit().await.expect("commit");
     assert_eq!(everything(stores, &twins[1]).await, kept);
     let email = "owner@example.org".parse().expect("an address");
