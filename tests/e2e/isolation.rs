@@ -51,6 +51,9 @@ fn body(operation: &str, agent: &str) -> Value {
         "answer_approval" => json!({"decision": "approve"}),
         "create_user" => json!({"email": "eve@example.org", "display_name": "Eve", "role": "member",
             "password": "correct horse battery"}),
+        "create_budget" => json!({"scope": "tenant", "period": "month", "cap_micros": 1_000_000_000}),
+        "update_budget" => json!({"cap_tokens": 1_000_000_000}),
+        "update_prices" => json!({"items": []}),
         "update_user" => json!({"display_name": "Eve"}),
         other => panic!("give `{other}` a body in this test"),
     }
@@ -62,6 +65,7 @@ struct Property {
     user: String,
     run: String,
     approval: String,
+    budget: String,
 }
 
 impl Property {
@@ -83,7 +87,9 @@ impl Property {
         let user = caller.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
         let run = caller.run(&json!({"task": CANARY, "agent": agent})).await;
         let approval = Self::asked(caller, name).await;
-        Self { agent, user, run: run["id"].as_str().unwrap().to_owned(), approval }
+        let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
+        let budget = caller.post("/v1/budgets", &budget).await["id"].as_str().unwrap().to_owned();
+        Self { agent, user, run: run["id"].as_str().unwrap().to_owned(), approval, budget }
     }
 
     /// What a run of a careful agent has asked.
@@ -108,6 +114,7 @@ impl Property {
     fn path(&self, operation: &Operation) -> String {
         let path = operation.path.replace("{agent_id}", &self.agent).replace("{user_id}", &self.user);
         let path = path.replace("{run_id}", &self.run).replace("{approval_id}", &self.approval);
+        let path = path.replace("{budget_id}", &self.budget);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -144,7 +151,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             others += 1;
         }
         assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
-        for id in [&owned.agent, &owned.user, &owned.run, &owned.approval] {
+        for id in [&owned.agent, &owned.user, &owned.run, &owned.approval, &owned.budget] {
             assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
         }
     }
@@ -244,6 +251,7 @@ async fn nothing_is_served_without_a_token() {
         user: "user_x".into(),
         run: "run_x".into(),
         approval: "approval_x".into(),
+        budget: "budget_x".into(),
     };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
