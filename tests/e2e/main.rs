@@ -9,6 +9,7 @@ mod faults;
 mod first_run;
 mod isolation;
 mod metrics;
+mod money;
 mod postgres;
 mod raw_requests;
 mod redis;

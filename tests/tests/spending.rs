@@ -248,7 +248,7 @@ impl Scene {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(60), ends).await.expect("the run ends")
+        timeout(Duration::from_mins(1), ends).await.expect("the run ends")
     }
 
     async fn journal(&self, id: RunId) -> Vec<EventBody> {
@@ -289,11 +289,11 @@ fn watch(scene: &Arc<Scene>, budgets: &[Budget]) -> JoinHandle<()> {
 async fn storm(stores: Stores) {
     const RUNS: u32 = 40;
     let scene = Arc::new(Scene::new(stores, AgentKind::Debate, limits()).await);
-    let user = BudgetScope::User(scene.principal.user_id());
+    let owner = BudgetScope::User(scene.principal.user_id());
     // The worst case of a call is some 1,300; what it really takes, some 300.
     let budgets = [
         scene.budget(BudgetScope::Tenant, Some(30_000), None).await,
-        scene.budget(user, None, Some(28_000)).await,
+        scene.budget(owner, None, Some(28_000)).await,
         scene.budget(BudgetScope::Agent(scene.agent), Some(40_000), Some(40_000)).await,
     ];
     let watching = watch(&scene, &budgets);
@@ -452,11 +452,11 @@ async fn without_a_price_no_bound_of_money_can_be_kept() {
 #[tokio::test]
 async fn a_runs_own_limit_of_money_is_kept_too() {
     let (_kept, stores) = on_sqlite().await;
-    let scene = Scene::new(stores, AgentKind::Debate, RunLimits { cost_micros: 3_000, ..limits() }).await;
+    let scene = Scene::new(stores, AgentKind::Debate, RunLimits { cost_micros: 1_000, ..limits() }).await;
     let run = scene.alone(Habit::Says).await;
     let RunState::Failed { failure, .. } = run.state() else { panic!("{run:?}") };
     assert_eq!(failure.code, "limit_reached");
-    assert!(run.usage().cost_micros <= 3_000, "{:?}", run.usage());
+    assert!(run.usage().cost_micros <= 1_000, "{:?}", run.usage());
 }
 
 /// The cost of a reply is what the price list says of the model that answered, whatever its provider says.

@@ -1,7 +1,7 @@
 //! Any server of the OpenAI chat completions API: OpenAI itself, vLLM, Ollama, `LiteLLM` and others.
 //!
 //! A reply is streamed. A call is tried again while nothing of its reply was passed on, so that no reader sees a
-//! text twice. The cost of a call is zero until there is a price list.
+//! text twice. What a call costs the runner says, from the price list.
 
 mod assemble;
 mod events;

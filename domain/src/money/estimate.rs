@@ -13,8 +13,9 @@ const AROUND: u64 = 256;
 /// more bytes than its texts: what surrounds each message there outweighs the special tokens that a chat template puts
 /// around it. It does not hold for tokenisers that first expand characters (NFKC); for these set a higher price.
 pub fn input_bound(request: &ModelRequest) -> u64 {
-    // Serialising cannot fail: every key is a string.
-    let bytes = serde_json::to_vec(request).map_or(usize::MAX, |json| json.len());
+    // What a model reads. Serialising cannot fail: every key is a string.
+    let read = (&request.messages, &request.tools, &request.response_schema);
+    let bytes = serde_json::to_vec(&read).map_or(usize::MAX, |json| json.len());
     u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(AROUND)
 }
 

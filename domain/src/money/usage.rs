@@ -20,6 +20,7 @@ pub struct UsageKey {
 
 /// By what usage is told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told apart or not, in any combination")]
 pub struct Grouping {
     /// By day.
     pub day: bool,

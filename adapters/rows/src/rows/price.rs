@@ -12,8 +12,8 @@ use super::{corrupt, unsigned};
 pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) tenant_id: Uuid,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub(crate) model: String,
+    #[sea_orm(primary_key, auto_increment = false, column_name = "model")]
+    pub(crate) name: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) effective_from: DateTime<Utc>,
     pub(crate) input_micros: i64,
@@ -36,6 +36,6 @@ impl TryFrom<Model> for PriceEntry {
             max_output_tokens: u32::try_from(row.max_output_tokens)
                 .map_err(corrupt("prices", "max_output_tokens"))?,
         };
-        Self::new(row.model, row.effective_from, price).map_err(corrupt("prices", "model"))
+        Self::new(row.name, row.effective_from, price).map_err(corrupt("prices", "model"))
     }
 }

@@ -14,8 +14,8 @@ pub(crate) struct Model {
     pub(crate) agent_id: Uuid,
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) user_id: Uuid,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub(crate) model: String,
+    #[sea_orm(primary_key, auto_increment = false, column_name = "model")]
+    pub(crate) name: String,
     pub(crate) calls: i64,
     pub(crate) input_tokens: i64,
     pub(crate) output_tokens: i64,

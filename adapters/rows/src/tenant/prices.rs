@@ -18,7 +18,7 @@ impl<C: Transaction> PriceRepository for Own<C> {
     async fn list(&mut self) -> Result<Vec<PriceEntry>, StoreError> {
         let query = self
             .own(Entity::find(), Column::TenantId)
-            .order_by_asc(Column::Model)
+            .order_by_asc(Column::Name)
             .order_by_asc(Column::EffectiveFrom);
         let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(PRICE))?;
         rows.into_iter().map(PriceEntry::try_from).collect()
@@ -32,7 +32,7 @@ impl<C: Transaction> PriceRepository for Own<C> {
         }
         let rows = entries.iter().map(|entry| ActiveModel {
             tenant_id: Set(self.tenant),
-            model: Set(entry.model.clone()),
+            name: Set(entry.model.clone()),
             effective_from: Set(entry.effective_from),
             input_micros: Set(signed(entry.price.input_micros)),
             output_micros: Set(signed(entry.price.output_micros)),

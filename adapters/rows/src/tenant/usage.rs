@@ -64,13 +64,13 @@ impl<C: Transaction> UsageRepository for Own<C> {
             day: Set(key.day),
             agent_id: Set(key.agent.as_uuid()),
             user_id: Set(key.user.as_uuid()),
-            model: Set(key.model.clone()),
+            name: Set(key.model.clone()),
             calls: Set(amounts[0]),
             input_tokens: Set(amounts[1]),
             output_tokens: Set(amounts[2]),
             cost_micros: Set(amounts[3]),
         };
-        let columns = [Column::TenantId, Column::Day, Column::AgentId, Column::UserId, Column::Model];
+        let columns = [Column::TenantId, Column::Day, Column::AgentId, Column::UserId, Column::Name];
         let mut upsert = OnConflict::columns(columns);
         for (column, amount) in SUMMED.into_iter().zip(amounts) {
             upsert.value(column, Expr::col((Entity, column)).add(amount));
@@ -91,7 +91,7 @@ impl<C: Transaction> UsageRepository for Own<C> {
             (grouping.day, Column::Day),
             (grouping.agent, Column::AgentId),
             (grouping.user, Column::UserId),
-            (grouping.model, Column::Model),
+            (grouping.model, Column::Name),
         ];
         let mut query =
             self.own(Entity::find(), Column::TenantId).filter(Column::Day.between(from, to)).select_only();
