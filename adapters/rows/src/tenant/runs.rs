@@ -6,7 +6,7 @@ use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, RunStatus};
 use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, IntoCondition, OnConflict};
+use sea_orm::sea_query::{Expr, IntoCondition, OnConflict, UpdateStatement};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
@@ -67,14 +67,24 @@ impl<C: Transaction> Own<C> {
             update = update.col_expr(column, value);
         }
         let mut update = update.into_query();
-        update.returning(self.told_of(Expr::col(Column::NextSeq), events));
-        let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else { return Ok(None) };
-        let next: i64 = row.try_get_by_index(0).map_err(store_error(RUN))?;
+        let Some((next, is_told)) = self.take_numbers(&mut update, events).await? else { return Ok(None) };
         let newest = self.journal(run.id(), next - count, events).await?;
-        if is_told(&row)? {
+        if is_told {
             self.announce(run, next - count, events).await?;
         }
         Ok(Some(newest))
+    }
+
+    /// Runs an update of one run, and returns the number after its last event, and whether somebody is told of these;
+    /// nothing when no row was updated.
+    async fn take_numbers(
+        &self,
+        update: &mut UpdateStatement,
+        events: &[NewEvent],
+    ) -> Result<Option<(i64, bool)>, StoreError> {
+        update.returning(self.told_of(Expr::col(Column::NextSeq), events));
+        let Some(row) = self.tx.query_one(update).await.map_err(store_error(RUN))? else { return Ok(None) };
+        Ok(Some((row.try_get_by_index(0).map_err(store_error(RUN))?, is_told(&row)?)))
     }
 }
 
@@ -174,11 +184,13 @@ impl<C: Transaction> RunRepository for Own<C> {
             .filter(Column::Status.is_not_in(ENDED))
             .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count))
             .into_query();
-        update.returning_col(Column::NextSeq);
-        let row = self.tx.query_one(&update).await.map_err(store_error(RUN))?;
-        let row = row.ok_or(StoreError::Conflict { entity: RUN })?;
-        let next: i64 = row.try_get_by_index(0).map_err(store_error(RUN))?;
-        self.journal(run.id(), next - count, events).await
+        let taken = self.take_numbers(&mut update, events).await?;
+        let (next, is_told) = taken.ok_or(StoreError::Conflict { entity: RUN })?;
+        let newest = self.journal(run.id(), next - count, events).await?;
+        if is_told {
+            self.announce(run, next - count, events).await?;
+        }
+        Ok(newest)
     }
 
     async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError> {

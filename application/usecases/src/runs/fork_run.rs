@@ -6,7 +6,7 @@ use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{ModelReply, StopReason, Usage};
-use powerhouse_domain::runs::{EventBody, Run, RunEvent};
+use powerhouse_domain::runs::{EventBody, Placement, Run, RunEvent};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::{NewEvent, TenantStore};
@@ -57,6 +57,9 @@ impl ForkRun {
             *old.limits(),
             now,
         );
+        // Delay and deadline were the other run's.
+        let Placement { priority, agent_limit, .. } = *old.placement();
+        let new = new.placed(Placement { priority, agent_limit, ..Placement::default() });
         tx.runs().add(&new).await?;
         let forked = EventBody::Forked { from: old_id, step: command.step };
         let mut events = vec![NewEvent { at: now, body: forked }];
