@@ -125,7 +125,10 @@ async fn a_killed_server_goes_on_where_it_was() {
     assert_eq!((&run["status"], &run["answer"]), (&json!("succeeded"), &json!("A longer draft.")));
     assert_eq!(stub.received().len(), 5, "four calls, and the one that was in flight");
     let steps = ada.get(&format!("/v1/runs/{id}/steps")).await;
-    assert_eq!((&steps["usage"]["input_tokens"], &steps["usage"]["output_tokens"]), (&json!(100), &json!(10)));
+    assert_eq!(
+        (&steps["usage"]["input_tokens"], &steps["usage"]["output_tokens"]),
+        (&json!(100), &json!(10))
+    );
     // The call in flight may have been billed: the run has paid for it at its worst (ADR 0022).
     let more = |of: &str| run["usage"][of].as_u64().unwrap() - steps["usage"][of].as_u64().unwrap();
     assert!(more("input_tokens") > 0 && more("output_tokens") >= 4_096, "{run}");

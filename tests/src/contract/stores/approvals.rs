@@ -3,7 +3,7 @@
 use powerhouse_domain::ids::ApprovalId;
 use powerhouse_domain::runs::{Approval, Decision, EventBody, Question, Run};
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, NewEvent, StoreError};
+use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantTx};
 
 use super::Stores;
 use crate::contract::sample::{Office, agent, at, next_id, office, run};
@@ -13,6 +13,14 @@ pub fn question(run: &Run) -> Approval {
     let question = Question::ToolCall { name: "pay".into(), arguments: serde_json::json!({"amount": 5}) };
     let key = "0.1".parse().expect("a key");
     Approval::ask(ApprovalId::from_uuid(next_id()), run.id(), key, question, at(10), at(70))
+}
+
+/// In this tenant's transaction, another's question is neither found nor listed nor answered.
+pub(super) async fn are_not_seen(tx: &mut dyn TenantTx, theirs: &Approval, ours: &Office) {
+    assert_eq!(tx.approvals().find(theirs.id()).await.expect("find"), None);
+    assert!(tx.approvals().list(false, None, Limit::default()).await.expect("list").items.is_empty());
+    let answered = theirs.clone().answered(ours.owner.id(), Decision::Approve, at(20)).expect("in time");
+    assert!(tx.approvals().answer(&answered).await.is_err(), "another tenant's run was answered");
 }
 
 async fn asked(stores: &Stores, count: usize) -> (Office, Vec<Approval>) {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use powerhouse_domain::money::{BudgetScope, Caps, Grouping, Spending, UsageKey};
-use powerhouse_domain::runs::{Decision, EventBody, Feedback, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, NewEvent, StoreError};
+use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantTx};
 
 use super::Stores;
-use super::approvals::question;
+use super::approvals::{are_not_seen, question};
 use super::money::{budget, price, used};
-use crate::contract::sample::{self, agent, at, office, run};
+use crate::contract::sample::{self, Office, agent, at, office, run};
 
 /// With every id of another tenant in hand, a transaction finds nothing and changes nothing.
 pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
@@ -52,17 +52,7 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
     assert_eq!(tx.tenant().await.expect("tenant"), Some(ours.tenant.clone()));
 
-    assert_eq!(tx.users().find(theirs.owner.id()).await.expect("find"), None);
-    let same_address =
-        tx.users().find_by_email(theirs.owner.email()).await.expect("find").expect("our own owner");
-    assert_eq!(same_address.0.id(), ours.owner.id());
-    assert_eq!(tx.users().list(None, everything).await.expect("list").items.len(), 1);
-    assert_eq!(tx.users().count().await.expect("count"), 1);
-    assert_eq!(tx.users().owners().await.expect("owners"), 1);
-    assert!(!tx.users().remove(theirs.owner.id()).await.expect("remove"));
-    let renamed = theirs.owner.clone().rename("Mallory".parse().expect("a name"), at(7));
-    let refused = tx.users().update(&renamed, &theirs.membership, 1).await;
-    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    users_are_not_seen(&mut *tx, &ours, &theirs).await;
 
     assert_eq!(tx.agents().find(their_agent.id()).await.expect("find"), None);
     assert_eq!(tx.agents().version(their_agent.id(), 1).await.expect("version"), None);
@@ -83,11 +73,7 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     assert!(tx.runs().record(&lease, &cancelled, &event).await.is_err(), "another tenant's run was written");
     assert!(tx.runs().append(&their_run, &event).await.is_err(), "another tenant's journal was written");
 
-    assert_eq!(tx.approvals().find(their_question.id()).await.expect("find"), None);
-    assert!(tx.approvals().list(false, None, everything).await.expect("list").items.is_empty());
-    let answered =
-        their_question.clone().answered(ours.owner.id(), Decision::Approve, at(20)).expect("in time");
-    assert!(tx.approvals().answer(&answered).await.is_err(), "another tenant's run was answered");
+    are_not_seen(&mut *tx, &their_question, &ours).await;
     let word = Feedback::new(ours.owner.id(), Verdict::Bad, String::new(), at(8)).expect("feedback");
     assert!(tx.runs().put_feedback(id, &word).await.is_err(), "another tenant's run was judged");
     assert_eq!(tx.runs().feedback(id, theirs.owner.id()).await.expect("feedback"), None);
@@ -129,4 +115,18 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     assert_eq!(tx.prices().list().await.expect("list"), [price("m", 1, 5)]);
     let sums = tx.usage().sums(their_use.day, their_use.day, Grouping::default(), 9).await.expect("sums");
     assert_eq!(sums.iter().map(|sum| (sum.calls, sum.usage)).collect::<Vec<_>>(), [(1, used(5))]);
+}
+
+async fn users_are_not_seen(tx: &mut dyn TenantTx, ours: &Office, theirs: &Office) {
+    assert_eq!(tx.users().find(theirs.owner.id()).await.expect("find"), None);
+    let same_address =
+        tx.users().find_by_email(theirs.owner.email()).await.expect("find").expect("our own owner");
+    assert_eq!(same_address.0.id(), ours.owner.id());
+    assert_eq!(tx.users().list(None, Limit::default()).await.expect("list").items.len(), 1);
+    assert_eq!(tx.users().count().await.expect("count"), 1);
+    assert_eq!(tx.users().owners().await.expect("owners"), 1);
+    assert!(!tx.users().remove(theirs.owner.id()).await.expect("remove"));
+    let renamed = theirs.owner.clone().rename("Mallory".parse().expect("a name"), at(7));
+    let refused = tx.users().update(&renamed, &theirs.membership, 1).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
 }
