@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::Platform;
 use crate::Transaction;
 use crate::error::store_error;
-use crate::rows::run::{Column, ENDED, Entity};
-use crate::rows::{corrupt, queue_turn, signed};
+use crate::rows::run::{Column, Entity, held};
+use crate::rows::{corrupt, queue_turn};
 
 const RUN: &str = "run";
 /// What a grant costs a tenant of weight 1, in virtual time.
@@ -101,13 +101,13 @@ impl<C: Transaction> Platform<C> {
 
     /// Extends a lease.
     pub async fn extend(self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
-        let update = held(lease).col_expr(Column::LeaseExpiresAt, Expr::val(expires_at));
+        let update = of(lease).col_expr(Column::LeaseExpiresAt, Expr::val(expires_at));
         self.change(update).await
     }
 
     /// Hands a lease back: the run is due since it was accepted. A claim that ends like this is no failed one.
     pub async fn release(self, lease: &Lease) -> Result<(), StoreError> {
-        let update = held(lease)
+        let update = of(lease)
             .col_expr(Column::LeaseExpiresAt, Expr::val(None::<DateTime<Utc>>))
             .col_expr(Column::DueAt, Expr::col(Column::CreatedAt))
             .col_expr(Column::ProgressToken, Expr::col(Column::FencingToken));
@@ -172,12 +172,8 @@ async fn take_turns(tx: &impl ConnectionTrait, turns: BTreeMap<Uuid, (i64, i64)>
     Ok(())
 }
 
-/// The run of a lease, if that is still the newest, nobody handed it back, and the run has not ended.
-fn held(lease: &Lease) -> sea_orm::UpdateMany<Entity> {
-    Entity::update_many()
-        .filter(Column::TenantId.eq(lease.scope().tenant_id().as_uuid()))
-        .filter(Column::Id.eq(lease.run().as_uuid()))
-        .filter(Column::FencingToken.eq(signed(lease.token().0)))
-        .filter(Column::LeaseExpiresAt.is_not_null())
-        .filter(Column::Status.is_not_in(ENDED))
+/// The run of a lease, to be changed while it is held.
+fn of(lease: &Lease) -> sea_orm::UpdateMany<Entity> {
+    let tenant = lease.scope().tenant_id().as_uuid();
+    Entity::update_many().filter(Column::TenantId.eq(tenant)).filter(held(lease))
 }

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::runs::{Placement, Priority, Run, RunParts, RunStatus, Task};
+use powerhouse_domain::runs::{Lease, Placement, Priority, Run, RunParts, RunStatus, Task};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::Condition;
 use sea_orm::entity::prelude::*;
 
 use super::stored::{Limits, StoredSelection, StoredState, read, write};
@@ -57,6 +58,15 @@ pub(crate) const ENDED: [&str; 4] = [
     RunStatus::Cancelled.as_str(),
     RunStatus::TimedOut.as_str(),
 ];
+
+/// The run of a lease, if that is still the newest, nobody handed it back, and the run has not ended.
+pub(crate) fn held(lease: &Lease) -> Condition {
+    Condition::all()
+        .add(Column::Id.eq(lease.run().as_uuid()))
+        .add(Column::FencingToken.eq(signed(lease.token().0)))
+        .add(Column::LeaseExpiresAt.is_not_null())
+        .add(Column::Status.is_not_in(ENDED))
+}
 
 /// What changes of a run while it lives.
 pub(crate) fn changes(run: &Run) -> ActiveModel {

@@ -15,7 +15,7 @@ use sea_orm::{
 use super::announce::is_told;
 use super::{Own, Transaction};
 use crate::error::{read_error, store_error};
-use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes};
+use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes, held};
 use crate::rows::stored::write;
 use crate::rows::{run_event as event, run_feedback as feedback, signed, unsigned};
 
@@ -24,13 +24,8 @@ const RUN: &str = "run";
 impl<C: Transaction> Own<C> {
     /// Why a worker's write found no row: another has the run, or it has ended; else its version is newer.
     async fn why_refused(&self, lease: &Lease) -> Result<StoreError, StoreError> {
-        let held = self
-            .own(Entity::find(), Column::TenantId)
-            .filter(Column::Id.eq(lease.run().as_uuid()))
-            .filter(Column::FencingToken.eq(signed(lease.token().0)))
-            .filter(Column::LeaseExpiresAt.is_not_null())
-            .filter(Column::Status.is_not_in(ENDED));
-        let is_held = held.count(&self.tx).await.map_err(store_error(RUN))? == 1;
+        let found = self.own(Entity::find(), Column::TenantId).filter(held(lease));
+        let is_held = found.count(&self.tx).await.map_err(store_error(RUN))? == 1;
         Ok(if is_held { StoreError::Conflict { entity: RUN } } else { StoreError::LeaseLost })
     }
 
@@ -68,11 +63,22 @@ impl<C: Transaction> Own<C> {
         }
         let mut update = update.into_query();
         let Some((next, is_told)) = self.take_numbers(&mut update, events).await? else { return Ok(None) };
-        let newest = self.journal(run.id(), next - count, events).await?;
+        self.tell(run, next - count, events, is_told).await.map(Some)
+    }
+
+    /// Appends to the journal from `first` on, announces it to whoever is told, and returns the newest sequence number.
+    async fn tell(
+        &self,
+        run: &Run,
+        first: i64,
+        events: &[NewEvent],
+        is_told: bool,
+    ) -> Result<u64, StoreError> {
+        let newest = self.journal(run.id(), first, events).await?;
         if is_told {
-            self.announce(run, next - count, events).await?;
+            self.announce(run, first, events).await?;
         }
-        Ok(Some(newest))
+        Ok(newest)
     }
 
     /// Runs an update of one run, and returns the number after its last event, and whether somebody is told of these;
@@ -137,11 +143,8 @@ impl<C: Transaction> RunRepository for Own<C> {
         insert.returning(self.told_of(Expr::col(Column::NextSeq), &first));
         // Not refusable: that costs a round trip, and whoever submits gives up when this is refused.
         let row = self.tx.query_one(&insert).await.map_err(store_error(RUN))?;
-        self.journal(run.id(), 1, &first).await?;
-        if row.as_ref().map(is_told).transpose()?.unwrap_or_default() {
-            self.announce(run, 1, &first).await?;
-        }
-        Ok(())
+        let is_told = row.as_ref().map(is_told).transpose()?.unwrap_or_default();
+        self.tell(run, 1, &first, is_told).await.map(drop)
     }
 
     async fn update(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
@@ -161,12 +164,7 @@ impl<C: Transaction> RunRepository for Own<C> {
 
     async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
         // INVARIANT: the token is compared in the statement that writes, so that nothing can come between.
-        let expected = Condition::all()
-            .add(Column::Id.eq(lease.run().as_uuid()))
-            .add(Column::FencingToken.eq(signed(lease.token().0)))
-            .add(Column::LeaseExpiresAt.is_not_null())
-            .add(Column::Status.is_not_in(ENDED))
-            .add(Column::Version.lte(signed(run.version())));
+        let expected = held(lease).add(Column::Version.lte(signed(run.version())));
         let is_progress = events.iter().any(|event| event.body.is_progress());
         let progress = is_progress.then(|| (Column::ProgressToken, Expr::col(Column::FencingToken)));
         match self.write(run, expected, progress, events).await? {
@@ -186,21 +184,14 @@ impl<C: Transaction> RunRepository for Own<C> {
             .into_query();
         let taken = self.take_numbers(&mut update, events).await?;
         let (next, is_told) = taken.ok_or(StoreError::Conflict { entity: RUN })?;
-        let newest = self.journal(run.id(), next - count, events).await?;
-        if is_told {
-            self.announce(run, next - count, events).await?;
-        }
-        Ok(newest)
+        self.tell(run, next - count, events, is_told).await
     }
 
     async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError> {
         // A write that changes nothing: it takes the row as the ones that follow do.
         let mut update = self
             .own(Entity::update_many(), Column::TenantId)
-            .filter(Column::Id.eq(lease.run().as_uuid()))
-            .filter(Column::FencingToken.eq(signed(lease.token().0)))
-            .filter(Column::LeaseExpiresAt.is_not_null())
-            .filter(Column::Status.is_not_in(ENDED))
+            .filter(held(lease))
             .col_expr(Column::NextSeq, Expr::col(Column::NextSeq))
             .into_query();
         update.returning_col(Column::NextSeq);
