@@ -28,17 +28,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a request with a JSON body, and gives the body of an answer that must be 201.
-    pub(crate) async fn post(&mut self, path: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+    /// Sends a request with a JSON body, and gives the body of an answer that must say that all is well.
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        token: Option<&str>,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<String> {
         let body = body.to_string();
         let length = body.len();
+        let signed = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{signed}\
              Content-Length: {length}\r\n\r\n{body}"
         );
         let answer = self.send(&request).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end of its head")?;
-        if !head.starts_with("HTTP/1.1 201") {
+        if !head.starts_with("HTTP/1.1 2") {
             bail!("POST {path}: {answer}");
         }
         Ok(body.to_owned())

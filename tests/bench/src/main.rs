@@ -1,165 +1,75 @@
-//! `powerhouse-bench reads`: reads over HTTP, beside the same queries by the bare driver. See `docs/benchmarks.md`.
+//! Benchmarks of the release binary: see `docs/benchmarks.md`.
 
-#![expect(clippy::print_stdout, reason = "what was measured is printed")]
-
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-
-use crate::driver::Driver;
-use crate::http::Connection;
-use crate::measured::{Figures, Worker, measure, median};
-use crate::read::{Next, Read, Reads};
-use crate::scene::Scene;
+use anyhow::{Context as _, bail, ensure};
 
 mod driver;
 mod http;
 mod measured;
+mod model;
 mod read;
+mod reads;
+mod runs;
 mod scene;
+mod site;
 
-const USAGE: &str = "powerhouse-bench reads [connections=16] [seconds=3] [rounds=5]";
+const USAGE: &str = "\
+powerhouse-bench reads [connections=16] [seconds=3] [rounds=5]
+powerhouse-bench runs [runs=2000] [calls=2] [tenants=20] [concurrency=64] [servers=1] [per_second=50] [seconds=10]";
 
-#[derive(Clone, Copy)]
-struct Load {
-    connections: u64,
-    time: Duration,
-    rounds: u64,
-}
+/// `name=value` arguments, each a number above zero.
+struct Arguments(BTreeMap<String, u64>);
 
-impl Load {
-    /// Reads `name=value` arguments.
-    fn from(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
-        let (mut connections, mut seconds, mut rounds) = (16, 3, 5);
-        for argument in arguments {
-            let (name, value) = argument.split_once('=').context(USAGE)?;
-            let value: u64 = value.parse().ok().filter(|value| *value > 0).context(USAGE)?;
-            match name {
-                "connections" => connections = value,
-                "seconds" => seconds = value,
-                "rounds" => rounds = value,
-                _ => bail!(USAGE),
-            }
-        }
-        Ok(Self { connections, time: Duration::from_secs(seconds), rounds })
+impl Arguments {
+    fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let read = |argument: String| {
+            let (name, value) = argument.split_once('=')?;
+            Some((name.to_owned(), value.parse().ok().filter(|value| *value > 0)?))
+        };
+        Ok(Self(arguments.map(read).collect::<Option<_>>().context(USAGE)?))
+    }
+
+    fn take(&mut self, name: &str, otherwise: u64) -> u64 {
+        self.0.remove(name).unwrap_or(otherwise)
+    }
+
+    /// Nobody has taken what is left.
+    fn end(self) -> anyhow::Result<()> {
+        ensure!(self.0.is_empty(), USAGE);
+        Ok(())
     }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() != Some("reads") {
-        bail!(USAGE);
-    }
-    let load = Load::from(arguments)?;
-    let scene = Scene::set().await?;
-    let measured = reads(&scene, load).await;
-    scene.clear().await?;
-    measured
-}
-
-/// What a kind of read came to, over all rounds.
-#[derive(Default)]
-struct Rounds {
-    http: Vec<Figures>,
-    under_rls: Vec<Figures>,
-    bare: Vec<Figures>,
-}
-
-async fn reads(scene: &Scene, load: Load) -> anyhow::Result<()> {
-    let cores = std::thread::available_parallelism()?;
-    println!(
-        "{} connections, {} rounds of {:?} each; generator, server, PostgreSQL and Redis share {cores} cores",
-        load.connections, load.rounds, load.time
-    );
-    for (read, name) in [(Read::One, "GET /v1/agents/{id}"), (Read::Page, "GET /v1/agents?limit=20")] {
-        let mut rounds = Rounds::default();
-        // The first round fills caches and plans, and does not count.
-        for round in 0..=load.rounds {
-            let http = over_http(scene, read, load).await?;
-            let under_rls = by_driver(scene, read, load, true).await?;
-            let bare = by_driver(scene, read, load, false).await?;
-            if round > 0 {
-                rounds.http.push(http);
-                rounds.under_rls.push(under_rls);
-                rounds.bare.push(bare);
-            }
+    let what = arguments.next();
+    let mut given = Arguments::read(arguments)?;
+    match what.as_deref() {
+        Some("reads") => {
+            let load = reads::Load {
+                connections: given.take("connections", 16),
+                time: Duration::from_secs(given.take("seconds", 3)),
+                rounds: given.take("rounds", 5),
+            };
+            given.end()?;
+            reads::bench(load).await
         }
-        report(name, &rounds);
-    }
-    Ok(())
-}
-
-struct OverHttp {
-    connection: Connection,
-    reads: Reads,
-}
-
-impl Worker for OverHttp {
-    async fn work(&mut self) -> anyhow::Result<()> {
-        let Next { caller, read, agent } = self.reads.next();
-        self.connection.get(&caller.request(read, agent)).await
-    }
-}
-
-async fn over_http(scene: &Scene, read: Read, load: Load) -> anyhow::Result<Figures> {
-    let mut workers = Vec::new();
-    for seed in 0..load.connections {
-        let connection = Connection::open(scene.address).await?;
-        workers.push(OverHttp { connection, reads: Reads::new(&scene.callers, read, seed) });
-    }
-    measure(load.time, workers).await
-}
-
-struct ByDriver {
-    driver: Driver,
-    reads: Reads,
-    is_under_rls: bool,
-}
-
-impl Worker for ByDriver {
-    async fn work(&mut self) -> anyhow::Result<()> {
-        let Next { caller, read, agent } = self.reads.next();
-        if self.is_under_rls {
-            self.driver.read_as_tenant(caller.tenant, read, agent).await
-        } else {
-            self.driver.read(caller.tenant, read, agent).await
+        Some("runs") => {
+            let load = runs::Load {
+                runs: given.take("runs", 2_000),
+                calls: given.take("calls", 2),
+                tenants: given.take("tenants", 20),
+                concurrency: given.take("concurrency", 64),
+                servers: given.take("servers", 1),
+                per_second: given.take("per_second", 50),
+                seconds: given.take("seconds", 10),
+            };
+            given.end()?;
+            runs::bench(load).await
         }
+        _ => bail!(USAGE),
     }
-}
-
-async fn by_driver(scene: &Scene, read: Read, load: Load, is_under_rls: bool) -> anyhow::Result<Figures> {
-    let url = if is_under_rls { &scene.application } else { &scene.owner };
-    let mut workers = Vec::new();
-    for seed in 0..load.connections {
-        let driver = Driver::open(url).await?;
-        workers.push(ByDriver { driver, reads: Reads::new(&scene.callers, read, seed), is_under_rls });
-    }
-    measure(load.time, workers).await
-}
-
-fn report(name: &str, rounds: &Rounds) {
-    println!("\n{name:<40} {:>10} {:>10} {:>10}", "reads/s", "p50 ms", "p99 ms");
-    let lines = [
-        ("over HTTP: authenticated, limited, RLS", &rounds.http),
-        ("driver, RLS: BEGIN and SET, SELECT", &rounds.under_rls),
-        ("driver, no RLS: SELECT", &rounds.bare),
-    ];
-    for (what, figures) in lines {
-        let of = |figure: fn(&Figures) -> f64| median(figures.iter().map(figure));
-        println!(
-            "{what:<40} {:>10.0} {:>10.2} {:>10.2}",
-            of(|figures| figures.per_second),
-            of(|figures| figures.median_ms),
-            of(|figures| figures.p99_ms)
-        );
-    }
-    let ratio = |other: &[Figures]| {
-        median(rounds.http.iter().zip(other).map(|(http, other)| http.per_second / other.per_second))
-    };
-    println!(
-        "ratio of HTTP to the driver, median of rounds: {:.2} with RLS, {:.2} without",
-        ratio(&rounds.under_rls),
-        ratio(&rounds.bare)
-    );
 }
