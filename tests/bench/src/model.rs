@@ -3,16 +3,20 @@
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves on a thread of its own until the process ends. A run calls a tool so many times.
 pub(crate) fn serve(calls: u64) -> anyhow::Result<SocketAddr> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let calls = usize::try_from(calls)?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::spawn(move || {
         runtime.block_on(async {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(async move { converse(stream, calls).await });
@@ -22,7 +26,7 @@ pub(crate) fn serve(calls: u64) -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-async fn converse(mut stream: TcpStream, calls: u64) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, calls: usize) -> std::io::Result<()> {
     let mut read = Vec::with_capacity(16 * 1024);
     loop {
         let whole = loop {
@@ -46,10 +50,13 @@ fn length(read: &[u8]) -> Option<usize> {
     Some(end + 4 + length.unwrap_or(0))
 }
 
-fn answer(request: &[u8], calls: u64) -> Vec<u8> {
-    let request = String::from_utf8_lossy(request);
-    let made = u64::try_from(request.matches(r#""role":"tool""#).count()).unwrap_or(u64::MAX);
-    let tool = request.split_once(r#""function":{"name":""#).and_then(|(_, rest)| rest.split('"').next());
+fn answer(request: &[u8], calls: usize) -> Vec<u8> {
+    let body =
+        request.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(request, |end| &request[end..]);
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let messages = request["messages"].as_array().into_iter().flatten();
+    let made = messages.filter(|message| message["role"] == "tool").count();
+    let tool = request["tools"][0]["function"]["name"].as_str();
     let (delta, reason) = match tool {
         Some(tool) if made < calls => {
             let call = format!(

@@ -171,8 +171,9 @@ async fn backlog(
     load: Load,
 ) -> anyhow::Result<()> {
     say("queueing")?;
-    let later = json!({"not_before": "2100-01-01T00:00:00Z"});
-    submit(address, submitters, load.runs, &later, None).await?;
+    let later = sqlx::query_scalar("SELECT to_json(now() + interval '1 day') #>> '{}'");
+    let later: String = later.fetch_one(&mut *db).await?;
+    submit(address, submitters, load.runs, &json!({"not_before": later}), None).await?;
     site.run("CHECKPOINT").await?;
     let before: String =
         sqlx::query_scalar("SELECT pg_current_wal_insert_lsn()::text").fetch_one(&mut *db).await?;
