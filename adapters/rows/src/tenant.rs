@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::error::{read_error, store_error};
 use crate::rows;
 
+mod advance;
 mod agents;
 mod announce;
 mod approvals;

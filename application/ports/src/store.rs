@@ -15,11 +15,13 @@ mod money;
 mod page;
 mod schedules;
 mod webhooks;
+mod work;
 
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
+pub use work::{Numbers, Work};
 #[cfg(feature = "mock")]
 pub use {schedules::MockScheduleRepository, webhooks::MockWebhookRepository};
 
@@ -174,9 +176,12 @@ pub trait RunRepository: Send {
     /// Appends what somebody said to the journal of a run that stays as it is; `Conflict` unless its stored version is
     /// this one. Returns the newest sequence number.
     async fn append(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError>;
-    /// Takes the run for the rest of the transaction: nobody else writes to it before that ends. `LeaseLost` as for
-    /// [`record`](Self::record). Returns the newest sequence number.
-    async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError>;
+    /// Stores what workers did to their runs, but for the events: it takes numbers for these, and nobody else writes to the
+    /// runs before the transaction ends. For each its numbers, or why it was refused, as by [`record`](Self::record); the
+    /// others are stored all the same. [`journal`](Self::journal) must follow in the same transaction.
+    async fn advance<'a>(&mut self, work: &[&'a Work]) -> Result<Vec<Result<Numbers, StoreError>>, StoreError>;
+    /// Appends the events of runs that were advanced, each with its numbers.
+    async fn journal<'a>(&mut self, work: &[&'a Work], numbers: &[Numbers]) -> Result<(), StoreError>;
     /// The journal after a sequence number, at most `limit` events.
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError>;
     /// Keeps what somebody thought of a run; a second word replaces the first.

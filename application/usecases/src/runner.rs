@@ -1,5 +1,6 @@
 //! The runner: claims runs, performs the effects that their strategies ask for, journals and streams.
 
+mod bill;
 mod deltas;
 mod drive;
 mod ending;
@@ -7,6 +8,7 @@ mod gate;
 mod housekeeper;
 mod journalling;
 mod perform;
+mod scribe;
 mod sink;
 mod spending;
 mod worker;
@@ -22,8 +24,8 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
+pub(crate) use bill::settle_in_flight;
 pub use housekeeper::Housekeeper;
-pub(crate) use spending::settle_in_flight;
 pub use worker::Worker;
 
 /// Tools by their names.

@@ -50,13 +50,13 @@ macro_rules! store_contract {
             isolation: no_method_shows_or_changes_another_tenants_rows;
             model: every_tenant_has_exactly_what_it_did;
             twins: twins_never_meet;
-            runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
+            runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, runs_are_advanced_together,
+                a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
             approvals: a_question_is_answered_once, open_questions_are_listed,
                 what_is_said_is_appended_to_a_run_that_stays_as_it_is;
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
-                many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up,
-                a_run_is_held_for_its_worker_only;
+                many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up;
             retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,

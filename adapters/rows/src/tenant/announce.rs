@@ -18,9 +18,13 @@ const DELIVERY: &str = "delivery";
 impl<C: Transaction> Own<C> {
     /// What a statement that writes a run returns: a column, and whether somebody is told of these events.
     pub(super) fn told_of(&self, column: Expr, events: &[NewEvent]) -> ReturningClause {
+        Query::returning().exprs([column, self.is_told_of(events)])
+    }
+
+    /// Whether somebody is told of these events.
+    pub(super) fn is_told_of(&self, events: &[NewEvent]) -> Expr {
         let is_announced = events.iter().any(|event| Announced::of(&event.body).is_some());
-        let is_told = if is_announced { Expr::exists(self.endpoints()) } else { Expr::val(false) };
-        Query::returning().exprs([column, is_told])
+        if is_announced { Expr::exists(self.endpoints()) } else { Expr::val(false) }
     }
 
     fn endpoints(&self) -> SelectStatement {

@@ -4,66 +4,69 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, RunStatus};
-use powerhouse_ports::store::{Limit, NewEvent, Page, RunRepository, StoreError};
+use powerhouse_ports::store::{Limit, NewEvent, Numbers, Page, RunRepository, StoreError, Work};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, IntoCondition, OnConflict, UpdateStatement};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
 };
 
+use super::advance::count;
 use super::announce::is_told;
 use super::{Own, Transaction};
 use crate::error::{read_error, store_error};
-use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes, held};
+use crate::rows::run::{ActiveModel, Column, ENDED, Entity, accepted, changes};
 use crate::rows::stored::write;
 use crate::rows::{run_event as event, run_feedback as feedback, signed, unsigned};
 
 const RUN: &str = "run";
 
 impl<C: Transaction> Own<C> {
-    /// Why a worker's write found no row: another has the run, or it has ended; else its version is newer.
-    async fn why_refused(&self, lease: &Lease) -> Result<StoreError, StoreError> {
-        let found = self.own(Entity::find(), Column::TenantId).filter(held(lease));
-        let is_held = found.count(&self.tx).await.map_err(store_error(RUN))? == 1;
-        Ok(if is_held { StoreError::Conflict { entity: RUN } } else { StoreError::LeaseLost })
-    }
-
     /// Appends to the journal from `first` on, and returns the newest sequence number.
-    async fn journal(&self, id: RunId, first: i64, events: &[NewEvent]) -> Result<u64, StoreError> {
+    async fn append_events(&self, id: RunId, first: i64, events: &[NewEvent]) -> Result<u64, StoreError> {
         let rows = (first..).zip(events).map(|(seq, new)| event_row(self.tenant, id, seq, new.at, &new.body));
-        if !events.is_empty() {
-            event::Entity::insert_many(rows)
-                .exec_without_returning(&self.tx)
-                .await
-                .map_err(store_error("event"))?;
-        }
-        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        unsigned("runs", "next_seq", first + count - 1)
+        self.append_rows(rows.collect()).await?;
+        unsigned("runs", "next_seq", first + count(events) - 1)
     }
 
-    /// Stores a run if the row still is as `expected`, with what `progress` changes beside, takes numbers for its events
-    /// and appends these. Nothing when the row is another.
-    async fn write(
+    async fn append_rows(&self, rows: Vec<event::ActiveModel>) -> Result<(), StoreError> {
+        if !rows.is_empty() {
+            let insert = event::Entity::insert_many(rows).exec_without_returning(&self.tx);
+            insert.await.map_err(store_error("event"))?;
+        }
+        Ok(())
+    }
+
+    /// Stores a run if the row still is as `expected`, with what `progress` changes beside, and takes numbers for its events.
+    pub(super) fn changing(
         &self,
         run: &Run,
         expected: Condition,
         progress: impl IntoIterator<Item = (Column, Expr)>,
         events: &[NewEvent],
-    ) -> Result<Option<u64>, StoreError> {
-        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    ) -> UpdateStatement {
         let mut update = self
             .own(Entity::update_many(), Column::TenantId)
             .filter(Column::Id.eq(run.id().as_uuid()))
             .filter(expected)
             .set(changes(run))
-            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count));
+            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count(events)));
         for (column, value) in progress {
             update = update.col_expr(column, value);
         }
-        let mut update = update.into_query();
+        update.into_query()
+    }
+
+    /// Runs an update of one run, and appends the events that it took numbers for. Nothing when the row is another.
+    async fn write(
+        &self,
+        run: &Run,
+        mut update: UpdateStatement,
+        events: &[NewEvent],
+    ) -> Result<Option<u64>, StoreError> {
         let Some((next, is_told)) = self.take_numbers(&mut update, events).await? else { return Ok(None) };
-        self.tell(run, next - count, events, is_told).await.map(Some)
+        self.tell(run, next - count(events), events, is_told).await.map(Some)
     }
 
     /// Appends to the journal from `first` on, announces it to whoever is told, and returns the newest sequence number.
@@ -74,7 +77,7 @@ impl<C: Transaction> Own<C> {
         events: &[NewEvent],
         is_told: bool,
     ) -> Result<u64, StoreError> {
-        let newest = self.journal(run.id(), first, events).await?;
+        let newest = self.append_events(run.id(), first, events).await?;
         if is_told {
             self.announce(run, first, events).await?;
         }
@@ -157,49 +160,49 @@ impl<C: Transaction> RunRepository for Own<C> {
                 (Column::ProgressToken, Expr::col(Column::FencingToken)),
             ]
         });
-        self.write(run, expected, progress.into_iter().flatten(), events)
-            .await?
-            .ok_or(StoreError::Conflict { entity: RUN })
+        let update = self.changing(run, expected, progress.into_iter().flatten(), events);
+        self.write(run, update, events).await?.ok_or(StoreError::Conflict { entity: RUN })
     }
 
     async fn record(&mut self, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
-        // INVARIANT: the token is compared in the statement that writes, so that nothing can come between.
-        let expected = held(lease).add(Column::Version.lte(signed(run.version())));
-        let is_progress = events.iter().any(|event| event.body.is_progress());
-        let progress = is_progress.then(|| (Column::ProgressToken, Expr::col(Column::FencingToken)));
-        match self.write(run, expected, progress, events).await? {
+        match self.write(run, self.recording(lease, run, events), events).await? {
             Some(seq) => Ok(seq),
             None => Err(self.why_refused(lease).await?),
         }
     }
 
     async fn append(&mut self, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
-        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
-        let mut update = self
+        let update = self
             .own(Entity::update_many(), Column::TenantId)
             .filter(Column::Id.eq(run.id().as_uuid()))
             .filter(Column::Version.eq(signed(run.version())))
             .filter(Column::Status.is_not_in(ENDED))
-            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count))
+            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq).add(count(events)))
             .into_query();
-        let taken = self.take_numbers(&mut update, events).await?;
-        let (next, is_told) = taken.ok_or(StoreError::Conflict { entity: RUN })?;
-        self.tell(run, next - count, events, is_told).await
+        self.write(run, update, events).await?.ok_or(StoreError::Conflict { entity: RUN })
     }
 
-    async fn hold(&mut self, lease: &Lease) -> Result<u64, StoreError> {
-        // A write that changes nothing: it takes the row as the ones that follow do.
-        let mut update = self
-            .own(Entity::update_many(), Column::TenantId)
-            .filter(held(lease))
-            .col_expr(Column::NextSeq, Expr::col(Column::NextSeq))
-            .into_query();
-        update.returning_col(Column::NextSeq);
-        let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? else {
-            return Err(StoreError::LeaseLost);
-        };
-        let next = row.try_get_by_index::<i64>(0).map_err(store_error(RUN))?;
-        unsigned("runs", "next_seq", next - 1)
+    async fn advance<'a>(&mut self, work: &[&'a Work]) -> Result<Vec<Result<Numbers, StoreError>>, StoreError> {
+        match self.tx.get_database_backend() {
+            DbBackend::Postgres => self.advance_together(work).await,
+            // A round trip to SQLite costs nothing.
+            _ => self.advance_each(work).await,
+        }
+    }
+
+    async fn journal<'a>(&mut self, work: &[&'a Work], numbers: &[Numbers]) -> Result<(), StoreError> {
+        let rows = work.iter().zip(numbers).flat_map(|(Work { run, events, .. }, numbers)| {
+            (signed(numbers.before) + 1..)
+                .zip(events)
+                .map(|(seq, event)| event_row(self.tenant, run.id(), seq, event.at, &event.body))
+        });
+        self.append_rows(rows.collect()).await?;
+        for (Work { run, events, .. }, numbers) in
+            work.iter().zip(numbers).filter(|(_, numbers)| numbers.is_told)
+        {
+            self.announce(run, signed(numbers.before) + 1, events).await?;
+        }
+        Ok(())
     }
 
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError> {

@@ -29,11 +29,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Workshop;
+use super::bill::settle_in_flight;
 use super::deltas::Pending;
 use super::ending::Ending;
 use super::gate::{Gate, ToolTerms, gate};
 use super::perform::{Allowed, Delta};
-use super::spending::{Purse, settle_in_flight};
+use super::scribe::Scribe;
+use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
 
@@ -45,9 +47,14 @@ const DELTAS_ON_THEIR_WAY: usize = 256;
 const MAX_UNPRODUCTIVE: u32 = 5;
 
 /// Drives a run as far as it can.
-pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, stop: CancellationToken) {
+pub(super) async fn drive(
+    workshop: Arc<Workshop>,
+    scribe: Arc<Scribe>,
+    lease: Lease,
+    stop: CancellationToken,
+) {
     let _in_flight = DriveInFlight::begin();
-    let result = match Drive::begin(Arc::clone(&workshop), lease).await {
+    let result = match Drive::begin(Arc::clone(&workshop), scribe, lease).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
@@ -114,6 +121,7 @@ type InFlight = FuturesUnordered<BoxFuture<'static, (EffectKey, EffectOutcome)>>
 /// A run on its way.
 pub(super) struct Drive {
     pub(super) workshop: Arc<Workshop>,
+    pub(super) scribe: Arc<Scribe>,
     pub(super) lease: Lease,
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
@@ -149,7 +157,11 @@ pub(super) struct Drive {
 
 impl Drive {
     /// Reads the run and its journal. Nothing when it has ended already.
-    async fn begin(workshop: Arc<Workshop>, lease: Lease) -> Result<Option<Self>, StoreError> {
+    async fn begin(
+        workshop: Arc<Workshop>,
+        scribe: Arc<Scribe>,
+        lease: Lease,
+    ) -> Result<Option<Self>, StoreError> {
         let scope = lease.scope();
         // Before the first read, so that no cancellation falls between.
         let news = workshop.bus.subscribe(&scope, lease.run()).await;
@@ -193,6 +205,7 @@ impl Drive {
             text: mpsc::channel(DELTAS_ON_THEIR_WAY),
             pending: Pending::default(),
             workshop,
+            scribe,
             lease,
             run,
             started_at,

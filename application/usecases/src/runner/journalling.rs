@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::ApprovalId;
 use powerhouse_domain::runs::{EventBody, Run};
 use powerhouse_ports::events::RunNews;
-use powerhouse_ports::store::{NewEvent, StoreError, TenantView};
+use powerhouse_ports::store::{NewEvent, StoreError, TenantView, Work};
 
 use super::drive::Drive;
+use super::scribe::Entry;
 use crate::runs::events_after;
 
 /// How often a write is tried while the store is unavailable.
@@ -25,10 +26,18 @@ impl Drive {
 
     /// Journals the outbox in one transaction, and tells who watches.
     pub(super) async fn write(&mut self) -> Result<(), StoreError> {
+        let mut entry = Entry {
+            work: Work { lease: self.lease, run: self.run.clone(), events: std::mem::take(&mut self.outbox) },
+            bill: self.purse.bill(),
+            questions: std::mem::take(&mut self.questions),
+            seen: self.seq,
+        };
         let mut pause = WRITE_PAUSE;
         let mut attempt = 1;
         let seq = loop {
-            match self.try_write().await {
+            let outcome;
+            (entry, outcome) = self.scribe.write(entry).await?;
+            match outcome {
                 Ok(seq) => break seq,
                 Err(StoreError::Unavailable(_)) if attempt < WRITE_TRIES => {
                     tokio::time::sleep(pause).await;
@@ -36,7 +45,7 @@ impl Drive {
                     attempt += 1;
                     // The answer may have been lost, and not the write.
                     if let Ok(mut view) = self.workshop.store.read(&self.lease.scope()).await
-                        && let Ok(Some(seq)) = self.was_written(&mut *view).await
+                        && let Ok(Some(seq)) = entry.was_written(&mut *view).await
                     {
                         break seq;
                     }
@@ -44,48 +53,18 @@ impl Drive {
                 Err(error) => return Err(error),
             }
         };
-        self.written(seq).await
+        self.written(entry, seq).await
     }
 
-    async fn try_write(&mut self) -> Result<u64, StoreError> {
-        let mut tx = self.workshop.store.begin(&self.lease.scope()).await?;
-        if !self.purse.is_idle() {
-            let newest = tx.runs().hold(&self.lease).await?;
-            // Money is not to be counted twice: with the run held, nothing of a try before can still be on its way.
-            if newest > self.seq
-                && let Some(seq) = self.was_written(&mut *tx).await?
-            {
-                return Ok(seq);
-            }
-            self.purse.settle_up(&mut *tx, &self.run, &mut self.outbox).await?;
-        }
-        let seq = tx.runs().record(&self.lease, &self.run, &self.outbox).await?;
-        for approval in &self.questions {
-            tx.approvals().add(approval).await?;
-        }
-        tx.commit().await?;
-        Ok(seq)
-    }
-
-    /// Where the outbox is in the journal, if it is there.
-    async fn was_written(&mut self, view: &mut dyn TenantView) -> Result<Option<u64>, StoreError> {
-        let Some(first) = self.outbox.first() else { return Ok(None) };
-        let events = events_after(view, self.lease.run(), self.seq).await?;
-        let found = events.iter().find(|event| event.at == first.at && event.body == first.body);
-        let last = u64::try_from(self.outbox.len()).unwrap_or(u64::MAX) - 1;
-        Ok(found.map(|event| event.seq + last))
-    }
-
-    /// The outbox is in the journal up to here.
-    async fn written(&mut self, seq: u64) -> Result<(), StoreError> {
-        let count = u64::try_from(self.outbox.len()).unwrap_or(u64::MAX);
-        let is_alone = seq == self.seq + count;
-        for event in self.outbox.drain(..) {
+    /// What was to be written is in the journal up to here.
+    async fn written(&mut self, entry: Entry, seq: u64) -> Result<(), StoreError> {
+        let events = entry.work.events;
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        for event in events {
             self.ledger.note(&event.body);
         }
-        self.questions.clear();
-        self.purse.written();
-        if is_alone {
+        self.purse.written(entry.bill);
+        if seq == self.seq + count {
             self.seq = seq;
         } else {
             // Somebody has written between: an answer, or a wish to pause.

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::scribe::Scribe;
 use super::{Workshop, drive};
 use crate::measure::runs_claimed;
 
@@ -25,6 +26,7 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let mut driving = JoinSet::new();
         let settings = self.workshop.settings;
+        let scribe = Arc::new(Scribe::new(Arc::clone(&self.workshop.store)));
         while !stop.is_cancelled() {
             let room =
                 usize::try_from(settings.concurrency).unwrap_or(usize::MAX).saturating_sub(driving.len());
@@ -32,7 +34,8 @@ impl Worker {
             runs_claimed(claimed.len());
             for lease in &claimed {
                 let span = tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
-                let work = drive::drive(Arc::clone(&self.workshop), *lease, stop.clone());
+                let work =
+                    drive::drive(Arc::clone(&self.workshop), Arc::clone(&scribe), *lease, stop.clone());
                 driving.spawn(work.instrument(span));
             }
             if !claimed.is_empty() && claimed.len() < room {

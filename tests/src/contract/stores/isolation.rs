@@ -5,7 +5,7 @@ use std::time::Duration;
 use powerhouse_domain::money::{BudgetScope, Caps, Grouping, Spending, UsageKey};
 use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantTx};
+use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantTx, Work};
 
 use super::Stores;
 use super::approvals::{are_not_seen, question};
@@ -77,7 +77,9 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     let word = Feedback::new(ours.owner.id(), Verdict::Bad, String::new(), at(8)).expect("feedback");
     assert!(tx.runs().put_feedback(id, &word).await.is_err(), "another tenant's run was judged");
     assert_eq!(tx.runs().feedback(id, theirs.owner.id()).await.expect("feedback"), None);
-    assert!(tx.runs().hold(&lease).await.is_err(), "another tenant's run was held");
+    let work = Work { lease, run: cancelled, events: event.to_vec() };
+    let advanced = tx.runs().advance(&[&work]).await.expect("advance").remove(0);
+    assert!(matches!(advanced, Err(StoreError::LeaseLost)), "another tenant's run was advanced");
 
     assert_eq!(tx.budgets().find(their_budget.id).await.expect("find"), None);
     assert!(tx.budgets().list(None, everything).await.expect("list").items.is_empty());

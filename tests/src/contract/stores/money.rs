@@ -1,7 +1,6 @@
 //! Prices, budgets and usage.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::NaiveDate;
 use powerhouse_domain::ids::{AgentId, BudgetId, UserId};
@@ -13,7 +12,7 @@ use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, StoreError, TenantTx};
 
 use super::Stores;
-use crate::contract::sample::{Office, agent, at, next_id, office, run};
+use crate::contract::sample::{Office, at, next_id, office};
 
 /// A budget that is not stored.
 pub(super) fn budget(scope: BudgetScope, micros: Option<u64>, tokens: Option<u64>) -> Budget {
@@ -208,24 +207,4 @@ pub async fn usage_adds_up(stores: &Stores) {
     for by in [by, Grouping::default()] {
         assert!(tx.usage().sums(day(4), day(9), by, 9).await.expect("sums").is_empty());
     }
-}
-
-/// A run is held for its worker alone, and only while it is that one's.
-pub async fn a_run_is_held_for_its_worker_only(stores: &Stores) {
-    let office = office(&*stores.platform, Plan::Team).await;
-    let accepted = run(office.owner.id(), &agent("helper"), 5);
-    let mut tx = begin(stores, &office).await;
-    tx.runs().add(&accepted).await.expect("add");
-    tx.commit().await.expect("commit");
-    let claimed = async |second| {
-        stores.platform.claim(1, at(second), Duration::from_secs(30)).await.expect("claim").remove(0)
-    };
-    let (first, second) = (claimed(6).await, claimed(60).await);
-    let mut tx = begin(stores, &office).await;
-    assert!(matches!(tx.runs().hold(&first).await, Err(StoreError::LeaseLost)));
-    assert_eq!(tx.runs().hold(&second).await.expect("hold"), 1);
-    let running = accepted.start(at(61)).expect("start");
-    let ended = running.cancel(office.owner.id(), at(62)).expect("cancel");
-    tx.runs().record(&second, &ended, &[]).await.expect("record");
-    assert!(matches!(tx.runs().hold(&second).await, Err(StoreError::LeaseLost)));
 }

@@ -7,7 +7,7 @@ use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, Verdict};
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, NewEvent, StoreError};
+use powerhouse_ports::store::{Limit, NewEvent, Numbers, StoreError, Work};
 
 use super::Stores;
 use crate::contract::sample::{Office, agent, at, next_id, office, run};
@@ -83,6 +83,72 @@ pub async fn a_stale_lease_cannot_write(stores: &Stores) {
     assert!(matches!(stores.platform.extend(&stale, at(99)).await, Err(StoreError::LeaseLost)));
     assert!(matches!(stores.platform.release(&stale).await, Err(StoreError::LeaseLost)));
     assert_eq!(sequence(stores, &office, run.id()).await, [1, 2]);
+}
+
+/// What several workers did is stored together as it is one by one, and one that is refused is in nobody's way.
+pub async fn runs_are_advanced_together(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let scope = office.principal.scope();
+    let helper = agent("helper");
+    let runs: Vec<Run> = (0..4).map(|second| run(office.owner.id(), &helper, second)).collect();
+    let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+    for run in &runs {
+        tx.runs().add(run).await.expect("add");
+    }
+    tx.commit().await.expect("commit");
+    let leases = stores.platform.claim(4, at(6), Duration::from_secs(30)).await.expect("claim");
+    let lease_of = |run: &Run| *leases.iter().find(|lease| lease.run() == run.id()).expect("its lease");
+    let usage = Usage { input_tokens: 7, output_tokens: 8, cost_micros: 9 };
+    let started = |run: &Run| run.clone().start(at(7)).expect("start");
+    let events = |texts: &[&str]| texts.iter().map(|text| delta(text)).collect::<Vec<_>>();
+    let work = [
+        Work {
+            lease: lease_of(&runs[0]),
+            run: started(&runs[0]).charge(usage).expect("charge"),
+            events: events(&["a", "b"]),
+        },
+        // Somebody has written meanwhile.
+        Work { lease: lease_of(&runs[1]), run: runs[1].clone(), events: events(&["old"]) },
+        Work {
+            lease: lease_of(&runs[2]),
+            run: started(&runs[2]).succeed("done", at(8)).expect("succeed"),
+            events: vec![NewEvent { at: at(8), body: EventBody::Succeeded { answer: "done".into() } }],
+        },
+        // Nobody's any more.
+        Work { lease: lease_of(&runs[3]), run: started(&runs[3]), events: events(&["late"]) },
+    ];
+    record(stores, &work[1].lease, &started(&runs[1]), &[delta("new")]).await.expect("record");
+    stores.platform.release(&work[3].lease).await.expect("release");
+
+    let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+    let outcomes = tx.runs().advance(&work.each_ref()).await.expect("advance");
+    let [Ok(first), Err(StoreError::Conflict { .. }), Ok(third), Err(StoreError::LeaseLost)] =
+        outcomes.as_slice()
+    else {
+        panic!("{outcomes:?}")
+    };
+    let nothing = Numbers { before: 1, is_told: false, has_budgets: false, has_prices: false };
+    assert_eq!((*first, *third), (nothing, nothing));
+    assert_eq!((first.after(&work[0].events), third.after(&[])), (3, 1));
+    tx.runs().journal(&[&work[0], &work[2]], &[*first, *third]).await.expect("journal");
+    tx.commit().await.expect("commit");
+
+    for (work, newest) in [(&work[0], 3), (&work[2], 2)] {
+        let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+        let read = tx.runs().find(work.run.id()).await.expect("find").expect("the run");
+        assert_eq!(read, work.run, "state, usage and version are stored");
+        let journal = tx.runs().events(work.run.id(), 1, 9).await.expect("events");
+        let told: Vec<_> = journal.iter().map(|event| (event.seq, &event.body)).collect();
+        assert_eq!(told, (2..=newest).zip(work.events.iter().map(|event| &event.body)).collect::<Vec<_>>());
+    }
+    for untouched in [&runs[1], &runs[3]] {
+        let seqs = sequence(stores, &office, untouched.id()).await;
+        assert_eq!(seqs.len(), if untouched.id() == runs[1].id() { 2 } else { 1 });
+    }
+    // It goes on with the lease that it has, and the one that has ended goes on with none.
+    assert_eq!(record(stores, &work[0].lease, &work[0].run, &[]).await.expect("record"), 3);
+    let refused = record(stores, &work[2].lease, &work[2].run, &[]).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
 }
 
 /// Once a run has been cancelled, its worker can neither write nor keep it, and nobody claims it.

@@ -12,7 +12,7 @@ use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, Task, V
 use powerhouse_domain::selection;
 use powerhouse_domain::tenants::{Plan, Tenant};
 use powerhouse_domain::users::{Membership, User};
-use powerhouse_ports::store::{Limit, NewEvent, TenantTx};
+use powerhouse_ports::store::{Limit, NewEvent, TenantTx, Work};
 use uuid::Uuid;
 
 use super::Stores;
@@ -183,12 +183,15 @@ async fn change_everything(stores: &Stores, twin: &Twin, lease: &Lease, to: &str
     let budget = budget.capped(Caps::new(Some(90), None).expect("caps"));
     tx.budgets().update(&budget).await.expect("update");
     spend(&mut *tx, &budget, 7).await;
-    assert_eq!(tx.runs().hold(lease).await.expect("hold"), 1);
     let run = tx.runs().find(SHARED.run).await.expect("find").expect("the run");
     let run = run.start(at(22)).expect("start");
     let event = |body| [NewEvent { at: at(22), body }];
-    let seq = tx.runs().record(lease, &run, &event(EventBody::Started { attempt: 1 })).await;
-    assert_eq!(seq.expect("record"), 2);
+    let events = event(EventBody::Started { attempt: 1 }).to_vec();
+    let work = Work { lease: *lease, run: run.clone(), events };
+    let numbers = tx.runs().advance(&[&work]).await.expect("advance").remove(0).expect("it is the worker's");
+    assert_eq!((numbers.before, numbers.has_budgets), (1, true));
+    tx.runs().journal(&[&work], &[numbers]).await.expect("journal");
+    assert_eq!(tx.runs().record(lease, &run, &[]).await.expect("record"), 2);
     let run = run.cancel(SHARED.user, at(23)).expect("cancel");
     assert_eq!(tx.runs().update(&run, &event(EventBody::Cancelled)).await.expect("update"), 3);
     tx.runs().put_feedback(SHARED.run, &word(to)).await.expect("feedback");

@@ -1,0 +1,278 @@
+//! What runs are billed for in one transaction: settled and set aside with the journal that tells of it, all or nothing
+//! (ADR 0022).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use powerhouse_domain::effects::EffectKey;
+use powerhouse_domain::ids::{AgentId, UserId};
+use powerhouse_domain::model::{ModelRequest, Usage};
+use powerhouse_domain::money::{
+    Amount, Budget, BudgetRefusal, BudgetWindow, LEAST_OUTPUT, Price, PriceList, Reservation, Spending,
+    UsageKey, fitting_output, in_flight, input_bound, worst_case,
+};
+use powerhouse_domain::runs::{EventBody, Run, RunEvent};
+use powerhouse_ports::store::{Numbers, StoreError, TenantTx, Work};
+
+use super::sink::Heard;
+
+/// English text has about four bytes to a token; a run's bound of tokens is kept by this, and a budget's by the bytes.
+const BYTES_OF_A_TOKEN: u64 = 4;
+
+/// A call that is to be made once there is something set aside for it.
+pub(super) struct Wanted {
+    pub(super) key: EffectKey,
+    pub(super) request: ModelRequest,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// What a call may do.
+#[derive(Clone)]
+pub(super) struct Granted {
+    pub(super) request: ModelRequest,
+    pub(super) reservation: Reservation,
+    pub(super) at: DateTime<Utc>,
+    pub(super) heard: Heard,
+}
+
+/// What is no longer set aside, and what of it was spent.
+pub(super) struct Settled {
+    pub(super) reservation: Reservation,
+    /// What was used, whatever was set aside for it.
+    pub(super) used: Usage,
+    pub(super) calls: u64,
+    pub(super) model: String,
+    pub(super) at: DateTime<Utc>,
+}
+
+impl Settled {
+    /// A call whose outcome nobody will know: it may have been billed.
+    pub(super) fn in_full(reservation: Reservation, at: DateTime<Utc>) -> Self {
+        Self { used: reservation.amount, calls: 1, model: reservation.model.clone(), reservation, at }
+    }
+}
+
+/// What a run's next write settles and sets aside, and what it decided.
+pub(super) struct Bill {
+    pub(super) user: UserId,
+    pub(super) agent: AgentId,
+    /// The model that is asked.
+    pub(super) model: String,
+    /// What is set aside for calls that go on.
+    pub(super) under_way: Usage,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) settled: Vec<Settled>,
+    /// What was decided on what is wanted.
+    pub(super) decided: BTreeMap<EffectKey, Result<Granted, BudgetRefusal>>,
+    /// The prices by which that was decided.
+    pub(super) prices: Option<PriceList>,
+}
+
+/// The budgets that count a run's calls, each with its window.
+type Counting = Vec<(Budget, BudgetWindow)>;
+
+/// Settles what has ended and sets aside for what is wanted. The beginnings among the events say what was set aside for
+/// them. The runs must have been advanced in the transaction: whoever cancels one waits, or was first.
+pub(super) async fn settle_up(
+    tx: &mut dyn TenantTx,
+    billed: &mut [(&mut Work, &mut Bill)],
+    numbers: &[Numbers],
+) -> Result<(), StoreError> {
+    let mut counting = Vec::new();
+    let mut known: BTreeMap<(UserId, AgentId), Vec<Budget>> = BTreeMap::new();
+    for ((_, bill), numbers) in billed.iter().zip(numbers) {
+        counting.push(match bill.wanted.first() {
+            Some(Wanted { at, .. }) if numbers.has_budgets => {
+                let whose = (bill.user, bill.agent);
+                if !known.contains_key(&whose) {
+                    known.insert(whose, tx.budgets().applying(bill.user, bill.agent).await?);
+                }
+                let budgets = known.get(&whose).into_iter().flatten();
+                budgets.map(|budget| (budget.clone(), budget.window(*at))).collect()
+            }
+            _ => Counting::new(),
+        });
+    }
+    let mut windows = settle(tx, billed, &counting).await?;
+    decide(tx, billed, numbers, &counting, &mut windows).await?;
+    let mut used = Used::new();
+    for (_, bill) in &*billed {
+        count_usage(&mut used, bill.user, bill.agent, &bill.settled);
+    }
+    add_usage(tx, used).await
+}
+
+/// Settles what has ended, and gives what was spent in each window that counts what is wanted; nobody else changes these
+/// for now. Windows are taken in one order over both.
+async fn settle(
+    tx: &mut dyn TenantTx,
+    billed: &[(&mut Work, &mut Bill)],
+    counting: &[Counting],
+) -> Result<BTreeMap<BudgetWindow, Spending>, StoreError> {
+    let settled = by_window(billed.iter().flat_map(|(_, bill)| &bill.settled));
+    let held: BTreeSet<BudgetWindow> = counting.iter().flatten().map(|(_, window)| *window).collect();
+    let mut spending = BTreeMap::new();
+    for window in settled.keys().copied().chain(held.iter().copied()).collect::<BTreeSet<_>>() {
+        if let Some((reserved, spent)) = settled.get(&window) {
+            tx.budgets().settle(window, *reserved, *spent).await?;
+        }
+        if held.contains(&window) {
+            spending.insert(window, tx.budgets().hold(window).await?);
+        }
+    }
+    Ok(spending)
+}
+
+/// Decides on what is wanted, one after the other, and sets aside what that comes to in each window.
+async fn decide(
+    tx: &mut dyn TenantTx,
+    billed: &mut [(&mut Work, &mut Bill)],
+    numbers: &[Numbers],
+    counting: &[Counting],
+    windows: &mut BTreeMap<BudgetWindow, Spending>,
+) -> Result<(), StoreError> {
+    let mut prices = None;
+    let mut reserved: BTreeMap<BudgetWindow, (&Budget, Usage)> = BTreeMap::new();
+    for (((work, bill), numbers), counting) in billed.iter_mut().zip(numbers).zip(counting) {
+        bill.decided.clear();
+        if bill.wanted.is_empty() {
+            continue;
+        }
+        if prices.is_none() {
+            let own = if numbers.has_prices { tx.prices().list().await? } else { Vec::new() };
+            prices = Some(PriceList::new(own));
+        }
+        bill.prices.clone_from(&prices);
+        let mut under_way = bill.under_way;
+        for Wanted { key, request, at } in &bill.wanted {
+            let standing: Vec<(Budget, Spending)> = counting
+                .iter()
+                .map(|(budget, window)| (budget.clone(), windows.get(window).copied().unwrap_or_default()))
+                .collect();
+            let decision = bill.fit(request, *at, &work.run, under_way, &standing);
+            let decision = decision.map(|(request, amount)| {
+                under_way = under_way.plus(amount);
+                for (budget, window) in counting {
+                    set_aside(windows.entry(*window).or_default(), amount);
+                    let sum = reserved.entry(*window).or_insert((budget, Usage::default()));
+                    sum.1 = sum.1.plus(amount);
+                }
+                let windows = counting.iter().map(|(_, window)| *window).collect();
+                let reservation = Reservation { model: bill.model.clone(), amount, windows };
+                Granted { request, reservation, at: *at, heard: Heard::default() }
+            });
+            bill.decided.insert(key.clone(), decision);
+        }
+        for event in &mut work.events {
+            if let EventBody::StepStarted { key, reservation, .. } = &mut event.body {
+                let granted = bill.decided.get(key).and_then(|decision| decision.as_ref().ok());
+                *reservation = granted.map(|granted| granted.reservation.clone());
+            }
+        }
+    }
+    for (window, (budget, amount)) in reserved {
+        // INVARIANT: the window is held, and each amount was within what was left of it.
+        if !tx.budgets().reserve(budget, window, amount).await? {
+            return Err(StoreError::Conflict { entity: "budget" });
+        }
+    }
+    Ok(())
+}
+
+fn set_aside(Spending { reserved, .. }: &mut Spending, amount: Usage) {
+    let Amount { micros, tokens } = amount.into();
+    reserved.micros = reserved.micros.saturating_add(micros);
+    reserved.tokens = reserved.tokens.saturating_add(tokens);
+}
+
+impl Bill {
+    /// The request as it may be sent, and what it costs at most.
+    fn fit(
+        &self,
+        request: &ModelRequest,
+        at: DateTime<Utc>,
+        run: &Run,
+        under_way: Usage,
+        standing: &[(Budget, Spending)],
+    ) -> Result<(ModelRequest, Usage), BudgetRefusal> {
+        let limits = run.limits();
+        let is_money_bound =
+            limits.cost_micros > 0 || standing.iter().any(|(budget, _)| budget.caps.micros().is_some());
+        let price = match self.prices.as_ref().and_then(|prices| prices.at(&self.model, at)) {
+            Some(price) => price,
+            None if is_money_bound => return Err(BudgetRefusal::NoPrice(self.model.clone())),
+            None => Price::FREE,
+        };
+        let used = run.usage().plus(under_way);
+        let usual = request.max_output_tokens.unwrap_or(price.max_output_tokens);
+        let input = input_bound(request);
+        // The run's bound of tokens is against running away, so it is kept by a likely length of what is read.
+        let left = limits.tokens.saturating_sub(used.total_tokens().saturating_add(input / BYTES_OF_A_TOKEN));
+        let mut wanted = usual.min(u32::try_from(left).unwrap_or(u32::MAX).max(LEAST_OUTPUT));
+        if limits.cost_micros > 0 {
+            let left = limits.cost_micros.saturating_sub(used.cost_micros);
+            let most = u32::try_from(price.affordable_output(left, input)).unwrap_or(u32::MAX);
+            if most < wanted.min(LEAST_OUTPUT) {
+                return Err(BudgetRefusal::Run(limits.cost_micros));
+            }
+            wanted = wanted.min(most);
+        }
+        let output = fitting_output(request, &price, wanted, standing, at)?;
+        let mut sent = request.clone();
+        // A provider that is told a bound may refuse more than its model can do; nobody is bound, so nobody is told.
+        if is_money_bound || !standing.is_empty() || output < usual {
+            sent.max_output_tokens = Some(output);
+        }
+        Ok((sent, worst_case(request, &price, output)))
+    }
+}
+
+/// What is no longer set aside in each window, and what of it was spent.
+fn by_window<'a>(settled: impl IntoIterator<Item = &'a Settled>) -> BTreeMap<BudgetWindow, (Usage, Usage)> {
+    let mut windows: BTreeMap<BudgetWindow, (Usage, Usage)> = BTreeMap::new();
+    for Settled { reservation, used, .. } in settled {
+        let spent = reservation.bounded(*used);
+        if spent != *used && !reservation.windows.is_empty() {
+            tracing::warn!(model = reservation.model, ?used, "a call used more than its worst case");
+        }
+        for window in &reservation.windows {
+            let sums = windows.entry(*window).or_default();
+            *sums = (sums.0.plus(reservation.amount), sums.1.plus(spent));
+        }
+    }
+    windows
+}
+
+/// Calls and what they used, by what they are counted with.
+type Used = BTreeMap<UsageKey, (u64, Usage)>;
+
+fn count_usage(used: &mut Used, user: UserId, agent: AgentId, settled: &[Settled]) {
+    for call in settled.iter().filter(|call| call.calls > 0) {
+        let key = UsageKey { day: call.at.date_naive(), agent, user, model: call.model.clone() };
+        let sum = used.entry(key).or_default();
+        *sum = (sum.0 + call.calls, sum.1.plus(call.used));
+    }
+}
+
+async fn add_usage(tx: &mut dyn TenantTx, used: Used) -> Result<(), StoreError> {
+    for (key, (calls, usage)) in used {
+        tx.usage().add(&key, calls, usage).await?;
+    }
+    Ok(())
+}
+
+/// Settles in full what a run had under way when it ended. The run's row must have been written in this transaction.
+pub(crate) async fn settle_in_flight(
+    tx: &mut dyn TenantTx,
+    run: &Run,
+    journal: &[RunEvent],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let settled: Vec<_> = in_flight(journal).into_values().map(|held| Settled::in_full(held, now)).collect();
+    for (window, (reserved, spent)) in by_window(&settled) {
+        tx.budgets().settle(window, reserved, spent).await?;
+    }
+    let mut used = Used::new();
+    count_usage(&mut used, run.requested_by(), run.selection().agent, &settled);
+    add_usage(tx, used).await
+}

@@ -1,0 +1,216 @@
+//! Writes what the runs of a process did: together what is of the same tenant and waits at the same time (ADR 0029).
+//!
+//! The first write goes at once. Those that come while it is on its way go together with the next transaction.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt as _;
+use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::ids::TenantId;
+use powerhouse_domain::runs::Approval;
+use powerhouse_ports::Chain;
+use powerhouse_ports::store::{StoreError, TenantStore, TenantTx, TenantView, Work};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::bill::{Bill, settle_up};
+use crate::runs::events_after;
+
+/// The most runs that are written together.
+const MOST: usize = 64;
+
+/// What a run has to write.
+pub(super) struct Entry {
+    pub(super) work: Work,
+    pub(super) bill: Bill,
+    /// What people are to be asked.
+    pub(super) questions: Vec<Approval>,
+    /// The newest event that the run's drive has read or written.
+    pub(super) seen: u64,
+}
+
+impl Entry {
+    /// Where the events are in the journal, if they are there: the answer to a write may have been lost, and not the write.
+    pub(super) async fn was_written(&self, view: &mut dyn TenantView) -> Result<Option<u64>, StoreError> {
+        let Work { lease, events, .. } = &self.work;
+        let Some(first) = events.first() else { return Ok(None) };
+        let journal = events_after(view, lease.run(), self.seen).await?;
+        let found = journal.iter().find(|event| event.at == first.at && event.body == first.body);
+        let last = u64::try_from(events.len()).unwrap_or(u64::MAX) - 1;
+        Ok(found.map(|event| event.seq + last))
+    }
+}
+
+/// An entry, and who waits for what comes of it.
+struct Sent {
+    entry: Entry,
+    answer: oneshot::Sender<(Entry, Result<u64, StoreError>)>,
+}
+
+/// Writes for the drives of one process.
+pub(super) struct Scribe {
+    desk: Arc<Desk>,
+    /// What is on its way ends with the process that began it.
+    writing: Mutex<JoinSet<()>>,
+}
+
+struct Desk {
+    store: Arc<dyn TenantStore>,
+    /// What waits, by tenants that are being written for.
+    waiting: Mutex<HashMap<TenantId, Vec<Sent>>>,
+}
+
+impl Scribe {
+    pub(super) fn new(store: Arc<dyn TenantStore>) -> Self {
+        let desk = Arc::new(Desk { store, waiting: Mutex::default() });
+        Self { desk, writing: Mutex::default() }
+    }
+
+    /// Writes an entry, and gives it back with its newest sequence number, or with why it was not written.
+    pub(super) async fn write(&self, entry: Entry) -> Result<(Entry, Result<u64, StoreError>), StoreError> {
+        let scope = entry.work.lease.scope();
+        let (answer, written) = oneshot::channel();
+        if self.desk.put(scope.tenant_id(), Sent { entry, answer }) {
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            while writing.try_join_next().is_some() {}
+            writing.spawn(Arc::clone(&self.desk).serve(scope));
+        }
+        written.await.map_err(|gone| StoreError::Internal(Box::new(gone)))
+    }
+}
+
+impl Desk {
+    /// Whether nobody writes for the tenant yet.
+    fn put(&self, tenant: TenantId, sent: Sent) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = !waiting.contains_key(&tenant);
+        waiting.entry(tenant).or_default().push(sent);
+        is_first
+    }
+
+    /// What waits, the longest first; nothing, and then nobody writes for the tenant any more.
+    fn take(&self, tenant: TenantId) -> Vec<Sent> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sent) = waiting.get_mut(&tenant) else { return Vec::new() };
+        let taken = sent.drain(..sent.len().min(MOST)).collect::<Vec<_>>();
+        if taken.is_empty() {
+            waiting.remove(&tenant);
+        }
+        taken
+    }
+
+    async fn serve(self: Arc<Self>, scope: TenantScope) {
+        loop {
+            let sent = self.take(scope.tenant_id());
+            if sent.is_empty() {
+                return;
+            }
+            // Whoever waited hears that nobody answers.
+            if AssertUnwindSafe(self.answer(&scope, sent)).catch_unwind().await.is_err() {
+                tracing::error!("writing what runs did failed unexpectedly");
+            }
+        }
+    }
+
+    async fn answer(&self, scope: &TenantScope, sent: Vec<Sent>) {
+        let (mut entries, answers): (Vec<_>, Vec<_>) =
+            sent.into_iter().map(|Sent { entry, answer }| (entry, answer)).unzip();
+        let outcomes = match self.together(scope, &mut entries).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => self.alone(scope, &mut entries, error).await,
+        };
+        for ((entry, outcome), answer) in entries.into_iter().zip(outcomes).zip(answers) {
+            // Whoever does not wait any more has no use for it.
+            let _ = answer.send((entry, outcome));
+        }
+    }
+
+    /// After a transaction of several that failed as a whole: each by itself, so that one harms no other.
+    async fn alone(
+        &self,
+        scope: &TenantScope,
+        entries: &mut [Entry],
+        error: StoreError,
+    ) -> Vec<Result<u64, StoreError>> {
+        if entries.len() == 1 {
+            return vec![Err(error)];
+        }
+        tracing::warn!(error = %Chain(&error), runs = entries.len(), "what several runs did could not be written together");
+        let is_away = matches!(error, StoreError::Unavailable(_));
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            outcomes.push(if is_away {
+                Err(StoreError::Unavailable("written together with others".into()))
+            } else {
+                let alone = self.together(scope, std::slice::from_mut(entry)).await;
+                alone.and_then(|mut outcomes| outcomes.pop().unwrap_or(Err(StoreError::LeaseLost)))
+            });
+        }
+        outcomes
+    }
+
+    /// Writes entries in one transaction: for each its newest sequence number, or why it was refused.
+    async fn together(
+        &self,
+        scope: &TenantScope,
+        entries: &mut [Entry],
+    ) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        let mut outcomes: Vec<Option<Result<u64, StoreError>>> = entries.iter().map(|_| None).collect();
+        while outcomes.iter().any(Option::is_none) {
+            let mut tx = self.store.begin(scope).await?;
+            if write(&mut *tx, entries, &mut outcomes).await? {
+                tx.commit().await?;
+            }
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+}
+
+/// Writes the entries that have no outcome, and gives them one. Whether the transaction is to be committed: some may turn
+/// out to be there already, and what was begun for them is to be undone.
+async fn write(
+    tx: &mut dyn TenantTx,
+    entries: &mut [Entry],
+    outcomes: &mut [Option<Result<u64, StoreError>>],
+) -> Result<bool, StoreError> {
+    let mut open: Vec<_> =
+        entries.iter_mut().zip(outcomes).filter(|(_, outcome)| outcome.is_none()).collect();
+    let work: Vec<&Work> = open.iter().map(|(entry, _)| &entry.work).collect();
+    let advanced = tx.runs().advance(&work).await?;
+    let mut numbers = Vec::new();
+    let mut is_there = false;
+    for ((entry, outcome), advanced) in open.iter_mut().zip(advanced) {
+        match advanced {
+            Ok(advanced) => {
+                if advanced.before > entry.seen
+                    && let Some(seq) = entry.was_written(tx).await?
+                {
+                    **outcome = Some(Ok(seq));
+                    is_there = true;
+                }
+                numbers.push(advanced);
+            }
+            Err(refused) => **outcome = Some(Err(refused)),
+        }
+    }
+    if is_there {
+        return Ok(false);
+    }
+    open.retain(|(_, outcome)| outcome.is_none());
+    if open.is_empty() {
+        return Ok(false);
+    }
+    let mut billed: Vec<_> = open.iter_mut().map(|(entry, _)| (&mut entry.work, &mut entry.bill)).collect();
+    settle_up(tx, &mut billed, &numbers).await?;
+    let work: Vec<&Work> = open.iter().map(|(entry, _)| &entry.work).collect();
+    tx.runs().journal(&work, &numbers).await?;
+    for ((entry, outcome), numbers) in open.iter_mut().zip(&numbers) {
+        for approval in &entry.questions {
+            tx.approvals().add(approval).await?;
+        }
+        **outcome = Some(Ok(numbers.after(&entry.work.events)));
+    }
+    Ok(true)
+}
