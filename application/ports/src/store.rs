@@ -179,7 +179,10 @@ pub trait RunRepository: Send {
     /// Stores what workers did to their runs, but for the events: it takes numbers for these, and nobody else writes to the
     /// runs before the transaction ends. For each its numbers, or why it was refused, as by [`record`](Self::record); the
     /// others are stored all the same. [`journal`](Self::journal) must follow in the same transaction.
-    async fn advance<'a>(&mut self, work: &[&'a Work]) -> Result<Vec<Result<Numbers, StoreError>>, StoreError>;
+    async fn advance<'a>(
+        &mut self,
+        work: &[&'a Work],
+    ) -> Result<Vec<Result<Numbers, StoreError>>, StoreError>;
     /// Appends the events of runs that were advanced, each with its numbers.
     async fn journal<'a>(&mut self, work: &[&'a Work], numbers: &[Numbers]) -> Result<(), StoreError>;
     /// The journal after a sequence number, at most `limit` events.

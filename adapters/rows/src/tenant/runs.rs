@@ -182,7 +182,10 @@ impl<C: Transaction> RunRepository for Own<C> {
         self.write(run, update, events).await?.ok_or(StoreError::Conflict { entity: RUN })
     }
 
-    async fn advance<'a>(&mut self, work: &[&'a Work]) -> Result<Vec<Result<Numbers, StoreError>>, StoreError> {
+    async fn advance<'a>(
+        &mut self,
+        work: &[&'a Work],
+    ) -> Result<Vec<Result<Numbers, StoreError>>, StoreError> {
         match self.tx.get_database_backend() {
             DbBackend::Postgres => self.advance_together(work).await,
             // A round trip to SQLite costs nothing.

@@ -1,6 +1,7 @@
 //! The worker: claims what is queued, as much as it has room for, and drives it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use powerhouse_domain::runs::Lease;
 use powerhouse_ports::Chain;
@@ -12,6 +13,12 @@ use tracing::Instrument;
 use super::scribe::Scribe;
 use super::{Workshop, drive};
 use crate::measure::runs_claimed;
+
+/// A worker that is busy claims when this part of its room is free: a claim of many costs little more than one of one.
+const WORTHWHILE: usize = 8;
+
+/// How long it waits for that, from one end of a run to the next.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Claims and drives runs until it is told to stop.
 pub struct Worker {
@@ -27,24 +34,31 @@ impl Worker {
         let mut driving = JoinSet::new();
         let settings = self.workshop.settings;
         let scribe = Arc::new(Scribe::new(Arc::clone(&self.workshop.store)));
+        let all = usize::try_from(settings.concurrency).unwrap_or(usize::MAX);
+        // Whether the last claim left runs behind, for all that is known.
+        let mut is_backlog = false;
         while !stop.is_cancelled() {
-            let room =
-                usize::try_from(settings.concurrency).unwrap_or(usize::MAX).saturating_sub(driving.len());
-            let claimed = self.claim(room).await;
-            runs_claimed(claimed.len());
-            for lease in &claimed {
-                let span = tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
-                let work =
-                    drive::drive(Arc::clone(&self.workshop), Arc::clone(&scribe), *lease, stop.clone());
-                driving.spawn(work.instrument(span));
-            }
-            if !claimed.is_empty() && claimed.len() < room {
-                continue;
+            let room = all.saturating_sub(driving.len());
+            // With runs enough a claim is worth its while when it gets several.
+            if room > 0 && (!is_backlog || room >= all.div_ceil(WORTHWHILE)) {
+                let claimed = self.claim(room).await;
+                runs_claimed(claimed.len());
+                is_backlog = claimed.len() == room;
+                for lease in &claimed {
+                    let span =
+                        tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
+                    let work =
+                        drive::drive(Arc::clone(&self.workshop), Arc::clone(&scribe), *lease, stop.clone());
+                    driving.spawn(work.instrument(span));
+                }
+                if !claimed.is_empty() && !is_backlog {
+                    continue;
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified(), if room > 0 => {}
-                () = tokio::time::sleep(settings.poll_every) => {}
+                () = self.wake.notified(), if driving.len() < all && !is_backlog => {}
+                () = tokio::time::sleep(if is_backlog { GATHER } else { settings.poll_every }) => is_backlog = false,
                 Some(ended) = driving.join_next() => report(ended),
             }
         }
