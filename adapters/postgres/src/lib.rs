@@ -7,6 +7,7 @@
 mod begun;
 mod due;
 mod migrate;
+mod plain;
 mod platform;
 mod queue;
 mod safety;

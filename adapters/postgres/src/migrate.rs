@@ -133,6 +133,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
         GRANT SELECT, INSERT, UPDATE ON budget_windows, usage TO {application};
+        REVOKE ALL ON FUNCTION record_work, add_usage FROM PUBLIC;
+        GRANT EXECUTE ON FUNCTION record_work, add_usage TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
-use powerhouse_ports::store::{StoreError, TenantStore, TenantTx, TenantView};
+use powerhouse_ports::store::{Plain, StoreError, TenantStore, TenantTx, TenantView};
 use powerhouse_rows::{Own, observe_pool};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
@@ -169,5 +169,9 @@ impl TenantStore for PostgresStore {
     async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
         let tx = PgTransaction::of_reader(&self.application, scope).await?;
         Ok(Box::new(Own::new(tx, scope.tenant_id())))
+    }
+
+    async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
+        crate::plain::record(&self.application, work).await
     }
 }

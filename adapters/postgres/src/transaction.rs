@@ -45,6 +45,11 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN", "").await
     }
 
+    /// A transaction of no tenant: it has nothing, unless what it calls says whose it is.
+    pub(crate) async fn of_nobody(pool: &Pool) -> Result<Self, StoreError> {
+        Self::begin(pool, "BEGIN", "").await
+    }
+
     async fn begin(pool: &Pool, kind: &str, tenant: &str) -> Result<Self, StoreError> {
         let opening = format!("{kind}{}{tenant}", pool.limits);
         let tx = within(pool.patience, Begun::by(&pool.connections, opening)).await;
@@ -57,7 +62,7 @@ fn tenant(scope: &TenantScope) -> String {
     format!("; SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid())
 }
 
-/// A connection for a single statement that reads, which is a transaction of its own.
+/// A connection for a single statement, which is a transaction of its own.
 pub(crate) enum Single {
     /// Nothing around the statement: one round trip.
     Bare(PoolConnection<Postgres>),
@@ -86,15 +91,20 @@ impl DerefMut for Single {
 }
 
 impl Sending<Single> {
-    /// A statement across tenants.
+    /// A statement that reads across tenants.
     pub(crate) async fn of_platform(pool: &Pool) -> Result<Self, StoreError> {
-        let single = if pool.prepares {
-            within(pool.patience, pool.connections.acquire()).await.map(Single::Bare)
-        } else {
-            let opening = format!("BEGIN READ ONLY{}", pool.limits);
-            within(pool.patience, Begun::by(&pool.connections, opening)).await.map(Single::Begun)
-        };
-        Ok(Self::new(single.map_err(unreachable)?, pool))
+        if pool.prepares {
+            return Self::alone(pool).await;
+        }
+        let opening = format!("BEGIN READ ONLY{}", pool.limits);
+        let begun = within(pool.patience, Begun::by(&pool.connections, opening)).await;
+        Ok(Self::new(Single::Begun(begun.map_err(unreachable)?), pool))
+    }
+
+    /// A statement with nothing around it.
+    pub(crate) async fn alone(pool: &Pool) -> Result<Self, StoreError> {
+        let bare = within(pool.patience, pool.connections.acquire()).await;
+        Ok(Self::new(Single::Bare(bare.map_err(unreachable)?), pool))
     }
 }
 

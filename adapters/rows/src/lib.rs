@@ -5,6 +5,7 @@
 //! side.
 
 mod error;
+pub mod plain;
 pub mod platform;
 mod pool;
 mod rows;

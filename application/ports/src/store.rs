@@ -21,7 +21,7 @@ pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
-pub use work::{Numbers, Work};
+pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {schedules::MockScheduleRepository, webhooks::MockWebhookRepository};
 
@@ -62,6 +62,11 @@ pub trait TenantStore: Send + Sync {
     /// Opens a transaction that sees one state of this tenant's rows, that of its first read. It waits for no writer and
     /// holds none up; the store refuses whatever would write.
     async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError>;
+    /// Stores what workers did to runs of any tenants, each for its lease's, in one transaction and as few round trips as
+    /// the store can. For each the newest sequence number, as by [`RunRepository::record`] and [`UsageRepository::add`];
+    /// or nothing, when nothing of it was stored: the case is not plain, the run not the worker's, or the store has no
+    /// such way. A transaction of the tenant's tells. In the order of the tenants, so that no two wait for each other.
+    async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError>;
 }
 
 /// A tenant's rows, as a transaction sees them. Dropping it ends it, and nobody waits for that.

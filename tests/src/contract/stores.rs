@@ -10,6 +10,7 @@ pub mod approvals;
 pub mod isolation;
 pub mod model;
 pub mod money;
+pub mod plain;
 pub mod queue;
 pub mod reading;
 pub mod retention;
@@ -57,6 +58,7 @@ macro_rules! store_contract {
                 what_is_said_is_appended_to_a_run_that_stays_as_it_is;
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
                 many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up;
+            plain: plain_work_is_stored_as_by_its_tenants;
             retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,

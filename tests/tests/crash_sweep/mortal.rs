@@ -19,7 +19,7 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, Plain, PriceRepository, RunRepository,
     ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
     WebhookRepository,
 };
@@ -85,6 +85,10 @@ impl TenantStore for MortalStores {
     async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
         self.life.moment().await;
         self.stores.tenants.read(scope).await
+    }
+
+    async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.around(self.stores.tenants.record_plain(work)).await
     }
 }
 

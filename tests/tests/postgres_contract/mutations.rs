@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, StoreError, TenantStore, TenantTx, TenantView};
+use powerhouse_ports::store::{Limit, Plain, StoreError, TenantStore, TenantTx, TenantView};
 use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
@@ -113,6 +113,10 @@ impl TenantStore for Mutated {
 
     async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
         Ok(self.own(scope).await?)
+    }
+
+    async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
+        Ok(vec![None; work.len()])
     }
 }
 

@@ -1,5 +1,6 @@
 //! How many round trips reading takes, and what connections that were cut cost.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use powerhouse_domain::access::{Principal, Role};
@@ -7,15 +8,16 @@ use powerhouse_domain::ids::{AgentId, SessionId, TenantId, UserId};
 use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_ports::store::TenantStore as _;
 use powerhouse_postgres::{PoolSettings, PostgresStore};
+use powerhouse_tests::contract::stores::{Stores, plain};
 use powerhouse_tests::own_database::{APPLICATION, PLATFORM};
 use powerhouse_tests::proxy::{Mode, Proxy};
 use uuid::Uuid;
 
-use crate::migrated;
+use crate::{migrated, open};
 
 /// Over a network on which each round trip takes as long as three tenths of a second.
 #[tokio::test]
-async fn reads_take_as_many_round_trips_as_they_must() {
+async fn reads_and_plain_work_take_as_many_round_trips_as_they_must() {
     const ONE_WAY: Duration = Duration::from_millis(150);
     let own = migrated().await;
     let target = own.owner();
@@ -38,9 +40,11 @@ async fn reads_take_as_many_round_trips_as_they_must() {
         assert!(view.agents().find(AgentId::from_uuid(id)).await.unwrap().is_none());
     };
     let standing = async || assert!(store.standing(&scope, user).await.unwrap().is_none());
+    let record = async || assert!(store.record_plain(&[]).await.unwrap().is_empty());
     // The first time, a statement is parsed too.
     find().await;
     standing().await;
+    record().await;
     proxy.set(Mode::Slow(ONE_WAY));
     tokio::time::sleep(ONE_WAY).await;
     let started = Instant::now();
@@ -51,6 +55,20 @@ async fn reads_take_as_many_round_trips_as_they_must() {
     standing().await;
     let stood = started.elapsed();
     assert!((2 * ONE_WAY..4 * ONE_WAY).contains(&stood), "one round trip: {stood:?}");
+    // A connection is tried by the pool when it is given back, and this one is the only one.
+    tokio::time::sleep(4 * ONE_WAY).await;
+    let started = Instant::now();
+    record().await;
+    let recorded = started.elapsed();
+    assert!((2 * ONE_WAY..4 * ONE_WAY).contains(&recorded), "one round trip: {recorded:?}");
+}
+
+#[tokio::test]
+async fn plain_work_goes_the_short_way() {
+    let own = migrated().await;
+    let store = Arc::new(open(&own).await);
+    let stores = Stores { tenants: store.clone(), platform: store, open_at_once: 1 };
+    plain::plain_work_goes_the_short_way(&stores).await;
 }
 
 /// As after a fail-over: the connections that are there lead nowhere.

@@ -8,8 +8,7 @@ use powerhouse_ports::store::{Limit, NewEvent, Numbers, Page, RunRepository, Sto
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, IntoCondition, OnConflict, UpdateStatement};
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 
 use super::advance::count;
@@ -186,11 +185,7 @@ impl<C: Transaction> RunRepository for Own<C> {
         &mut self,
         work: &[&'a Work],
     ) -> Result<Vec<Result<Numbers, StoreError>>, StoreError> {
-        match self.tx.get_database_backend() {
-            DbBackend::Postgres => self.advance_together(work).await,
-            // A round trip to SQLite costs nothing.
-            _ => self.advance_each(work).await,
-        }
+        self.advance_each(work).await
     }
 
     async fn journal<'a>(&mut self, work: &[&'a Work], numbers: &[Numbers]) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! What workers did to their runs, written for many runs at once.
 
+use powerhouse_domain::model::Usage;
+use powerhouse_domain::money::UsageKey;
 use powerhouse_domain::runs::{Lease, Run};
 
 use super::NewEvent;
@@ -34,4 +36,18 @@ impl Numbers {
     pub fn after(&self, events: &[NewEvent]) -> u64 {
         self.before + u64::try_from(events.len()).unwrap_or(u64::MAX)
     }
+}
+
+/// Work in the plain case: nobody has written to the run's journal meanwhile, nobody is told of it or asked anything, and
+/// no budget counts its calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a> {
+    /// The work.
+    pub work: &'a Work,
+    /// The newest event that its worker knows.
+    pub seen: u64,
+    /// Whether calls begin that were decided on as if the tenant had neither budgets nor prices of its own.
+    pub is_free: bool,
+    /// Calls that have ended, and what they used, by what they are counted with.
+    pub used: &'a [(UsageKey, u64, Usage)],
 }

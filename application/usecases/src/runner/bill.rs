@@ -66,10 +66,80 @@ pub(super) struct Bill {
     pub(super) decided: BTreeMap<EffectKey, Result<Granted, BudgetRefusal>>,
     /// The prices by which that was decided.
     pub(super) prices: Option<PriceList>,
+    /// Whether the tenant has budgets or prices of its own, as far as is known.
+    pub(super) has_terms: bool,
+}
+
+impl Bill {
+    /// Whether nothing of it is counted by a budget, as far as is known.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.has_terms && self.settled.iter().all(|call| call.reservation.windows.is_empty())
+    }
+
+    /// Decides as if there were neither budgets nor prices of the tenant's own. Whether there was something to decide.
+    pub(super) fn decide_freely(&mut self, work: &mut Work) -> bool {
+        if !self.wanted.is_empty() {
+            self.decide(work, &PriceList::new(Vec::new()), &Counting::new(), &mut Standing::default());
+        }
+        !self.wanted.is_empty()
+    }
+
+    /// What calls used that have ended, by what they are counted with.
+    pub(super) fn used(&self) -> Vec<(UsageKey, u64, Usage)> {
+        let mut used = Used::new();
+        count_usage(&mut used, self.user, self.agent, &self.settled);
+        used.into_iter().map(|(key, (calls, usage))| (key, calls, usage)).collect()
+    }
+
+    /// Decides on what is wanted, one after the other. The beginnings among the events say what is set aside for them.
+    fn decide(&mut self, work: &mut Work, prices: &PriceList, counting: &Counting, standing: &mut Standing) {
+        self.prices = Some(prices.clone());
+        self.decided.clear();
+        let mut under_way = self.under_way;
+        for Wanted { key, request, at } in &self.wanted {
+            let decision = self.fit(request, *at, &work.run, under_way, &standing.of(counting));
+            let decision = decision.map(|(request, amount)| {
+                under_way = under_way.plus(amount);
+                standing.set_aside(counting, amount);
+                let windows = counting.iter().map(|(_, window)| *window).collect();
+                let reservation = Reservation { model: self.model.clone(), amount, windows };
+                Granted { request, reservation, at: *at, heard: Heard::default() }
+            });
+            self.decided.insert(key.clone(), decision);
+        }
+        for event in &mut work.events {
+            if let EventBody::StepStarted { key, reservation, .. } = &mut event.body {
+                let granted = self.decided.get(key).and_then(|decision| decision.as_ref().ok());
+                *reservation = granted.map(|granted| granted.reservation.clone());
+            }
+        }
+    }
 }
 
 /// The budgets that count a run's calls, each with its window.
 type Counting = Vec<(Budget, BudgetWindow)>;
+
+/// How the windows stand that count what is wanted, and what is set aside in each by this transaction.
+#[derive(Default)]
+struct Standing(BTreeMap<BudgetWindow, (Spending, Option<(Budget, Usage)>)>);
+
+impl Standing {
+    fn of(&self, counting: &Counting) -> Vec<(Budget, Spending)> {
+        let so_far = |window| self.0.get(window).map(|(so_far, _)| *so_far).unwrap_or_default();
+        counting.iter().map(|(budget, window)| (budget.clone(), so_far(window))).collect()
+    }
+
+    fn set_aside(&mut self, counting: &Counting, amount: Usage) {
+        let Amount { micros, tokens } = amount.into();
+        for (budget, window) in counting {
+            let (so_far, sum) = self.0.entry(*window).or_default();
+            so_far.reserved.micros = so_far.reserved.micros.saturating_add(micros);
+            so_far.reserved.tokens = so_far.reserved.tokens.saturating_add(tokens);
+            let (_, sum) = sum.get_or_insert_with(|| (budget.clone(), Usage::default()));
+            *sum = sum.plus(amount);
+        }
+    }
+}
 
 /// Settles what has ended and sets aside for what is wanted. The beginnings among the events say what was set aside for
 /// them. The runs must have been advanced in the transaction: whoever cancels one waits, or was first.
@@ -93,8 +163,28 @@ pub(super) async fn settle_up(
             _ => Counting::new(),
         });
     }
-    let mut windows = settle(tx, billed, &counting).await?;
-    decide(tx, billed, numbers, &counting, &mut windows).await?;
+    let mut standing = settle(tx, billed, &counting).await?;
+    let mut prices = None;
+    for (((work, bill), numbers), counting) in billed.iter_mut().zip(numbers).zip(&counting) {
+        bill.has_terms = numbers.has_budgets || numbers.has_prices;
+        if bill.wanted.is_empty() {
+            continue;
+        }
+        if prices.is_none() {
+            let own = if numbers.has_prices { tx.prices().list().await? } else { Vec::new() };
+            prices = Some(PriceList::new(own));
+        }
+        if let Some(prices) = &prices {
+            bill.decide(work, prices, counting, &mut standing);
+        }
+    }
+    for (window, (_, sum)) in standing.0 {
+        let Some((budget, amount)) = sum else { continue };
+        // INVARIANT: the window is held, and each amount was within what was left of it.
+        if !tx.budgets().reserve(&budget, window, amount).await? {
+            return Err(StoreError::Conflict { entity: "budget" });
+        }
+    }
     let mut used = Used::new();
     for (_, bill) in &*billed {
         count_usage(&mut used, bill.user, bill.agent, &bill.settled);
@@ -108,81 +198,19 @@ async fn settle(
     tx: &mut dyn TenantTx,
     billed: &[(&mut Work, &mut Bill)],
     counting: &[Counting],
-) -> Result<BTreeMap<BudgetWindow, Spending>, StoreError> {
+) -> Result<Standing, StoreError> {
     let settled = by_window(billed.iter().flat_map(|(_, bill)| &bill.settled));
     let held: BTreeSet<BudgetWindow> = counting.iter().flatten().map(|(_, window)| *window).collect();
-    let mut spending = BTreeMap::new();
+    let mut standing = Standing::default();
     for window in settled.keys().copied().chain(held.iter().copied()).collect::<BTreeSet<_>>() {
         if let Some((reserved, spent)) = settled.get(&window) {
             tx.budgets().settle(window, *reserved, *spent).await?;
         }
         if held.contains(&window) {
-            spending.insert(window, tx.budgets().hold(window).await?);
+            standing.0.insert(window, (tx.budgets().hold(window).await?, None));
         }
     }
-    Ok(spending)
-}
-
-/// Decides on what is wanted, one after the other, and sets aside what that comes to in each window.
-async fn decide(
-    tx: &mut dyn TenantTx,
-    billed: &mut [(&mut Work, &mut Bill)],
-    numbers: &[Numbers],
-    counting: &[Counting],
-    windows: &mut BTreeMap<BudgetWindow, Spending>,
-) -> Result<(), StoreError> {
-    let mut prices = None;
-    let mut reserved: BTreeMap<BudgetWindow, (&Budget, Usage)> = BTreeMap::new();
-    for (((work, bill), numbers), counting) in billed.iter_mut().zip(numbers).zip(counting) {
-        bill.decided.clear();
-        if bill.wanted.is_empty() {
-            continue;
-        }
-        if prices.is_none() {
-            let own = if numbers.has_prices { tx.prices().list().await? } else { Vec::new() };
-            prices = Some(PriceList::new(own));
-        }
-        bill.prices.clone_from(&prices);
-        let mut under_way = bill.under_way;
-        for Wanted { key, request, at } in &bill.wanted {
-            let standing: Vec<(Budget, Spending)> = counting
-                .iter()
-                .map(|(budget, window)| (budget.clone(), windows.get(window).copied().unwrap_or_default()))
-                .collect();
-            let decision = bill.fit(request, *at, &work.run, under_way, &standing);
-            let decision = decision.map(|(request, amount)| {
-                under_way = under_way.plus(amount);
-                for (budget, window) in counting {
-                    set_aside(windows.entry(*window).or_default(), amount);
-                    let sum = reserved.entry(*window).or_insert((budget, Usage::default()));
-                    sum.1 = sum.1.plus(amount);
-                }
-                let windows = counting.iter().map(|(_, window)| *window).collect();
-                let reservation = Reservation { model: bill.model.clone(), amount, windows };
-                Granted { request, reservation, at: *at, heard: Heard::default() }
-            });
-            bill.decided.insert(key.clone(), decision);
-        }
-        for event in &mut work.events {
-            if let EventBody::StepStarted { key, reservation, .. } = &mut event.body {
-                let granted = bill.decided.get(key).and_then(|decision| decision.as_ref().ok());
-                *reservation = granted.map(|granted| granted.reservation.clone());
-            }
-        }
-    }
-    for (window, (budget, amount)) in reserved {
-        // INVARIANT: the window is held, and each amount was within what was left of it.
-        if !tx.budgets().reserve(budget, window, amount).await? {
-            return Err(StoreError::Conflict { entity: "budget" });
-        }
-    }
-    Ok(())
-}
-
-fn set_aside(Spending { reserved, .. }: &mut Spending, amount: Usage) {
-    let Amount { micros, tokens } = amount.into();
-    reserved.micros = reserved.micros.saturating_add(micros);
-    reserved.tokens = reserved.tokens.saturating_add(tokens);
+    Ok(standing)
 }
 
 impl Bill {

@@ -1,8 +1,10 @@
-//! Writes what the runs of a process did: together what is of the same tenant and waits at the same time (ADR 0029).
+//! Writes what the runs of a process did: together what waits at the same time (ADR 0029).
 //!
-//! The first write goes at once. Those that come while it is on its way go together with the next transaction.
+//! In the plain case all tenants' at once, by [`TenantStore::record_plain`]. What is not plain goes with what else waits of the
+//! same tenant, in a transaction of that one. A write goes at once when nothing is on its way; what comes meanwhile goes
+//! together after it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +13,7 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::runs::Approval;
 use powerhouse_ports::Chain;
-use powerhouse_ports::store::{StoreError, TenantStore, TenantTx, TenantView, Work};
+use powerhouse_ports::store::{Plain, StoreError, TenantStore, TenantTx, TenantView, Work};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -20,7 +22,6 @@ use crate::runs::events_after;
 
 /// The most runs that are written together.
 const MOST: usize = 64;
-
 /// What a run has to write.
 pub(super) struct Entry {
     pub(super) work: Work,
@@ -43,10 +44,40 @@ impl Entry {
     }
 }
 
+/// What came of an entry; nothing, when it is to be written in a transaction of its tenant.
+type Outcome = Option<Result<u64, StoreError>>;
+
 /// An entry, and who waits for what comes of it.
 struct Sent {
     entry: Entry,
-    answer: oneshot::Sender<(Entry, Result<u64, StoreError>)>,
+    answer: oneshot::Sender<(Entry, Outcome)>,
+}
+
+/// What is written together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Lane {
+    /// The plain case, of all tenants.
+    Plain,
+    /// Whatever is of one tenant.
+    Of(TenantId),
+}
+
+impl Lane {
+    /// How many transactions may be on their way.
+    const fn writers(self) -> usize {
+        match self {
+            // While one waits for the disk, the database has work with the other.
+            Self::Plain => 2,
+            Self::Of(_) => 1,
+        }
+    }
+}
+
+/// What waits in a lane, the longest first, and how many write.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Sent>,
+    writers: usize,
 }
 
 /// Writes for the drives of one process.
@@ -58,72 +89,116 @@ pub(super) struct Scribe {
 
 struct Desk {
     store: Arc<dyn TenantStore>,
-    /// What waits, by tenants that are being written for.
-    waiting: Mutex<HashMap<TenantId, Vec<Sent>>>,
+    queues: Mutex<HashMap<Lane, Queue>>,
 }
 
 impl Scribe {
     pub(super) fn new(store: Arc<dyn TenantStore>) -> Self {
-        let desk = Arc::new(Desk { store, waiting: Mutex::default() });
+        let desk = Arc::new(Desk { store, queues: Mutex::default() });
         Self { desk, writing: Mutex::default() }
     }
 
     /// Writes an entry, and gives it back with its newest sequence number, or with why it was not written.
     pub(super) async fn write(&self, entry: Entry) -> Result<(Entry, Result<u64, StoreError>), StoreError> {
-        let scope = entry.work.lease.scope();
+        let own = Lane::Of(entry.work.lease.scope().tenant_id());
+        let is_plain = entry.questions.is_empty() && entry.bill.is_plain();
+        let (entry, outcome) = self.send(if is_plain { Lane::Plain } else { own }, entry).await?;
+        if let Some(outcome) = outcome {
+            return Ok((entry, outcome));
+        }
+        let (entry, outcome) = self.send(own, entry).await?;
+        Ok((entry, outcome.unwrap_or(Err(StoreError::LeaseLost))))
+    }
+
+    async fn send(&self, lane: Lane, entry: Entry) -> Result<(Entry, Outcome), StoreError> {
         let (answer, written) = oneshot::channel();
-        if self.desk.put(scope.tenant_id(), Sent { entry, answer }) {
+        if self.desk.put(lane, Sent { entry, answer }) {
             let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             while writing.try_join_next().is_some() {}
-            writing.spawn(Arc::clone(&self.desk).serve(scope));
+            writing.spawn(Arc::clone(&self.desk).serve(lane));
         }
         written.await.map_err(|gone| StoreError::Internal(Box::new(gone)))
     }
 }
 
 impl Desk {
-    /// Whether nobody writes for the tenant yet.
-    fn put(&self, tenant: TenantId, sent: Sent) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = !waiting.contains_key(&tenant);
-        waiting.entry(tenant).or_default().push(sent);
-        is_first
+    /// Whether one more is to write.
+    fn put(&self, lane: Lane, sent: Sent) -> bool {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.entry(lane).or_default();
+        queue.waiting.push_back(sent);
+        let is_called = queue.writers < lane.writers();
+        queue.writers += usize::from(is_called);
+        is_called
     }
 
-    /// What waits, the longest first; nothing, and then nobody writes for the tenant any more.
-    fn take(&self, tenant: TenantId) -> Vec<Sent> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(sent) = waiting.get_mut(&tenant) else { return Vec::new() };
-        let taken = sent.drain(..sent.len().min(MOST)).collect::<Vec<_>>();
+    /// What is written next; nothing, and then one writes no more.
+    fn take(&self, lane: Lane) -> Vec<Sent> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queues.get_mut(&lane) else { return Vec::new() };
+        let taken: Vec<_> = queue.waiting.drain(..queue.waiting.len().min(MOST)).collect();
         if taken.is_empty() {
-            waiting.remove(&tenant);
+            queue.writers -= 1;
+            if queue.writers == 0 {
+                queues.remove(&lane);
+            }
         }
         taken
     }
 
-    async fn serve(self: Arc<Self>, scope: TenantScope) {
+    async fn serve(self: Arc<Self>, lane: Lane) {
         loop {
-            let sent = self.take(scope.tenant_id());
+            let sent = self.take(lane);
             if sent.is_empty() {
                 return;
             }
             // Whoever waited hears that nobody answers.
-            if AssertUnwindSafe(self.answer(&scope, sent)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.answer(lane, sent)).catch_unwind().await.is_err() {
                 tracing::error!("writing what runs did failed unexpectedly");
             }
         }
     }
 
-    async fn answer(&self, scope: &TenantScope, sent: Vec<Sent>) {
+    async fn answer(&self, lane: Lane, sent: Vec<Sent>) {
         let (mut entries, answers): (Vec<_>, Vec<_>) =
             sent.into_iter().map(|Sent { entry, answer }| (entry, answer)).unzip();
-        let outcomes = match self.together(scope, &mut entries).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => self.alone(scope, &mut entries, error).await,
+        let outcomes = match (lane, entries.first().map(|entry| entry.work.lease.scope())) {
+            (Lane::Of(_), Some(scope)) => {
+                let outcomes = match self.together(&scope, &mut entries).await {
+                    Ok(outcomes) => outcomes,
+                    Err(error) => self.alone(&scope, &mut entries, error).await,
+                };
+                outcomes.into_iter().map(Some).collect()
+            }
+            _ => self.plainly(&mut entries).await,
         };
         for ((entry, outcome), answer) in entries.into_iter().zip(outcomes).zip(answers) {
             // Whoever does not wait any more has no use for it.
             let _ = answer.send((entry, outcome));
+        }
+    }
+
+    /// Writes what is plain.
+    async fn plainly(&self, entries: &mut [Entry]) -> Vec<Outcome> {
+        let decided =
+            entries.iter_mut().map(|Entry { work, bill, .. }| (bill.decide_freely(work), bill.used()));
+        let decided: Vec<_> = decided.collect();
+        let plain = entries.iter().zip(&decided).map(|(Entry { work, seen, .. }, (is_free, used))| Plain {
+            work,
+            seen: *seen,
+            is_free: *is_free,
+            used,
+        });
+        match self.store.record_plain(&plain.collect::<Vec<_>>()).await {
+            Ok(newest) => newest.into_iter().map(|newest| newest.map(Ok)).collect(),
+            Err(StoreError::Unavailable(source)) => {
+                let why = source.to_string();
+                entries.iter().map(|_| Some(Err(StoreError::Unavailable(why.clone().into())))).collect()
+            }
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), runs = entries.len(), "what runs did could not be written at once");
+                entries.iter().map(|_| None).collect()
+            }
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Purse {
     refused: BTreeMap<EffectKey, BudgetRefusal>,
     held: BTreeMap<EffectKey, Granted>,
     settled: Vec<Settled>,
+    /// Whether the tenant has budgets or prices of its own, as far as is known.
+    has_terms: bool,
 }
 
 impl Purse {
@@ -57,6 +59,7 @@ impl Purse {
             refused: BTreeMap::new(),
             held: BTreeMap::new(),
             settled,
+            has_terms: false,
         };
         (purse, lost)
     }
@@ -149,12 +152,14 @@ impl Purse {
             settled: std::mem::take(&mut self.settled),
             decided: BTreeMap::new(),
             prices: None,
+            has_terms: self.has_terms,
         }
     }
 
     /// The last write is there, with what it decided.
     pub(super) fn written(&mut self, bill: Bill) {
         self.refused.clear();
+        self.has_terms = bill.has_terms;
         if let Some(prices) = bill.prices {
             self.prices = prices;
         }

@@ -17,7 +17,7 @@ use crate::contract::sample::{Office, agent, at, next_id, office, run};
 
 const CLAIM: Duration = Duration::from_mins(1);
 
-fn endpoint(office: &Office, events: &[Announced]) -> Endpoint {
+pub(super) fn endpoint(office: &Office, events: &[Announced]) -> Endpoint {
     Endpoint {
         id: WebhookId::from_uuid(next_id()),
         url: "https://example.org/hook".parse().expect("an address"),
@@ -29,7 +29,7 @@ fn endpoint(office: &Office, events: &[Announced]) -> Endpoint {
     }
 }
 
-fn secrets() -> SealedSecrets {
+pub(super) fn secrets() -> SealedSecrets {
     SealedSecrets { current: vec![1, 2, 3], previous: None }
 }
 

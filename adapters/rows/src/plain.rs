@@ -1,0 +1,111 @@
+//! Work in the plain case, as PostgreSQL's function `record_work` reads it.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use powerhouse_domain::model::Usage;
+use powerhouse_domain::money::UsageKey;
+use powerhouse_domain::runs::RunStatus;
+use powerhouse_domain::webhooks::Announced;
+use powerhouse_ports::store::{NewEvent, Plain, Work};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::rows::signed;
+use crate::rows::stored::{StoredState, write};
+
+/// The work as JSON, in the order of its tenants, and for each item there which one it was here.
+pub fn batch(work: &[Plain<'_>]) -> (Value, Vec<usize>) {
+    let mut order: Vec<usize> = (0..work.len()).collect();
+    order.sort_by_key(|index| work[*index].work.lease.scope().tenant_id());
+    let rows: Vec<Row> = order.iter().map(|index| Row::from(&work[*index])).collect();
+    (write(&rows), order)
+}
+
+/// Work as the function `record_work` reads it.
+#[derive(Serialize)]
+struct Row {
+    tenant: Uuid,
+    id: Uuid,
+    token: i64,
+    seen: u64,
+    status: &'static str,
+    state: Value,
+    version: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+    cost_micros: i64,
+    count: usize,
+    is_progress: bool,
+    is_running: bool,
+    is_announced: bool,
+    is_free: bool,
+    due_at: Option<DateTime<Utc>>,
+    events: Vec<EventRow>,
+    used: Vec<UsedRow>,
+}
+
+#[derive(Serialize)]
+struct EventRow {
+    at: DateTime<Utc>,
+    body: Value,
+}
+
+impl From<&NewEvent> for EventRow {
+    fn from(event: &NewEvent) -> Self {
+        Self { at: event.at, body: write(&event.body) }
+    }
+}
+
+#[derive(Serialize)]
+struct UsedRow {
+    day: NaiveDate,
+    agent: Uuid,
+    by: Uuid,
+    model: String,
+    calls: u64,
+    input: u64,
+    output: u64,
+    cost: u64,
+}
+
+impl From<&(UsageKey, u64, Usage)> for UsedRow {
+    fn from((key, calls, usage): &(UsageKey, u64, Usage)) -> Self {
+        Self {
+            day: key.day,
+            agent: key.agent.as_uuid(),
+            by: key.user.as_uuid(),
+            model: key.model.clone(),
+            calls: *calls,
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cost: usage.cost_micros,
+        }
+    }
+}
+
+impl From<&Plain<'_>> for Row {
+    fn from(plain: &Plain<'_>) -> Self {
+        let Work { lease, run, events } = plain.work;
+        let (status, usage) = (run.state().name(), run.usage());
+        Self {
+            tenant: lease.scope().tenant_id().as_uuid(),
+            id: run.id().as_uuid(),
+            seen: plain.seen,
+            token: signed(lease.token().0),
+            status: status.as_str(),
+            state: write(&StoredState::from(run.state())),
+            version: signed(run.version()),
+            input_tokens: signed(usage.input_tokens),
+            output_tokens: signed(usage.output_tokens),
+            cost_micros: signed(usage.cost_micros),
+            count: events.len(),
+            is_progress: events.iter().any(|event| event.body.is_progress()),
+            is_running: status == RunStatus::Running,
+            is_announced: events.iter().any(|event| Announced::of(&event.body).is_some()),
+            is_free: plain.is_free,
+            due_at: run.due_at(),
+            events: events.iter().map(EventRow::from).collect(),
+            used: plain.used.iter().map(UsedRow::from).collect(),
+        }
+    }
+}
