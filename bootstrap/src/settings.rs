@@ -68,6 +68,7 @@ const KNOWN: &[Known] = &[
     known("database.statement_seconds", "10", "how long a statement may take"),
     known("database.pooler", "none", "`transaction` behind PgBouncer in transaction mode"),
     known("retention.runs_days", "0", "days that a run is kept after its month is over; for ever when 0"),
+    known("retention.idempotency_hours", "24", "hours that the answer to a request with a key is kept"),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
@@ -111,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     /// For ever when there is none.
     pub(crate) runs_kept: Option<TimeDelta>,
+    /// The answers to requests with a key.
+    pub(crate) answers_kept: TimeDelta,
     pub(crate) redis: Option<Redis>,
     pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
@@ -300,6 +303,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     });
     let database = database(reader);
     let runs_days = reader.number("retention.runs_days", 0, 36_500);
+    let idempotency_hours = reader.number("retention.idempotency_hours", 1, 8_784);
     let redis = redis(reader);
     let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
@@ -326,6 +330,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         data: data?,
         database: database?,
         runs_kept: Some(runs_days?).filter(|days| *days > 0).map(|days| TimeDelta::days(days.into())),
+        answers_kept: TimeDelta::hours(idempotency_hours?.into()),
         redis: redis?,
         sign_up_plan: sign_up_plan?,
         tokens: tokens?,

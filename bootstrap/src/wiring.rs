@@ -30,7 +30,9 @@ use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{agents, approvals, money, runs, schedules, sessions, tenants, users, webhooks};
+use powerhouse_usecases::{
+    Keeper, agents, approvals, money, runs, schedules, sessions, tenants, users, webhooks,
+};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -284,6 +286,11 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         },
         limiter: Arc::clone(&ports.limiter),
         anonymous: settings.anonymous,
+        keeper: Keeper {
+            sealer: Arc::clone(&ports.secrets.sealer),
+            clock: clock(),
+            kept: settings.answers_kept,
+        },
         ids: Arc::clone(&ports.ids),
     }
 }

@@ -25,6 +25,7 @@ use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_ports::store::TenantStore as _;
 use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
+use powerhouse_usecases::Once;
 use powerhouse_usecases::runner::{Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
 use serde_json::{Value, json};
@@ -137,7 +138,10 @@ impl Scene {
             ids: Arc::clone(ids),
         };
         let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
-        submit.execute(&self.principal, SubmitRunCommand { task, target, placement }).await.unwrap()
+        submit
+            .execute(&self.principal, SubmitRunCommand { task, target, placement }, &Once::unkeyed())
+            .await
+            .unwrap()
     }
 
     async fn ended(&self, id: RunId) -> Run {

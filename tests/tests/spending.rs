@@ -31,6 +31,7 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_usecases::Once;
 use powerhouse_usecases::runner::{Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{CancelRun, SubmitRun, SubmitRunCommand};
 use serde_json::json;
@@ -214,13 +215,15 @@ impl Scene {
         let task = Task::new("Work").unwrap();
         let command =
             SubmitRunCommand { task, target: Target::Agent(self.agent), placement: Placement::default() };
-        submit.execute(&self.principal, command).await.unwrap().id()
+        submit.execute(&self.principal, command, &Once::unkeyed()).await.unwrap().id()
     }
 
     async fn cancel(&self, id: RunId) {
         let (store, bus) = (self.stores.tenants.clone(), self.bus.clone());
         // One that has ended cannot be cancelled.
-        let _ = CancelRun { store, bus, clock: Arc::new(SystemClock) }.execute(&self.principal, id).await;
+        let _ = CancelRun { store, bus, clock: Arc::new(SystemClock) }
+            .execute(&self.principal, id, &Once::unkeyed())
+            .await;
     }
 
     async fn spending(&self, budget: &Budget) -> Spending {

@@ -132,7 +132,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
-        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage TO {application};
+        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};
@@ -143,7 +143,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT (tenant_id, id, next_at, claimed_until), UPDATE (claimed_until) ON schedules TO {platform};
         GRANT SELECT (tenant_id, webhook_id, id, attempts, next_at, ended_at), UPDATE (attempts, next_at)
             ON webhook_deliveries TO {platform};
-        GRANT DELETE ON webhook_deliveries TO {platform};
+        GRANT DELETE ON webhook_deliveries, idempotency_keys TO {platform};
+        GRANT SELECT (tenant_id, user_id, key_hash, expires_at) ON idempotency_keys TO {platform};
         GRANT CREATE ON SCHEMA public TO {keeper};
         GRANT SELECT (id, status), REFERENCES ON runs TO {keeper};
         DROP POLICY IF EXISTS partitions_access ON runs;
@@ -170,6 +171,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         "queue_turns",
         "schedules",
         "webhook_deliveries",
+        "idempotency_keys",
     ] {
         let _ = write!(
             sql,

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, IdempotencyRepository, PriceRepository,
+    RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -19,6 +20,7 @@ mod agents;
 mod announce;
 mod approvals;
 mod budgets;
+mod idempotency;
 mod prices;
 mod runs;
 mod schedules;
@@ -135,6 +137,10 @@ impl<C: Transaction> TenantView for Own<C> {
 
 #[async_trait]
 impl<C: Transaction> TenantTx for Own<C> {
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository {
+        self
+    }
+
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
         if tenant.id().as_uuid() != self.tenant {
             return Err(StoreError::Conflict { entity: "tenant" });

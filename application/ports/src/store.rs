@@ -11,17 +11,22 @@ use powerhouse_domain::runs::{Approval, EventBody, Feedback, Lease, Run, RunEven
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
+mod idempotency;
 mod money;
 mod page;
 mod schedules;
 mod webhooks;
 
+pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 #[cfg(feature = "mock")]
-pub use {schedules::MockScheduleRepository, webhooks::MockWebhookRepository};
+pub use {
+    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository,
+    webhooks::MockWebhookRepository,
+};
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +95,8 @@ pub trait TenantView: Send {
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
 #[async_trait]
 pub trait TenantTx: TenantView {
+    /// Keys of requests, which are answered once.
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
     /// Stores a change of the tenant; `Conflict` unless the stored version is the one before.
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError>;
     /// Makes the changes last.

@@ -7,6 +7,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 
 pub mod approvals;
+pub mod idempotency;
 pub mod isolation;
 pub mod model;
 pub mod money;
@@ -54,6 +55,8 @@ macro_rules! store_contract {
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
             approvals: a_question_is_answered_once, open_questions_are_listed,
                 what_is_said_is_appended_to_a_run_that_stays_as_it_is;
+            idempotency: a_key_has_its_answer_for_its_user_only, a_key_goes_with_its_transaction,
+                of_many_with_one_key_one_does_it, keys_expire;
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
                 many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up,
                 a_run_is_held_for_its_worker_only;

@@ -28,6 +28,7 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_usecases::Once;
 use powerhouse_usecases::Refused;
 use powerhouse_usecases::approvals::AnswerApproval;
 use powerhouse_usecases::runner::{Settings, Worker, Workshop};
@@ -185,7 +186,8 @@ impl Scene {
             for approval in open {
                 let decision = self.decide(&approval);
                 // An answer that was given as the last process died may only now be there.
-                let answered = answer.execute(&self.principal, approval.id(), decision).await;
+                let answered =
+                    answer.execute(&self.principal, approval.id(), decision, &Once::unkeyed()).await;
                 let is_there = matches!(answered, Err(Refused::Conflict { code: "approval_answered", .. }));
                 assert!(is_there || answered.is_ok(), "{answered:?}");
             }

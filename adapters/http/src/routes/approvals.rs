@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::body::{id, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
 
@@ -201,6 +202,10 @@ impl From<NewAnswer> for Decision {
     }
 }
 
+fn shown(approval: &Approval) -> Reply<ApprovalView> {
+    Reply::ok(approval.into())
+}
+
 struct PostAnswer(AnswerApproval);
 
 /// Answer what a run has asked, once; the run goes on
@@ -211,7 +216,6 @@ impl PostAnswer {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ApprovalView>, Problem> {
         let id = id(req, "approval_id", "approval")?;
         let decision = json::<NewAnswer>(req).await?.into();
-        let answered = self.0.execute(principal(depot)?, id, decision).await?;
-        Ok(Reply::ok(ApprovalView::from(&answered)))
+        answer(self.0.execute(principal(depot)?, id, decision, &once(depot, shown)).await, shown)
     }
 }

@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, ApprovalRepository, BudgetRepository, MockAgentRepository, MockApprovalRepository,
-    MockBudgetRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
-    MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, BudgetRepository, IdempotencyRepository, MockAgentRepository,
+    MockApprovalRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
+    MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
+    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
+    TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -33,6 +34,8 @@ pub struct MockTenantTx {
     pub budgets: MockBudgetRepository,
     /// What `usage()` gives.
     pub usage: MockUsageRepository,
+    /// What `idempotency()` gives.
+    pub idempotency: MockIdempotencyRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -82,6 +85,10 @@ impl TenantView for MockTenantTx {
 
 #[async_trait]
 impl TenantTx for MockTenantTx {
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository {
+        &mut self.idempotency
+    }
+
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
         self.tenant = Some(tenant.clone());
         Ok(())
