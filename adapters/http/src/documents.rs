@@ -23,7 +23,9 @@ pub(crate) fn describe(router: &Router) -> OpenApi {
         .description(
             "Runs AI agents for many tenants. Sign up with `POST /v1/tenants`, sign in with `POST /v1/sessions`, and \
              send the access token as `Authorization: Bearer …`. Every error is a problem document (RFC 9457) with a \
-             stable `code`; every answer names its request in `X-Correlation-ID`.",
+             stable `code`; every answer names its request in `X-Correlation-ID`. Every POST of somebody who has signed in \
+             takes an `Idempotency-Key`, so that it can be sent again when its answer was lost; signing up, signing in and \
+             refreshing do not, since what they answer is never kept.",
         )
         .contact(Contact::new().name("Powerhouse"))
         .license(License::new("Apache-2.0"));

@@ -148,3 +148,6 @@ impl<T> Once<T> {
         Ok(tx.commit().await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -638,7 +638,7 @@ async fn webhooks(watched: &mut Watched) {
 async fn idempotency(watched: &mut Watched) {
     let user = watched.caller.user_id();
     watched
-        .own("idempotency", &["idempotency_keys_pkey"], async |tx| {
+        .own("idempotency", &["idempotency_keys_pkey", "tenants_pkey"], async |tx| {
             let (key, now) = ("k".parse().unwrap(), Utc::now());
             assert_eq!(tx.idempotency().claim(user, &key, now, now).await.unwrap(), None);
             tx.idempotency().answer(user, &key, b"done").await.unwrap();
