@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::effects::EffectKey;
+use crate::effects::{EffectKey, EffectRequest};
 use crate::ids::RunId;
 
 /// The most characters of a caller's key.
@@ -56,15 +56,18 @@ impl RequestHash {
     }
 }
 
-/// The key of one call of a model or a tool. The same step of the same run has the same one whoever makes the call and
-/// however often; it tells nothing of the run or its tenant.
+/// The key of one call of a model or a tool. The same call of the same step of the same run has the same one, whoever makes
+/// it and however often; it tells nothing of the run or its tenant. A step that asks for something else, since a person has
+/// edited it, is another call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CallKey(String);
 
 impl CallKey {
-    /// The key of a step of a run.
-    pub fn of(run: RunId, step: &EffectKey) -> Self {
-        let hash = hashed(&[b"powerhouse call", run.as_uuid().as_bytes(), step.to_string().as_bytes()]);
+    /// The key of what is asked for at a step of a run.
+    pub fn of(run: RunId, step: &EffectKey, request: &EffectRequest) -> Self {
+        let (step, request) = (step.to_string(), request.fingerprint().to_string());
+        let hash =
+            hashed(&[b"powerhouse call", run.as_uuid().as_bytes(), step.as_bytes(), request.as_bytes()]);
         Self(hash[..16].iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
@@ -96,6 +99,8 @@ fn hashed(parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use uuid::Uuid;
 
+    use crate::effects::ToolRequest;
+
     use super::*;
 
     #[test]
@@ -117,9 +122,20 @@ mod tests {
     #[test]
     fn a_step_has_one_key_and_no_other_step_or_run_has_it() {
         let run = |id| RunId::from_uuid(Uuid::from_u128(id));
-        let key = |id, step: &str| CallKey::of(run(id), &step.parse().unwrap());
-        assert_eq!(key(1, "0.1"), key(1, "0.1"));
-        let others = [key(1, "0.1"), key(1, "0"), key(1, "0.11"), key(1, "1"), key(2, "0.1")];
+        let key = |id, step: &str, amount: u32| {
+            let arguments = serde_json::json!({ "amount": amount });
+            let request = EffectRequest::Tool(ToolRequest { name: "pay".into(), arguments });
+            CallKey::of(run(id), &step.parse().unwrap(), &request)
+        };
+        assert_eq!(key(1, "0.1", 5), key(1, "0.1", 5));
+        let others = [
+            key(1, "0.1", 5),
+            key(1, "0", 5),
+            key(1, "0.11", 5),
+            key(1, "1", 5),
+            key(2, "0.1", 5),
+            key(1, "0.1", 4),
+        ];
         let distinct: std::collections::HashSet<_> = others.iter().collect();
         assert_eq!(distinct.len(), others.len());
         assert!(others.iter().all(|key| key.as_str().len() == 32));

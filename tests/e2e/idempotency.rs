@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use powerhouse_tests::stub_model::{Answer, StubModel};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -289,6 +290,42 @@ async fn an_answer_with_a_secret_is_kept_sealed() {
         found += data.len();
     }
     assert!(found > 0, "the database was looked at");
+}
+
+/// The provider can tell a call that is made again from another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_has_its_key_over_a_crash_and_every_other_call_another() {
+    let answers = [
+        Answer::stream().raw(b": thinking\n\n").hang(),
+        Answer::text(["One."], 10, 1),
+        Answer::text(["Two."], 10, 1),
+        Answer::text(["Three."], 10, 1),
+    ];
+    let stub = StubModel::start(answers).await.unwrap();
+    let mut server = Server::with_model(&stub.base_url());
+    let ada = server.tenant("acme").await;
+    let definition = json!({"kind": "direct", "description": "Answers"});
+    let agent = ada.post("/v1/agents", &json!({"name": "plain", "definition": definition})).await;
+    ada.post(&format!("/v1/agents/{}/publish", agent["id"].as_str().unwrap()), &Value::Null).await;
+    let task = json!({"task": "Write.", "agent": agent["id"]});
+    let run = ada.post("/v1/runs", &task).await;
+    while stub.received().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.kill();
+    server.restart();
+    let ada = ada.on(&server);
+    let run = ada.ended(run["id"].as_str().unwrap()).await;
+    assert_eq!(run["answer"], "One.");
+    // The same request at the same step of another run, and of a fork.
+    assert_eq!(ada.run(&task).await["answer"], "Two.");
+    let fork =
+        ada.post(&format!("/v1/runs/{}/fork", run["id"].as_str().unwrap()), &json!({"step": "0"})).await;
+    assert_eq!(ada.ended(fork["id"].as_str().unwrap()).await["answer"], "Three.");
+    let calls = stub.received();
+    let keys: Vec<_> = calls.iter().map(|call| call.header("Idempotency-Key").unwrap()).collect();
+    assert_eq!(keys[0], keys[1]);
+    assert!(keys[1] != keys[2] && keys[2] != keys[3] && keys[1] != keys[3], "{keys:?}");
 }
 
 /// Between client and server: the first answer to a task that was submitted never arrives.

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
 use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Step, Task};
 use powerhouse_domain::selection::Target;
@@ -48,7 +49,7 @@ impl Tool for Odd {
         true
     }
 
-    async fn call(&self, _: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
         match self.0 {
             "stuck" => std::future::pending().await,
             "long" => ToolOutput::ok("x".repeat(1 << 20)),

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::Principal;
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::effects::{EffectOutcome, FailureClass};
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
 use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::money::{
@@ -69,6 +70,7 @@ struct Talker {
 impl ModelProvider for Talker {
     async fn complete(
         &self,
+        _: &CallKey,
         model: &str,
         request: &ModelRequest,
         mut deltas: Box<dyn DeltaSink>,

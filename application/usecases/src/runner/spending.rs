@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, ready};
 use powerhouse_domain::effects::{
     EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Issued,
 };
-use powerhouse_domain::ids::{AgentId, UserId};
+use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::model::{ModelRequest, Usage};
 use powerhouse_domain::money::{
     Amount, Budget, BudgetRefusal, BudgetWindow, LEAST_OUTPUT, Price, PriceList, Reservation, Spending,
@@ -62,6 +62,7 @@ impl Settled {
 
 /// A run's money, as its drive knows it. What is written is written by [`Purse::settle_up`] alone.
 pub(super) struct Purse {
+    run: RunId,
     user: UserId,
     agent: AgentId,
     /// The model that is asked.
@@ -87,6 +88,7 @@ impl Purse {
             in_flight(journal).into_values().map(|held| Settled::in_full(held, now)).collect();
         let lost = settled.iter().map(|call| call.used).sum();
         let purse = Self {
+            run: run.id(),
             user: run.requested_by(),
             agent: run.selection().agent,
             model: model.to_owned(),
@@ -127,7 +129,15 @@ impl Purse {
             }
             (tool, _) => (tool, Heard::default()),
         };
-        Box::pin(perform(Arc::clone(workshop), allowed.clone(), key, request, deltas.clone(), heard))
+        Box::pin(perform(
+            Arc::clone(workshop),
+            allowed.clone(),
+            self.run,
+            key,
+            request,
+            deltas.clone(),
+            heard,
+        ))
     }
 
     /// The outcome with what it cost, which the next write settles.
