@@ -120,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) hashing: HashingLimits,
     pub(crate) model: Model,
     pub(crate) worker: runner::Settings,
+    /// After how long without a try the worker is wedged.
+    pub(crate) wedged_after: Duration,
     /// Without a host there is no tool.
     pub(crate) http_allow: Option<AllowList>,
     /// When deliveries to webhooks are tried again.
@@ -311,6 +313,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let waiting = reader.number("passwords.waiting", 0, 100_000);
     let model = model(reader);
     let worker = worker(reader);
+    let wedged_after = wedged_after(database.as_ref(), worker.as_ref());
     let http_allow = reader.checked("tools.http_allow", |text| {
         let hosts: Vec<&str> = entries(text).collect();
         if hosts.is_empty() {
@@ -339,6 +342,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             waiting: as_usize(waiting?),
         },
         model: model?,
+        wedged_after: wedged_after?,
         worker: worker?,
         http_allow: http_allow?,
         retries: retries?,
@@ -456,6 +460,15 @@ fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {
         approval: approval?,
         ..runner::Settings::default()
     })
+}
+
+/// A worker tries something in each third of a lease, unless it waits for the database, which is bounded too.
+fn wedged_after(database: Option<&Database>, worker: Option<&runner::Settings>) -> Option<Duration> {
+    let pool = match database? {
+        Database::Sqlite => PoolSettings::default(),
+        Database::Postgres(postgres) => postgres.pool,
+    };
+    Some(worker?.lease * 3 + (pool.acquire + pool.statement) * 4)
 }
 
 fn log(reader: &mut Reader<'_>) -> Option<Log> {

@@ -312,6 +312,11 @@ async fn a_call_has_its_key_over_a_crash_and_every_other_call_another() {
     while stub.received().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let live =
+        Client::new().get(server.url("/health/live")).send().await.unwrap().json::<Value>().await.unwrap();
+    let worker = &live["worker"];
+    assert_eq!((&live["status"], &worker["runs_held"]), (&json!("ok"), &json!(1)), "{live}");
+    assert!(worker["last_heartbeat_at"].is_string() && worker["last_progress_at"].is_string(), "{live}");
     server.kill();
     server.restart();
     let ada = ada.on(&server);

@@ -27,7 +27,7 @@ use powerhouse_ports::store::TenantStore as _;
 use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_usecases::Once;
-use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -114,6 +114,7 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock,
             ids,
+            pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());

@@ -33,7 +33,7 @@ use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_usecases::Once;
-use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{CancelRun, SubmitRun, SubmitRunCommand};
 use serde_json::json;
 use tempfile::TempDir;
@@ -195,6 +195,7 @@ impl Scene {
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(UuidV7Source),
+            pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings: Settings {
                 concurrency: 6,
                 lease: LEASE,

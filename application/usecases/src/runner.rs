@@ -7,6 +7,7 @@ mod gate;
 mod housekeeper;
 mod journalling;
 mod perform;
+mod pulse;
 mod sink;
 mod spending;
 mod worker;
@@ -23,6 +24,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
 pub use housekeeper::Housekeeper;
+pub use pulse::{Pulse, Sign, Vitals};
 pub(crate) use spending::settle_in_flight;
 pub use worker::Worker;
 
@@ -47,6 +49,8 @@ pub struct Workshop {
     pub clock: Arc<dyn Clock>,
     /// Gives ids.
     pub ids: Arc<dyn IdSource>,
+    /// Says that it lives.
+    pub pulse: Arc<Pulse>,
     /// How it works.
     pub settings: Settings,
 }

@@ -31,7 +31,7 @@ use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFOR
 use powerhouse_usecases::Once;
 use powerhouse_usecases::Refused;
 use powerhouse_usecases::approvals::AnswerApproval;
-use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::Going;
 use serde_json::json;
 use tempfile::TempDir;
@@ -153,6 +153,7 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),
             ids: Arc::new(UuidV7Source),
+            pulse: Pulse::new(self.clock.clone(), Duration::from_mins(1)),
             settings: Settings { poll_every: Duration::from_millis(3), ..Settings::default() },
         };
         let wake = Arc::new(Notify::new());

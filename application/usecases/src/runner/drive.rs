@@ -33,6 +33,7 @@ use super::deltas::Pending;
 use super::ending::Ending;
 use super::gate::{Gate, ToolTerms, gate};
 use super::perform::{Allowed, Delta};
+use super::pulse::Holding;
 use super::spending::{Purse, settle_in_flight};
 use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
@@ -45,9 +46,9 @@ const DELTAS_ON_THEIR_WAY: usize = 256;
 const MAX_UNPRODUCTIVE: u32 = 5;
 
 /// Drives a run as far as it can.
-pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, stop: CancellationToken) {
+pub(super) async fn drive(workshop: Arc<Workshop>, lease: Lease, holding: Holding, stop: CancellationToken) {
     let _in_flight = DriveInFlight::begin();
-    let result = match Drive::begin(Arc::clone(&workshop), lease).await {
+    let result = match Drive::begin(Arc::clone(&workshop), lease, holding).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
@@ -115,6 +116,7 @@ type InFlight = FuturesUnordered<BoxFuture<'static, (EffectKey, EffectOutcome)>>
 pub(super) struct Drive {
     pub(super) workshop: Arc<Workshop>,
     pub(super) lease: Lease,
+    pub(super) holding: Holding,
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
@@ -149,7 +151,11 @@ pub(super) struct Drive {
 
 impl Drive {
     /// Reads the run and its journal. Nothing when it has ended already.
-    async fn begin(workshop: Arc<Workshop>, lease: Lease) -> Result<Option<Self>, StoreError> {
+    async fn begin(
+        workshop: Arc<Workshop>,
+        lease: Lease,
+        holding: Holding,
+    ) -> Result<Option<Self>, StoreError> {
         let scope = lease.scope();
         // Before the first read, so that no cancellation falls between.
         let news = workshop.bus.subscribe(&scope, lease.run()).await;
@@ -194,6 +200,7 @@ impl Drive {
             pending: Pending::default(),
             workshop,
             lease,
+            holding,
             run,
             started_at,
             allowed,
@@ -225,6 +232,7 @@ impl Drive {
             return self.end(ending).await;
         }
         loop {
+            self.holding.beat();
             if self.in_flight.is_empty() {
                 if self.wait().await? {
                     return Ok(Left::Waiting);
@@ -242,13 +250,13 @@ impl Drive {
                 Woken::Text(delta) => {
                     if self.pending.push(delta) {
                         self.flush().await?;
-                        self.progressed_at = Instant::now();
+                        self.progressed();
                     }
                     false
                 }
                 Woken::FlushDue => {
                     self.flush().await?;
-                    self.progressed_at = Instant::now();
+                    self.progressed();
                     false
                 }
                 Woken::HeartbeatDue => {
@@ -465,7 +473,12 @@ impl Drive {
             }
         }
         self.run = self.run.clone().charge(usage).unwrap_or_else(|refused| *refused.run);
+        self.progressed();
+    }
+
+    fn progressed(&mut self) {
         self.progressed_at = Instant::now();
+        self.holding.progressed();
     }
 
     async fn end(mut self, ending: Ending) -> Result<Left, StoreError> {

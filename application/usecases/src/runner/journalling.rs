@@ -28,6 +28,7 @@ impl Drive {
         let mut pause = WRITE_PAUSE;
         let mut attempt = 1;
         let seq = loop {
+            self.holding.beat();
             match self.try_write().await {
                 Ok(seq) => break seq,
                 Err(StoreError::Unavailable(_)) if attempt < WRITE_TRIES => {
