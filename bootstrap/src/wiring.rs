@@ -391,6 +391,8 @@ fn approvals_slice(ports: &Ports) -> Approvals {
             going: going(ports),
             clock: Arc::clone(&ports.clock),
         },
+        rules: approvals::ReadApprovalRules { store: store() },
+        replace_rules: approvals::ReplaceApprovalRules { store: store() },
     }
 }
 

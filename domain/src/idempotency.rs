@@ -124,7 +124,7 @@ mod tests {
         let run = |id| RunId::from_uuid(Uuid::from_u128(id));
         let key = |id, step: &str, amount: u32| {
             let arguments = serde_json::json!({ "amount": amount });
-            let request = EffectRequest::Tool(ToolRequest { name: "pay".into(), arguments });
+            let request = EffectRequest::Tool(ToolRequest::new("pay", arguments));
             CallKey::of(run(id), &step.parse().unwrap(), &request)
         };
         assert_eq!(key(1, "0.1", 5), key(1, "0.1", 5));

@@ -132,7 +132,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
-        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys TO {application};
+        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, IdempotencyRepository, PriceRepository,
-    RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository,
-    WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
+    PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository,
+    UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -18,6 +18,7 @@ use crate::rows;
 
 mod agents;
 mod announce;
+mod approval_rules;
 mod approvals;
 mod budgets;
 mod idempotency;
@@ -111,6 +112,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
+        self
+    }
+
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository {
         self
     }
 

@@ -45,7 +45,7 @@ pub(crate) mod tests {
 
     /// The key of some call.
     pub(crate) fn key() -> CallKey {
-        let request = EffectRequest::Tool(ToolRequest { name: "t".into(), arguments: Value::Null });
+        let request = EffectRequest::Tool(ToolRequest::new("t", Value::Null));
         let run = "run_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
         CallKey::of(run, &"0".parse().expect("a key"), &request)
     }

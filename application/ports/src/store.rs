@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::agents::{Agent, AgentName, PublishedVersion};
 use powerhouse_domain::ids::{AgentId, ApprovalId, RunId, UserId};
-use powerhouse_domain::runs::{Approval, EventBody, Feedback, Lease, Run, RunEvent};
+use powerhouse_domain::runs::{Approval, ApprovalRules, EventBody, Feedback, Lease, Run, RunEvent};
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
@@ -80,6 +80,8 @@ pub trait TenantView: Send {
     fn runs(&mut self) -> &mut dyn RunRepository;
     /// What the tenant's runs have asked people.
     fn approvals(&mut self) -> &mut dyn ApprovalRepository;
+    /// The tenant's rules on what people have to approve.
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository;
     /// The tenant's schedules.
     fn schedules(&mut self) -> &mut dyn ScheduleRepository;
     /// The tenant's webhooks.
@@ -209,6 +211,16 @@ pub trait ApprovalRepository: Send {
     async fn add(&mut self, approval: &Approval) -> Result<(), StoreError>;
     /// Stores its answer; `Conflict` when it has one.
     async fn answer(&mut self, approval: &Approval) -> Result<(), StoreError>;
+}
+
+/// A tenant's rules on which calls of tools a person has to approve.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ApprovalRuleRepository: Send {
+    /// All of them; none at version 0 where nobody has made any.
+    async fn read(&mut self) -> Result<ApprovalRules, StoreError>;
+    /// Puts these in their place; `Conflict` unless the stored version is the one before.
+    async fn replace(&mut self, rules: &ApprovalRules) -> Result<(), StoreError>;
 }
 
 /// An event that has no place in the journal yet.

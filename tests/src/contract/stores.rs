@@ -54,7 +54,8 @@ macro_rules! store_contract {
             runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
             approvals: a_question_is_answered_once, open_questions_are_listed,
-                what_is_said_is_appended_to_a_run_that_stays_as_it_is;
+                what_is_said_is_appended_to_a_run_that_stays_as_it_is, rules_are_replaced_as_a_whole,
+                rules_are_their_tenants_own;
             idempotency: a_key_has_its_answer_for_its_user_only, a_key_goes_with_its_transaction,
                 of_many_with_one_key_one_does_it, keys_expire;
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,

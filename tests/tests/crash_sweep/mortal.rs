@@ -19,9 +19,9 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, IdempotencyRepository, PriceRepository,
-    RunRepository, ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository,
-    UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
+    PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView,
+    UsageRepository, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -113,6 +113,10 @@ impl TenantView for MortalTx {
 
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         self.tx.approvals()
+    }
+
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository {
+        self.tx.approval_rules()
     }
 
     fn schedules(&mut self) -> &mut dyn ScheduleRepository {

@@ -86,6 +86,7 @@ const ROWS: &str = "
             CASE WHEN n <= 10 THEN 'pending' ELSE 'dead' END, CASE WHEN n <= 10 THEN now() END,
             CASE WHEN n > 10 THEN now() - CASE WHEN n = 300 THEN interval '40 days' ELSE interval '0' END END, now()
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
         now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
@@ -440,6 +441,12 @@ async fn runs(watched: &mut Watched) {
         })
         .await;
     // The key of the feedback refers to the run.
+    watched
+        .own("approval_rules", &["approval_rules_pkey"], async |tx| {
+            let rules = tx.approval_rules().read().await.unwrap();
+            tx.approval_rules().replace(&rules.replaced(Vec::new()).unwrap()).await.unwrap();
+        })
+        .await;
     watched
         .own("runs.feedback", &["run_feedback_pkey", "runs_pkey or runs_by_id"], async |tx| {
             assert!(tx.runs().feedback(run, user).await.unwrap().is_some());

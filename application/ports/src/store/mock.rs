@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, ApprovalRepository, BudgetRepository, IdempotencyRepository, MockAgentRepository,
-    MockApprovalRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
-    MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
-    TenantView, UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
+    MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository, MockBudgetRepository,
+    MockIdempotencyRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
+    MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository,
+    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -24,6 +24,8 @@ pub struct MockTenantTx {
     pub runs: MockRunRepository,
     /// What `approvals()` gives.
     pub approvals: MockApprovalRepository,
+    /// What `approval_rules()` gives.
+    pub approval_rules: MockApprovalRuleRepository,
     /// What `schedules()` gives.
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
@@ -60,6 +62,10 @@ impl TenantView for MockTenantTx {
 
     fn approvals(&mut self) -> &mut dyn ApprovalRepository {
         &mut self.approvals
+    }
+
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository {
+        &mut self.approval_rules
     }
 
     fn schedules(&mut self) -> &mut dyn ScheduleRepository {

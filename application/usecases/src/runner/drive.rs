@@ -17,8 +17,8 @@ use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execut
 use powerhouse_domain::ids::{ApprovalId, StepId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
-    Approval, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState, RunTransitionRefused, StepKind,
-    settled,
+    Approval, ApprovalRules, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
+    RunTransitionRefused, StepKind, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::deltas::Pending;
 use super::ending::Ending;
-use super::gate::{Gate, ToolTerms, gate};
+use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::spending::{Purse, settle_in_flight};
@@ -130,7 +130,7 @@ pub(super) struct Drive {
     /// Whether others have written to the journal since it was last decided what may begin.
     pub(super) has_news: bool,
     /// What was asked for and is not under way.
-    undone: Vec<Issued>,
+    pub(super) undone: Vec<Issued>,
     /// Until when the first of the questions can be answered.
     held_until: Option<DateTime<Utc>>,
     in_flight: InFlight,
@@ -322,6 +322,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
         self.has_news = false;
+        let rules = self.rules().await?;
         let mut begun = Vec::new();
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -338,8 +339,8 @@ impl Drive {
                 }
                 self.asked.insert(key.clone());
             }
-            let terms = self.terms(request);
-            match gate(request, self.ledger.open.get(key), terms, now) {
+            let terms = self.terms(request, &rules);
+            match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
                     self.purse.want(key, &performed, now);
@@ -382,7 +383,9 @@ impl Drive {
             .undone
             .iter()
             .filter_map(|Issued { key, request }| {
-                match gate(request, self.ledger.open.get(key), self.terms(request), now) {
+                // What was asked already is decided without the rules of now.
+                let terms = self.terms(request, &ApprovalRules::default());
+                match gate(request, self.ledger.open.get(key), &terms, now) {
                     Gate::Lapse(approval) => Some(approval),
                     _ => None,
                 }
@@ -395,15 +398,15 @@ impl Drive {
     }
 
     /// What holds for the tool that a request calls.
-    fn terms(&self, request: &EffectRequest) -> ToolTerms {
+    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules) -> ToolTerms {
         let EffectRequest::Tool(tool) = request else {
-            return ToolTerms { is_safe_to_repeat: true, needs_approval: false };
+            return ToolTerms { is_safe_to_repeat: true, demand: None };
         };
         let known = self.workshop.tools.get(&tool.name);
         ToolTerms {
             // A call of a tool that is not there does nothing.
             is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
-            needs_approval: self.allowed.approvals.contains(&tool.name),
+            demand: demand(tool, self.run.selection().agent, &self.allowed.approvals, rules),
         }
     }
 

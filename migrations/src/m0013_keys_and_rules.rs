@@ -1,16 +1,16 @@
-//! Answers that were given to requests with a key.
+//! Answers that were given to requests with a key, and tenants' rules on what people have to approve.
 #![expect(elided_lifetimes_in_paths, reason = "async_trait wants the signature as SeaORM's trait has it")]
 
 use sea_orm_migration::prelude::*;
 
 use crate::rls;
-use crate::table::{foreign_key, index, instant, tenant_table, uuid};
+use crate::table::{foreign_key, index, instant, integer, json, tenant_table, uuid};
 
 pub(crate) struct Migration;
 
 impl MigrationName for Migration {
     fn name(&self) -> &'static str {
-        "m0013_idempotency_keys"
+        "m0013_keys_and_rules"
     }
 }
 
@@ -26,10 +26,24 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut foreign_key("idempotency_keys", &[], "tenants", &[]));
         manager.create_table(keys).await?;
         manager.create_index(index("idempotency_keys", "expired", &["expires_at"])).await?;
-        rls::enable(manager, "idempotency_keys").await
+        let mut rules = tenant_table("approval_rules", &[]);
+        rules.col(json("rules")).col(integer("version")).foreign_key(&mut foreign_key(
+            "approval_rules",
+            &[],
+            "tenants",
+            &[],
+        ));
+        manager.create_table(rules).await?;
+        for table in ["idempotency_keys", "approval_rules"] {
+            rls::enable(manager, table).await?;
+        }
+        Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("idempotency_keys").to_owned()).await
+        for table in ["approval_rules", "idempotency_keys"] {
+            manager.drop_table(Table::drop().table(table).to_owned()).await?;
+        }
+        Ok(())
     }
 }
