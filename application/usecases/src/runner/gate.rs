@@ -107,8 +107,8 @@ mod tests {
         EffectRequest::Tool(ToolRequest::new("pay", json!({ "amount": amount })))
     }
 
-    fn decide(open: &OpenEffect, terms: ToolTerms) -> Gate {
-        gate(&pay(5), Some(open), &terms, now())
+    fn decide(open: &OpenEffect, terms: &ToolTerms) -> Gate {
+        gate(&pay(5), Some(open), terms, now())
     }
 
     fn answered(decision: Decision, arguments: Option<Value>) -> OpenEffect {
@@ -142,18 +142,18 @@ mod tests {
         assert_eq!(demand(&plain, agent, &listed, &none), Some(Demand::Agent));
         let asked = Demand::Strategy { reason: "sure?".into() };
         assert_eq!(demand(&confirmed, agent, &listed, &none), Some(asked));
-        let ruled = Demand::Policy { reason: "money".into() };
-        assert_eq!(demand(&confirmed, agent, &listed, &rules), Some(ruled));
+        let policy = Demand::Policy { reason: "money".into() };
+        assert_eq!(demand(&confirmed, agent, &listed, &rules), Some(policy));
     }
 
     #[test]
     fn a_call_in_doubt_is_repeated_only_when_that_is_safe_and_as_it_was_made() {
         let begun = |arguments| OpenEffect::Begun { arguments };
         let edited = json!({"amount": 4});
-        assert_eq!(decide(&begun(None), FREE), Gate::Perform(pay(5)));
-        assert_eq!(decide(&begun(Some(edited.clone())), FREE), Gate::Perform(pay(4)));
+        assert_eq!(decide(&begun(None), &FREE), Gate::Perform(pay(5)));
+        assert_eq!(decide(&begun(Some(edited.clone())), &FREE), Gate::Perform(pay(4)));
         let (name, arguments) = ("pay".to_owned(), edited.clone());
-        assert_eq!(decide(&begun(Some(edited)), CAREFUL), Gate::Ask(Question::InDoubt { name, arguments }));
+        assert_eq!(decide(&begun(Some(edited)), &CAREFUL), Gate::Ask(Question::InDoubt { name, arguments }));
     }
 
     #[test]
@@ -164,19 +164,19 @@ mod tests {
                 Question::ToolCall { name: "pay".into(), arguments: json!({}), demand: Demand::Agent };
             OpenEffect::Asked { approval, question, expires_at: now() + TimeDelta::seconds(seconds) }
         };
-        assert_eq!(decide(&asked(1), CAREFUL), Gate::Hold { until: now() + TimeDelta::seconds(1) });
-        assert_eq!(decide(&asked(0), CAREFUL), Gate::Lapse(approval));
+        assert_eq!(decide(&asked(1), &CAREFUL), Gate::Hold { until: now() + TimeDelta::seconds(1) });
+        assert_eq!(decide(&asked(0), &CAREFUL), Gate::Lapse(approval));
     }
 
     #[test]
     fn an_answer_is_followed() {
-        assert_eq!(decide(&answered(Decision::Approve, None), CAREFUL), Gate::Perform(pay(5)));
+        assert_eq!(decide(&answered(Decision::Approve, None), &CAREFUL), Gate::Perform(pay(5)));
         let arguments = json!({"amount": 3});
         let edit = Decision::Edit { arguments: arguments.clone() };
-        assert_eq!(decide(&answered(edit, Some(arguments)), CAREFUL), Gate::Perform(pay(3)));
-        let settled = decide(&answered(Decision::Settle { output: "paid".into() }, None), CAREFUL);
+        assert_eq!(decide(&answered(edit, Some(arguments)), &CAREFUL), Gate::Perform(pay(3)));
+        let settled = decide(&answered(Decision::Settle { output: "paid".into() }, None), &CAREFUL);
         assert_eq!(settled, Gate::Outcome(ToolOutput::ok("paid")));
-        let refused = decide(&answered(Decision::Reject { reason: "too much".into() }, None), CAREFUL);
+        let refused = decide(&answered(Decision::Reject { reason: "too much".into() }, None), &CAREFUL);
         assert!(
             matches!(refused, Gate::Outcome(output) if output.is_error && output.content.contains("too much"))
         );
