@@ -40,7 +40,7 @@ fn keyed(mut document: OpenApi) -> OpenApi {
         let text = Object::new().schema_type(BasicType::String).min_length(1).max_length(MAX_KEY_CHARS);
         Parameter::new("Idempotency-Key").location(ParameterIn::Header).required(false).schema(text).description(
             "1 to 255 visible ASCII characters of your choice: the request is carried out once, however often you \
-             send it with this key, and answered the same, with `Idempotency-Replayed: true`, for a day.",
+             send it with this key, and answered the same, with `Idempotency-Replayed: true`, for a day unless the operator says otherwise.",
         )
     };
     for item in document.paths.values_mut() {
