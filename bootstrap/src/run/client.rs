@@ -163,7 +163,9 @@ impl Client {
             bail!("{detail} (tenant and address are --tenant and --email)");
         }
         // Whoever has a key may try again.
-        match status.is_server_error().then_some(failed).flatten() {
+        let is_passing =
+            status.is_server_error() || super::text(&problem, "code") == "idempotency_key_in_use";
+        match is_passing.then_some(failed).flatten() {
             Some(error) => Err(anyhow::Error::new(error).context(detail)),
             None => bail!(detail),
         }

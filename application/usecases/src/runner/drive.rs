@@ -134,8 +134,6 @@ pub(super) struct Drive {
     /// Until when the first of the questions can be answered.
     held_until: Option<DateTime<Utc>>,
     in_flight: InFlight,
-    /// When an effect last had its outcome, or gave text.
-    progressed_at: Instant,
     text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
     pub(super) pending: Pending,
     /// What is to be journalled with the next write.
@@ -195,7 +193,6 @@ impl Drive {
             undone: Vec::new(),
             held_until: None,
             in_flight: InFlight::new(),
-            progressed_at: Instant::now(),
             text: mpsc::channel(DELTAS_ON_THEIR_WAY),
             pending: Pending::default(),
             workshop,
@@ -250,17 +247,17 @@ impl Drive {
                 Woken::Text(delta) => {
                     if self.pending.push(delta) {
                         self.flush().await?;
-                        self.progressed();
+                        self.holding.progressed();
                     }
                     false
                 }
                 Woken::FlushDue => {
                     self.flush().await?;
-                    self.progressed();
+                    self.holding.progressed();
                     false
                 }
                 Woken::HeartbeatDue => {
-                    if self.progressed_at.elapsed() >= self.workshop.settings.progress {
+                    if self.holding.since_progress() >= self.workshop.settings.progress {
                         return Ok(Left::Stuck);
                     }
                     self.extend().await?;
@@ -476,11 +473,6 @@ impl Drive {
             }
         }
         self.run = self.run.clone().charge(usage).unwrap_or_else(|refused| *refused.run);
-        self.progressed();
-    }
-
-    fn progressed(&mut self) {
-        self.progressed_at = Instant::now();
         self.holding.progressed();
     }
 

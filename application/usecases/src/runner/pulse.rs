@@ -122,9 +122,14 @@ impl Holding {
         self.note(|held, now| held.heartbeat = now);
     }
 
-    /// It had an outcome, or text.
+    /// An effect had its outcome, or gave text.
     pub(super) fn progressed(&self) {
         self.note(|held, now| held.progress = now);
+    }
+
+    /// How long it has had neither.
+    pub(super) fn since_progress(&self) -> Duration {
+        self.pulse.signs().held.get(&self.number).map_or(Duration::ZERO, |held| held.progress.elapsed())
     }
 
     fn note(&self, change: impl FnOnce(&mut Held, Instant)) {
@@ -193,6 +198,7 @@ mod tests {
             (vitals.heartbeat.unwrap().age, vitals.progress.unwrap().age),
             (MINUTE / 6, MINUTE * 7 / 6)
         );
+        assert_eq!(lively.since_progress(), MINUTE * 7 / 6);
         lively.progressed();
         assert_eq!(pulse.vitals().progress.unwrap().age, Duration::ZERO);
         drop(lively);
