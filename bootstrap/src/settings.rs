@@ -68,6 +68,7 @@ const KNOWN: &[Known] = &[
     known("database.statement_seconds", "10", "how long a statement may take"),
     known("database.pooler", "none", "`transaction` behind PgBouncer in transaction mode"),
     known("retention.runs_days", "0", "days that a run is kept after its month is over; for ever when 0"),
+    known("retention.idempotency_hours", "24", "hours that the answer to a request with a key is kept"),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
@@ -111,12 +112,16 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     /// For ever when there is none.
     pub(crate) runs_kept: Option<TimeDelta>,
+    /// The answers to requests with a key.
+    pub(crate) answers_kept: TimeDelta,
     pub(crate) redis: Option<Redis>,
     pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
     pub(crate) model: Model,
     pub(crate) worker: runner::Settings,
+    /// After how long without a try the worker is wedged.
+    pub(crate) wedged_after: Duration,
     /// Without a host there is no tool.
     pub(crate) http_allow: Option<AllowList>,
     /// When deliveries to webhooks are tried again.
@@ -300,6 +305,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     });
     let database = database(reader);
     let runs_days = reader.number("retention.runs_days", 0, 36_500);
+    let idempotency_hours = reader.number("retention.idempotency_hours", 1, 8_784);
     let redis = redis(reader);
     let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
@@ -307,6 +313,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let waiting = reader.number("passwords.waiting", 0, 100_000);
     let model = model(reader);
     let worker = worker(reader);
+    let wedged_after = wedged_after(database.as_ref(), worker.as_ref());
     let http_allow = reader.checked("tools.http_allow", |text| {
         let hosts: Vec<&str> = entries(text).collect();
         if hosts.is_empty() {
@@ -326,6 +333,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         data: data?,
         database: database?,
         runs_kept: Some(runs_days?).filter(|days| *days > 0).map(|days| TimeDelta::days(days.into())),
+        answers_kept: TimeDelta::hours(idempotency_hours?.into()),
         redis: redis?,
         sign_up_plan: sign_up_plan?,
         tokens: tokens?,
@@ -334,6 +342,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             waiting: as_usize(waiting?),
         },
         model: model?,
+        wedged_after: wedged_after?,
         worker: worker?,
         http_allow: http_allow?,
         retries: retries?,
@@ -451,6 +460,15 @@ fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {
         approval: approval?,
         ..runner::Settings::default()
     })
+}
+
+/// A worker tries something in each third of a lease, unless it waits for the database, which is bounded too.
+fn wedged_after(database: Option<&Database>, worker: Option<&runner::Settings>) -> Option<Duration> {
+    let pool = match database? {
+        Database::Sqlite => PoolSettings::default(),
+        Database::Postgres(postgres) => postgres.pool,
+    };
+    Some(worker?.lease * 3 + (pool.acquire + pool.statement) * 4)
 }
 
 fn log(reader: &mut Reader<'_>) -> Option<Log> {

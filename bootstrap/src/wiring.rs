@@ -29,8 +29,10 @@ use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
-use powerhouse_usecases::runner::{Housekeeper, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{agents, approvals, money, runs, schedules, sessions, tenants, users, webhooks};
+use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
+use powerhouse_usecases::{
+    Keeper, agents, approvals, money, runs, schedules, sessions, tenants, users, webhooks,
+};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -72,6 +74,7 @@ struct Ports {
     callers: sessions::Callers,
     redis: Option<Arc<AtomicBool>>,
     wake: Arc<Notify>,
+    pulse: Arc<Pulse>,
     /// Seals the secrets of webhooks.
     secrets: webhooks::Secrets,
     sender: Arc<dyn WebhookSender>,
@@ -166,7 +169,6 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Source);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
-    let observed = vec![stores.observe, shared.observe];
     let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
     let ports = Ports {
         platform: stores.platform,
@@ -180,12 +182,15 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         callers,
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
+        pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
         secrets: secrets(settings)?,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
         clock,
         ids,
     };
+    let pulse = Arc::clone(&ports.pulse);
+    let observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = toolbox(settings, &ports)?;
     let api = api(settings, &ports, &tools, model.kind);
     let housekeeper = Housekeeper {
@@ -213,6 +218,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         bus: ports.bus,
         clock: ports.clock,
         ids: ports.ids,
+        pulse: ports.pulse,
         settings: settings.worker,
     };
     let worker = Worker { workshop: Arc::new(workshop), wake: ports.wake };
@@ -274,6 +280,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         money: money_slice(ports),
         health: Health {
             platform: Arc::clone(&ports.platform),
+            pulse: Arc::clone(&ports.pulse),
             models: model.into(),
             redis: ports.redis.clone(),
         },
@@ -284,6 +291,11 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         },
         limiter: Arc::clone(&ports.limiter),
         anonymous: settings.anonymous,
+        keeper: Keeper {
+            sealer: Arc::clone(&ports.secrets.sealer),
+            clock: clock(),
+            kept: settings.answers_kept,
+        },
         ids: Arc::clone(&ports.ids),
     }
 }
@@ -379,6 +391,8 @@ fn approvals_slice(ports: &Ports) -> Approvals {
             going: going(ports),
             clock: Arc::clone(&ports.clock),
         },
+        rules: approvals::ReadApprovalRules { store: store() },
+        replace_rules: approvals::ReplaceApprovalRules { store: store() },
     }
 }
 

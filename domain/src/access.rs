@@ -481,6 +481,10 @@ privileges! {
     UpdateBudget(BudgetId) = BudgetsUpdate;
     /// Remove a budget.
     DeleteBudget(BudgetId) = BudgetsUpdate;
+    /// See which calls a person has to approve.
+    ReadApprovalRules(TenantId) = PoliciesRead;
+    /// Say which calls a person has to approve.
+    UpdateApprovalRules(TenantId) = PoliciesUpdate;
     /// See the tenant's prices.
     ReadPrices(TenantId) = PricesRead;
     /// Change the tenant's prices.

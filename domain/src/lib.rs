@@ -6,6 +6,7 @@
 pub mod access;
 pub mod agents;
 pub mod effects;
+pub mod idempotency;
 pub mod ids;
 pub mod model;
 pub mod money;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::ids::{AgentId, RunId, UserId};
 use crate::model::Usage;
 
+mod approval_rules;
 mod approvals;
 mod events;
 mod feedback;
@@ -20,7 +21,11 @@ mod limits;
 mod placement;
 mod steps;
 
-pub use approvals::{Answer, AnswerRefused, Approval, Decision, MAX_ANSWER_CHARS, Question};
+pub use approval_rules::{
+    ApprovalRule, ApprovalRules, InvalidPattern, InvalidRule, MAX_REASON_CHARS, MAX_RULE_AGENTS, MAX_RULES,
+    ToolPattern,
+};
+pub use approvals::{Answer, AnswerRefused, Approval, Decision, Demand, MAX_ANSWER_CHARS, Question};
 pub use events::{EventBody, RunEvent, settled, steps};
 pub use feedback::{Feedback, InvalidComment, Verdict};
 pub use lease::{FencingToken, Lease};

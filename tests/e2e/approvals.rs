@@ -62,6 +62,7 @@ async fn a_call_is_made_as_a_person_decides_and_once() {
     let (run, question) = asked(&ada, &agent).await;
     assert_eq!((&question["question"], &question["tool"]), (&json!("tool_call"), &json!("calculator")));
     assert_eq!(run["waiting_for"], "a person has to approve");
+    assert_eq!((&question["demanded_by"], &question["reason"]), (&json!("agent"), &Value::Null));
     let (status, problem) = answer(&ada, &question, &json!({"decision": "settle", "output": "1"})).await;
     assert_eq!((status, &problem["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("/decision")));
     for body in [
@@ -149,5 +150,60 @@ async fn a_run_is_made_anew_from_a_step() {
         let refused = ada.request(Method::POST, &path).json(&body).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(refused.json::<Value>().await.unwrap()["pointer"], pointer);
+    }
+}
+
+/// A rule of the tenant holds for every agent that it is about, whatever the agent says; and so does what a strategy wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tenant_and_the_strategy_may_want_a_persons_word_too() {
+    let server = Server::start();
+    let ada = server.tenant("acme").await;
+    let agent = ada.agent("assistant").await;
+    let put = async |rules: &Value, version: Option<&str>| {
+        let mut request = ada.request(Method::PUT, "/v1/approval-rules").json(rules);
+        if let Some(version) = version {
+            request = request.header("If-Match", version);
+        }
+        let answer = request.send().await.unwrap();
+        let etag = answer.headers().get("etag").map(|etag| etag.to_str().unwrap().to_owned());
+        (answer.status(), etag, answer.json::<Value>().await.unwrap())
+    };
+    assert_eq!(ada.get("/v1/approval-rules").await, json!({"items": []}));
+    let rules = json!({"items": [{"tool": "calc*", "agents": [agent], "reason": "sums are for people"}]});
+    let (status, etag, kept) = put(&rules, Some("\"0\"")).await;
+    assert_eq!((status, etag.as_deref(), &kept), (StatusCode::OK, Some("\"1\""), &rules));
+    assert_eq!(put(&rules, Some("\"0\"")).await.0, StatusCode::PRECONDITION_FAILED);
+
+    let (run, question) = asked(&ada, &agent).await;
+    assert_eq!(question["demanded_by"], "policy");
+    assert_eq!(question["reason"], "sums are for people");
+    assert_eq!(answer(&ada, &question, &json!({"decision": "approve"})).await.0, StatusCode::OK);
+    becomes(&ada, &run, "succeeded").await;
+
+    // It is about another agent now: nobody is asked.
+    let rules = json!({"items": [{"tool": "calculator", "agents": ["agent_01h455vb4pex5vsknk084sn02q"]}]});
+    assert_eq!(put(&rules, None).await.0, StatusCode::OK);
+    assert_eq!(ada.run(&json!({"task": TASK, "agent": agent})).await["status"], "succeeded");
+
+    let definition = json!({"kind": "react", "description": "Calculates", "tools": ["calculator"],
+        "parameters": {"confirm_calls": true}});
+    let confirming = ada.post("/v1/agents", &json!({"name": "confirming", "definition": definition})).await;
+    let confirming = confirming["id"].as_str().unwrap().to_owned();
+    ada.post(&format!("/v1/agents/{confirming}/publish"), &Value::Null).await;
+    let (run, question) = asked(&ada, &confirming).await;
+    assert_eq!(question["demanded_by"], "strategy");
+    assert_eq!(question["reason"], "the agent asks before each call");
+    let reject = json!({"decision": "reject", "reason": "not today"});
+    assert_eq!(answer(&ada, &question, &reject).await.0, StatusCode::OK);
+    becomes(&ada, &run, "succeeded").await;
+
+    for (rules, pointer) in [
+        (json!({"items": [{"tool": "a b"}]}), "/items/0/tool"),
+        (json!({"items": [{"tool": "*", "agents": ["x"]}]}), "/items/0/agents/0"),
+        (json!({"items": [{"tool": "*", "reason": "x".repeat(501)}]}), "/items/0/reason"),
+        (json!({"items": vec![json!({"tool": "*"}); 101]}), "/items"),
+    ] {
+        let (status, _, problem) = put(&rules, None).await;
+        assert_eq!((status, &problem["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(pointer)));
     }
 }

@@ -85,6 +85,8 @@ async fn fails_and_recovers(mode: Mode) {
     assert_eq!(health.status(), StatusCode::SERVICE_UNAVAILABLE);
     let live = Client::new().get(scene.server.url("/health/live")).send().await.unwrap();
     assert_eq!(live.status(), StatusCode::OK, "the process need not be restarted");
+    let live = live.json::<Value>().await.unwrap();
+    assert!(live["worker"]["claim_age_seconds"].as_f64().unwrap() < 10.0, "it tries all the while: {live}");
     scene.proxy.set(Mode::Open);
     scene.recovers().await;
     let after = scene.ada.get("/v1/runs").await["items"].as_array().unwrap().len();

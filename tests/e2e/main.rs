@@ -7,6 +7,7 @@ mod bad_input;
 mod command_line;
 mod faults;
 mod first_run;
+mod idempotency;
 mod isolation;
 mod metrics;
 mod money;

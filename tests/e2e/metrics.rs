@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use powerhouse_tests::own_redis::OwnRedis;
 use reqwest::{Client, Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::postgres::{migrated, settings, urls};
 use crate::server::{Server, binary};
@@ -100,6 +100,10 @@ async fn metrics_are_not_on_the_apis_port_and_health_is_on_both() {
     let get = async |url: String| Client::new().get(url).send().await.unwrap().status();
     assert_eq!(get(server.url("/metrics")).await, StatusCode::NOT_FOUND);
     let operations = listener(&server);
+    let live =
+        Client::new().get(server.url("/health/live")).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!((&live["status"], &live["worker"]["runs_held"]), (&json!("ok"), &json!(0)), "{live}");
+    assert!(live["worker"]["last_claim_at"].is_string() && live["worker"]["last_heartbeat_at"].is_null());
     for path in ["/health", "/health/live", "/health/ready"] {
         assert_eq!(get(server.url(path)).await, StatusCode::OK);
         assert_eq!(get(format!("{operations}{path}")).await, StatusCode::OK);

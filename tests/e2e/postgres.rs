@@ -88,7 +88,10 @@ async fn another_replica_goes_on_where_a_killed_one_was() {
     let ada = ada.on(&second);
     let run = ada.ended(submitted["id"].as_str().unwrap()).await;
     assert_eq!((&run["status"], &run["answer"]), (&json!("succeeded"), &json!("A first draft.")));
-    assert_eq!(stub.received().len(), 3, "two calls, and the one that was in flight");
+    let calls = stub.received();
+    assert_eq!(calls.len(), 3, "two calls, and the one that was in flight");
+    let keys: Vec<_> = calls.iter().map(|call| call.header("Idempotency-Key").unwrap()).collect();
+    assert!(keys[1] == keys[2] && keys[0] != keys[1], "the call that was made again has its key: {keys:?}");
     let events: Vec<(u64, String, Value)> = ada.events(submitted["id"].as_str().unwrap(), 0).await;
     let numbers: Vec<u64> = events.iter().map(|(id, ..)| *id).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());

@@ -146,6 +146,14 @@ pub struct Received {
     pub body: Value,
 }
 
+impl Received {
+    /// A header's value, as it came.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value.trim()))
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     answers: Mutex<VecDeque<Answer>>,

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use powerhouse_domain::effects::EffectRequest;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{Message, ModelReply, ModelRequest, StopReason};
 use powerhouse_models::{ApiKey, Endpoint, OpenAiCompatible, Retries, TimeOuts};
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider as _};
@@ -14,6 +16,12 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 const KEY: &str = "sk-canary-7f3a";
+
+/// The key of some call.
+fn key() -> CallKey {
+    let request = EffectRequest::Model(ModelRequest::answer("answer", vec![]));
+    CallKey::of("run_01h455vb4pex5vsknk084sn02q".parse().unwrap(), &"0".parse().unwrap(), &request)
+}
 
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<String>>);
@@ -57,7 +65,7 @@ impl Setting {
 
     async fn ask(&self) -> Result<ModelReply, ModelError> {
         let request = ModelRequest::answer("answer", vec![Message::user("What is 6 × 7?")]);
-        self.provider.complete("m", &request, Box::new(self.heard.clone())).await
+        self.provider.complete(&key(), "m", &request, Box::new(self.heard.clone())).await
     }
 
     /// What fails says nothing of the key, also to the log.
@@ -189,7 +197,7 @@ async fn nobody_listening_is_unavailable() {
         Endpoint { base_url: base_url.parse().unwrap(), key: None, time_outs: TimeOuts::default(), retries };
     let provider = OpenAiCompatible::new(endpoint).unwrap();
     let request = ModelRequest::answer("answer", vec![]);
-    let error = provider.complete("m", &request, Box::new(Kept::default())).await.unwrap_err();
+    let error = provider.complete(&key(), "m", &request, Box::new(Kept::default())).await.unwrap_err();
     assert!(matches!(error, ModelError::Unavailable { .. }));
 }
 
@@ -197,4 +205,13 @@ async fn nobody_listening_is_unavailable() {
 async fn models_are_listed() {
     let setting = Setting::new([]).await;
     assert_eq!(setting.provider.models().await.unwrap(), ["stub-1"]);
+}
+
+#[tokio::test]
+async fn each_try_of_a_call_has_its_key() {
+    let setting = Setting::new([Answer::error(503, "busy"), Answer::text(["42"], 5, 1)]).await;
+    setting.ask().await.unwrap();
+    let received = setting.stub.received();
+    let keys: Vec<_> = received.iter().map(|call| call.header("Idempotency-Key").unwrap()).collect();
+    assert_eq!(keys, [key().as_str(); 2]);
 }

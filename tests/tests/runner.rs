@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
 use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Step, Task};
 use powerhouse_domain::selection::Target;
@@ -25,7 +26,8 @@ use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_ports::store::TenantStore as _;
 use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
-use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::Once;
+use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,7 +49,7 @@ impl Tool for Odd {
         true
     }
 
-    async fn call(&self, _: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
         match self.0 {
             "stuck" => std::future::pending().await,
             "long" => ToolOutput::ok("x".repeat(1 << 20)),
@@ -112,6 +114,7 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock,
             ids,
+            pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
@@ -137,7 +140,10 @@ impl Scene {
             ids: Arc::clone(ids),
         };
         let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
-        submit.execute(&self.principal, SubmitRunCommand { task, target, placement }).await.unwrap()
+        submit
+            .execute(&self.principal, SubmitRunCommand { task, target, placement }, &Once::unkeyed())
+            .await
+            .unwrap()
     }
 
     async fn ended(&self, id: RunId) -> Run {

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::Principal;
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::effects::{EffectOutcome, FailureClass};
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
 use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::money::{
@@ -31,7 +32,8 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
-use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::Once;
+use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{CancelRun, SubmitRun, SubmitRunCommand};
 use serde_json::json;
 use tempfile::TempDir;
@@ -68,6 +70,7 @@ struct Talker {
 impl ModelProvider for Talker {
     async fn complete(
         &self,
+        _: &CallKey,
         model: &str,
         request: &ModelRequest,
         mut deltas: Box<dyn DeltaSink>,
@@ -192,6 +195,7 @@ impl Scene {
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(UuidV7Source),
+            pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings: Settings {
                 concurrency: 6,
                 lease: LEASE,
@@ -214,13 +218,15 @@ impl Scene {
         let task = Task::new("Work").unwrap();
         let command =
             SubmitRunCommand { task, target: Target::Agent(self.agent), placement: Placement::default() };
-        submit.execute(&self.principal, command).await.unwrap().id()
+        submit.execute(&self.principal, command, &Once::unkeyed()).await.unwrap().id()
     }
 
     async fn cancel(&self, id: RunId) {
         let (store, bus) = (self.stores.tenants.clone(), self.bus.clone());
         // One that has ended cannot be cancelled.
-        let _ = CancelRun { store, bus, clock: Arc::new(SystemClock) }.execute(&self.principal, id).await;
+        let _ = CancelRun { store, bus, clock: Arc::new(SystemClock) }
+            .execute(&self.principal, id, &Once::unkeyed())
+            .await;
     }
 
     async fn spending(&self, budget: &Budget) -> Spending {

@@ -28,11 +28,16 @@ pub(crate) async fn json<T: DeserializeOwned>(req: &mut Request) -> Result<T, Pr
         let detail = "send the body as JSON, with `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
+    parse(&bytes(req).await?)
+}
+
+/// Takes a request's body, whatever it is.
+pub(crate) async fn bytes(req: &mut Request) -> Result<Vec<u8>, Problem> {
     let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read(req.take_body())).await else {
         let detail = "the body took too long to arrive";
         return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail));
     };
-    parse(&read?)
+    read
 }
 
 /// Reads a body. What is too much is read past for a while: a connection that is closed while its client still sends

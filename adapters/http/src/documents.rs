@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use powerhouse_domain::idempotency::MAX_KEY_CHARS;
 use salvo::Router;
 use salvo::oapi::naming::{FlexNamer, set_namer};
 use salvo::oapi::security::{Http, HttpAuthScheme};
-use salvo::oapi::{Contact, Info, License, OpenApi, SecurityScheme};
+use salvo::oapi::{
+    BasicType, Contact, Info, License, Object, OpenApi, Parameter, ParameterIn, PathItemType, SecurityScheme,
+};
 use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
 use salvo_oapi::swagger_ui::SwaggerUi;
 
@@ -20,12 +23,34 @@ pub(crate) fn describe(router: &Router) -> OpenApi {
         .description(
             "Runs AI agents for many tenants. Sign up with `POST /v1/tenants`, sign in with `POST /v1/sessions`, and \
              send the access token as `Authorization: Bearer …`. Every error is a problem document (RFC 9457) with a \
-             stable `code`; every answer names its request in `X-Correlation-ID`.",
+             stable `code`; every answer names its request in `X-Correlation-ID`. Every POST of somebody who has signed in \
+             takes an `Idempotency-Key`, so that it can be sent again when its answer was lost; signing up, signing in and \
+             refreshing do not, since what they answer is never kept.",
         )
         .contact(Contact::new().name("Powerhouse"))
         .license(License::new("Apache-2.0"));
     let bearer = Http::new(HttpAuthScheme::Bearer).bearer_format("JWT");
-    OpenApi::with_info(info).add_security_scheme("bearer", SecurityScheme::Http(bearer)).merge_router(router)
+    let document = OpenApi::with_info(info).add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    keyed(document.merge_router(router))
+}
+
+/// Every POST of somebody who has signed in takes a key.
+fn keyed(mut document: OpenApi) -> OpenApi {
+    let key = || {
+        let text = Object::new().schema_type(BasicType::String).min_length(1).max_length(MAX_KEY_CHARS);
+        Parameter::new("Idempotency-Key").location(ParameterIn::Header).required(false).schema(text).description(
+            "1 to 255 visible ASCII characters of your choice: the request is carried out once, however often you \
+             send it with this key, and answered the same, with `Idempotency-Replayed: true`, for a day unless the operator says otherwise.",
+        )
+    };
+    for item in document.paths.values_mut() {
+        if let Some(operation) = item.operations.get_mut(&PathItemType::Post)
+            && operation.securities.is_some()
+        {
+            operation.parameters.insert(key());
+        }
+    }
+    document
 }
 
 pub(crate) fn routes(document: &OpenApi) -> Router {

@@ -5,6 +5,7 @@ mod body;
 mod cursor;
 mod documents;
 mod guard;
+mod idempotency;
 mod layers;
 mod measure;
 mod operations;

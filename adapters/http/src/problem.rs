@@ -13,6 +13,7 @@ use salvo::oapi::{Components, Content, EndpointOutRegister, Operation, Response 
 use salvo::prelude::{Depot, FlowCtrl, Request, Response, Writer, async_trait};
 use serde::Serialize;
 
+use crate::idempotency;
 use crate::layers::correlation_id;
 
 /// When to try again while the store is away.
@@ -124,6 +125,12 @@ impl From<Refused> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", reason).at(pointer)
             }
             Refused::Conflict { code, reason } => Self::new(StatusCode::CONFLICT, code, reason),
+            Refused::KeyReused => idempotency::reused(),
+            Refused::DoneBefore(_) => {
+                // INVARIANT: a route that passes a key on shows what was kept.
+                tracing::error!("an answer that was kept was not shown");
+                Self::internal()
+            }
             Refused::Stale => {
                 let detail = "it was changed since you read it: read it again, and send its new ETag";
                 Self::new(StatusCode::PRECONDITION_FAILED, "version_changed", detail)

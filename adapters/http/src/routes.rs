@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use powerhouse_ports::clock::IdSource;
 use powerhouse_ports::limits::{Rate, RateLimiter};
+use powerhouse_usecases::Keeper;
 use powerhouse_usecases::sessions::Authenticate;
 use salvo::catcher::Catcher;
 use salvo::oapi::OpenApi;
@@ -11,6 +12,7 @@ use salvo::{Router, Service};
 
 use crate::documents;
 use crate::guard::{Anonymous, Guard};
+use crate::idempotency::Keys;
 use crate::layers::{CatchPanic, Correlate, NoRoute, SecurityHeaders, WellFormed};
 use crate::measure::Measure;
 
@@ -54,6 +56,8 @@ pub struct Api {
     pub limiter: Arc<dyn RateLimiter>,
     /// What an address may do before anybody has signed in.
     pub anonymous: Rate,
+    /// How answers to requests with a key are kept.
+    pub keeper: Keeper,
     /// Names requests.
     pub ids: Arc<dyn IdSource>,
 }
@@ -64,6 +68,7 @@ fn router(api: &Api) -> Router {
     let open = Router::new().hoop(anonymous).push(api.tenants.open()).push(api.sessions.open());
     let guarded = Router::new()
         .hoop(guard)
+        .hoop(Keys(api.keeper.clone()))
         .push(api.tenants.guarded())
         .push(api.sessions.guarded())
         .push(api.users.guarded())

@@ -6,6 +6,7 @@ mod extract;
 mod schema;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{Message, ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::tools::ToolCall;
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
@@ -32,6 +33,7 @@ pub struct OfflineModel;
 impl ModelProvider for OfflineModel {
     async fn complete(
         &self,
+        _: &CallKey,
         _: &str,
         request: &ModelRequest,
         mut deltas: Box<dyn DeltaSink>,

@@ -12,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -25,6 +26,8 @@ use events::{Events, OutOfBounds};
 
 pub use retry::Retries;
 
+/// Sent along with each try of a call. Few providers heed it, and none minds it.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest error document that is read, in bytes.
 const MAX_ERROR_BODY: usize = 16 * 1024;
 /// The longest list of models that is read, in bytes.
@@ -141,6 +144,7 @@ impl OpenAiCompatible {
 
     async fn try_often(
         &self,
+        key: &CallKey,
         model: &str,
         request: &ModelRequest,
         deltas: &mut dyn DeltaSink,
@@ -149,7 +153,7 @@ impl OpenAiCompatible {
         let mut attempt = 0;
         loop {
             let mut assembly = Assembly::default();
-            let read = self.try_once(body.clone(), &mut assembly, deltas).await;
+            let read = self.try_once(key, body.clone(), &mut assembly, deltas).await;
             let was_heard = assembly.has_text();
             let failure = match read.and_then(|()| assembly.into_reply(model, request)) {
                 Ok(reply) => return Ok(reply),
@@ -170,11 +174,14 @@ impl OpenAiCompatible {
 
     async fn try_once(
         &self,
+        key: &CallKey,
         body: Vec<u8>,
         assembly: &mut Assembly,
         deltas: &mut dyn DeltaSink,
     ) -> Result<(), Failure> {
-        let response = self.send(self.client.post(self.url.clone()).body(body)).await?;
+        let response = self
+            .send(self.client.post(self.url.clone()).header(IDEMPOTENCY_KEY, key.as_str()).body(body))
+            .await?;
         if !is_event_stream(response.headers()) {
             return Err(Failure::malformed("the answer is no text/event-stream"));
         }
@@ -263,11 +270,12 @@ impl OpenAiCompatible {
 impl ModelProvider for OpenAiCompatible {
     async fn complete(
         &self,
+        key: &CallKey,
         model: &str,
         request: &ModelRequest,
         mut deltas: Box<dyn DeltaSink>,
     ) -> Result<ModelReply, ModelError> {
-        match timeout(self.time_outs.total, self.try_often(model, request, &mut *deltas)).await {
+        match timeout(self.time_outs.total, self.try_often(key, model, request, &mut *deltas)).await {
             Ok(result) => result.map_err(ModelError::from),
             Err(_) => Err(Failure::passing("the call took too long").into()),
         }

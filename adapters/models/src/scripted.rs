@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::tools::ToolCall;
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
@@ -88,6 +89,7 @@ impl ScriptedModel {
 impl ModelProvider for ScriptedModel {
     async fn complete(
         &self,
+        _: &CallKey,
         model: &str,
         request: &ModelRequest,
         mut deltas: Box<dyn DeltaSink>,
@@ -129,6 +131,7 @@ impl ModelProvider for ScriptedModel {
 mod tests {
     use std::sync::Arc;
 
+    use powerhouse_domain::effects::EffectRequest;
     use powerhouse_domain::model::Message;
 
     use super::*;
@@ -144,22 +147,28 @@ mod tests {
         }
     }
 
+    fn key() -> CallKey {
+        let request = EffectRequest::Model(ModelRequest::answer("answer", Vec::new()));
+        let run = "run_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+        CallKey::of(run, &"0".parse().unwrap(), &request)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn turns_come_in_order_are_streamed_and_end() {
         let failure = ModelError::Unavailable { retry_after: None, source: "down".into() };
         let late = Scripted::say("one two").after(Duration::from_secs(9));
         let model = ScriptedModel::new([late, Scripted::fail(failure), Scripted::call([])]);
         let request = ModelRequest::answer("answer", vec![Message::user("Count.")]);
-        let kept = Kept::default();
+        let (kept, key) = (Kept::default(), key());
         let started = tokio::time::Instant::now();
-        let reply = model.complete("m", &request, Box::new(kept.clone())).await.unwrap();
+        let reply = model.complete(&key, "m", &request, Box::new(kept.clone())).await.unwrap();
         assert_eq!((reply.text.as_str(), started.elapsed()), ("one two", Duration::from_secs(9)));
         assert_eq!(*kept.0.lock().unwrap(), ["one ", "two"]);
-        let error = model.complete("m", &request, Box::new(kept.clone())).await.unwrap_err();
+        let error = model.complete(&key, "m", &request, Box::new(kept.clone())).await.unwrap_err();
         assert!(matches!(error, ModelError::Unavailable { .. }));
-        let calls = model.complete("m", &request, Box::new(kept.clone())).await.unwrap();
+        let calls = model.complete(&key, "m", &request, Box::new(kept.clone())).await.unwrap();
         assert_eq!(calls.stop, StopReason::ToolCalls);
-        let error = model.complete("n", &request, Box::new(kept)).await.unwrap_err();
+        let error = model.complete(&key, "n", &request, Box::new(kept)).await.unwrap_err();
         assert!(matches!(error, ModelError::Rejected(_)));
         assert_eq!(model.asked().len(), 4);
         assert_eq!(model.asked()[3], ("n".into(), request));

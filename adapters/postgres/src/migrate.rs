@@ -132,7 +132,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
-        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage TO {application};
+        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules TO {application};
         REVOKE ALL ON FUNCTION record_work, add_usage FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION record_work, add_usage TO {application};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
@@ -145,7 +145,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT (tenant_id, id, next_at, claimed_until), UPDATE (claimed_until) ON schedules TO {platform};
         GRANT SELECT (tenant_id, webhook_id, id, attempts, next_at, ended_at), UPDATE (attempts, next_at)
             ON webhook_deliveries TO {platform};
-        GRANT DELETE ON webhook_deliveries TO {platform};
+        GRANT DELETE ON webhook_deliveries, idempotency_keys TO {platform};
+        GRANT SELECT (tenant_id, user_id, key_hash, expires_at) ON idempotency_keys TO {platform};
         GRANT CREATE ON SCHEMA public TO {keeper};
         GRANT SELECT (id, status), REFERENCES ON runs TO {keeper};
         DROP POLICY IF EXISTS partitions_access ON runs;
@@ -172,6 +173,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         "queue_turns",
         "schedules",
         "webhook_deliveries",
+        "idempotency_keys",
     ] {
         let _ = write!(
             sql,

@@ -138,6 +138,10 @@ impl PlatformStore for PostgresStore {
         self.platform().await?.purge_deliveries(before, limit).await
     }
 
+    async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.platform().await?.purge_idempotency_keys(before, limit).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         platform::ping(&self.statement().await?).await
     }

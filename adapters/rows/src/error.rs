@@ -60,6 +60,11 @@ fn driver_error(error: &DbErr) -> Option<&SqlxError> {
     }
 }
 
+/// Whether a statement has waited for another transaction for longer than it may.
+pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
+    matches!(driver_error(error), Some(SqlxError::Database(error)) if error.code().as_deref() == Some("55P03"))
+}
+
 fn may_pass(error: &DbErr) -> bool {
     if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) {
         return true;

@@ -21,6 +21,7 @@ use crate::rows::tenant::ACTIVE;
 use crate::rows::{corrupt, tenant, user};
 
 mod deliveries;
+mod idempotency;
 mod queue;
 mod retention;
 mod schedules;

@@ -3,8 +3,10 @@
 pub(crate) mod agent;
 pub(crate) mod agent_version;
 pub(crate) mod approval;
+pub(crate) mod approval_rules;
 pub(crate) mod budget;
 pub(crate) mod budget_window;
+pub(crate) mod idempotency_key;
 pub(crate) mod price;
 pub(crate) mod queue_turn;
 pub(crate) mod run;

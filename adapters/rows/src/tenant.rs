@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
+    PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository,
+    UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -18,8 +19,10 @@ use crate::rows;
 mod advance;
 mod agents;
 mod announce;
+mod approval_rules;
 mod approvals;
 mod budgets;
+mod idempotency;
 mod prices;
 mod runs;
 mod schedules;
@@ -113,6 +116,10 @@ impl<C: Transaction> TenantView for Own<C> {
         self
     }
 
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository {
+        self
+    }
+
     fn schedules(&mut self) -> &mut dyn ScheduleRepository {
         self
     }
@@ -136,6 +143,10 @@ impl<C: Transaction> TenantView for Own<C> {
 
 #[async_trait]
 impl<C: Transaction> TenantTx for Own<C> {
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository {
+        self
+    }
+
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
         if tenant.id().as_uuid() != self.tenant {
             return Err(StoreError::Conflict { entity: "tenant" });

@@ -125,6 +125,10 @@ impl PlatformStore for SqliteStore {
         self.writing().await?.purge_deliveries(before, limit).await
     }
 
+    async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_idempotency_keys(before, limit).await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         platform::ping(&self.readers).await
     }

@@ -117,6 +117,18 @@ pub const CATALOGUE: &[Metric] = &[
         &["end"],
         "runs that a worker has left: `ended`, `handed_back`, `lease_lost`, or `failed` and to be tried again",
     ),
+    gauge("powerhouse_worker_wedged", &[], "1 while the worker has tried nothing for too long, else 0"),
+    gauge("powerhouse_worker_claim_age_seconds", &[], "how long ago the worker last tried to claim runs"),
+    gauge(
+        "powerhouse_worker_heartbeat_age_seconds",
+        &[],
+        "how long ago the run that is longest without a heartbeat had its last; 0 without runs",
+    ),
+    gauge(
+        "powerhouse_worker_progress_age_seconds",
+        &[],
+        "how long the run that is longest without an outcome or text has been so; 0 without runs",
+    ),
     histogram(
         "powerhouse_run_effect_duration_seconds",
         EFFECT_SECONDS,

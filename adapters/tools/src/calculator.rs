@@ -4,6 +4,7 @@ mod decimal;
 mod expression;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::tools::{ToolOutput, ToolSpec};
 use powerhouse_ports::tools::Tool;
 use serde::Deserialize;
@@ -50,7 +51,7 @@ impl Tool for Calculator {
         true
     }
 
-    async fn call(&self, arguments: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { expression } = match arguments::read(arguments) {
             Ok(arguments) => arguments,
             Err(refusal) => return refusal,
@@ -69,12 +70,14 @@ mod tests {
 
     #[tokio::test]
     async fn results_are_text_and_mistakes_are_sentences() {
-        let call = async |expression: &str| Calculator.call(&json!({"expression": expression})).await;
+        let call = async |expression: &str| {
+            Calculator.call(&crate::tests::key(), &json!({"expression": expression})).await
+        };
         assert_eq!(call("0.1 + 0.2").await, ToolOutput::ok("0.3"));
         assert_eq!(
             call("1 / (2 - 2)").await,
             ToolOutput::error("The expression cannot be calculated: there is a division by zero.")
         );
-        assert!(Calculator.call(&json!({"expression": 1})).await.is_error);
+        assert!(Calculator.call(&crate::tests::key(), &json!({"expression": 1})).await.is_error);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::SecondsFormat;
 use chrono_tz::Tz;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::tools::{ToolOutput, ToolSpec};
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::tools::Tool;
@@ -55,7 +56,7 @@ impl Tool for CurrentTime {
         true
     }
 
-    async fn call(&self, arguments: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { time_zone } = match arguments::read(arguments) {
             Ok(arguments) => arguments,
             Err(refusal) => return refusal,
@@ -84,7 +85,7 @@ mod tests {
         let mut clock = MockClock::new();
         let noon = Utc.with_ymd_and_hms(2025, 7, 1, 12, 0, 0).single().expect("a time");
         clock.expect_now().return_const(noon);
-        CurrentTime::new(Arc::new(clock)).call(&arguments).await
+        CurrentTime::new(Arc::new(clock)).call(&crate::tests::key(), &arguments).await
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::tools::{ToolOutput, ToolSpec};
 use powerhouse_egress::{AddressPolicy, AddressRefused, Egress, Timeouts};
 use powerhouse_ports::tools::Tool;
@@ -26,6 +27,8 @@ use crate::arguments;
 
 /// Longest URL, in bytes.
 const MAX_URL: usize = 2048;
+/// The key of the call, for whoever logs or counts.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
@@ -111,11 +114,11 @@ impl HttpGet {
         Ok(Self { client, allowed, policy: egress.policy.clone(), limits })
     }
 
-    async fn fetch(&self, url: &str) -> Result<ToolOutput, FetchError> {
+    async fn fetch(&self, key: &CallKey, url: &str) -> Result<ToolOutput, FetchError> {
         let mut url = Url::parse(url)?;
         for _ in 0..=MAX_REDIRECTS {
             self.check(&url)?;
-            let response = self.client.get(url.clone()).send().await?;
+            let response = self.client.get(url.clone()).header(IDEMPOTENCY_KEY, key.as_str()).send().await?;
             match response.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 => url = redirect_target(&url, &response)?,
                 _ => return self.output(&url, response).await,
@@ -188,7 +191,7 @@ impl Tool for HttpGet {
         true
     }
 
-    async fn call(&self, arguments: &Value) -> ToolOutput {
+    async fn call(&self, key: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { url } = match arguments::read(arguments) {
             Ok(arguments) => arguments,
             Err(refusal) => return refusal,
@@ -196,7 +199,7 @@ impl Tool for HttpGet {
         if url.len() > MAX_URL {
             return ToolOutput::error(format!("The URL is longer than {MAX_URL} bytes."));
         }
-        let fetched = tokio::time::timeout(self.limits.total, self.fetch(&url)).await;
+        let fetched = tokio::time::timeout(self.limits.total, self.fetch(key, &url)).await;
         fetched
             .unwrap_or(Err(FetchError::Slow))
             .unwrap_or_else(|e| ToolOutput::error(format!("The URL was not fetched: {e}.")))

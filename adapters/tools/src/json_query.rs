@@ -3,6 +3,7 @@
 mod work;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::tools::{ToolOutput, ToolSpec};
 use powerhouse_ports::tools::Tool;
 use serde::Deserialize;
@@ -58,7 +59,7 @@ impl Tool for JsonQuery {
         true
     }
 
-    async fn call(&self, arguments: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let arguments = match arguments::read(arguments) {
             Ok(arguments) => arguments,
             Err(refusal) => return refusal,

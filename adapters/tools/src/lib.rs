@@ -35,11 +35,20 @@ pub fn built_in(clock: Arc<dyn Clock>, http: Option<HttpGet>) -> Vec<Arc<dyn Too
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use powerhouse_ports::clock::MockClock;
     use serde_json::{Value, json};
 
     use super::*;
+    use powerhouse_domain::effects::{EffectRequest, ToolRequest};
+    use powerhouse_domain::idempotency::CallKey;
+
+    /// The key of some call.
+    pub(crate) fn key() -> CallKey {
+        let request = EffectRequest::Tool(ToolRequest::new("t", Value::Null));
+        let run = "run_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
+        CallKey::of(run, &"0".parse().expect("a key"), &request)
+    }
 
     fn all() -> Vec<Arc<dyn Tool>> {
         let http = HttpGet::new(AllowList::default()).expect("an HTTP client");
@@ -70,7 +79,7 @@ mod tests {
     async fn arguments_of_a_wrong_shape_are_errors_in_words() {
         for tool in all() {
             for wrong in [Value::Null, json!([]), json!("text"), json!({"unheard_of": 1})] {
-                let output = tool.call(&wrong).await;
+                let output = tool.call(&key(), &wrong).await;
                 assert!(output.is_error, "{} took {wrong}", tool.spec().name);
                 assert!(output.content.ends_with('.'), "{}", output.content);
             }

@@ -1,6 +1,7 @@
 //! The tool that counts what a text is made of.
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::tools::{ToolOutput, ToolSpec};
 use powerhouse_ports::tools::Tool;
 use serde::Deserialize;
@@ -47,7 +48,7 @@ impl Tool for TextStatistics {
         true
     }
 
-    async fn call(&self, arguments: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { text } = match arguments::read(arguments) {
             Ok(arguments) => arguments,
             Err(refusal) => return refusal,
@@ -98,8 +99,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_text_beyond_the_bound_is_refused() {
-        assert!(TextStatistics.call(&json!({"text": "a".repeat(MAX_TEXT + 1)})).await.is_error);
-        assert!(!TextStatistics.call(&json!({"text": "a".repeat(MAX_TEXT)})).await.is_error);
+        assert!(
+            TextStatistics
+                .call(&crate::tests::key(), &json!({"text": "a".repeat(MAX_TEXT + 1)}))
+                .await
+                .is_error
+        );
+        assert!(
+            !TextStatistics.call(&crate::tests::key(), &json!({"text": "a".repeat(MAX_TEXT)})).await.is_error
+        );
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
 
 /// Why a model gave no reply.
@@ -36,9 +37,11 @@ pub trait DeltaSink: Send {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait ModelProvider: Send + Sync {
-    /// Asks a model, streaming its text to `deltas`; the reply repeats that text whole.
+    /// Asks a model, streaming its text to `deltas`; the reply repeats that text whole. `key` is that of the call, the same
+    /// when it is made again: it is sent along, for providers that heed it.
     async fn complete(
         &self,
+        key: &CallKey,
         model: &str,
         request: &ModelRequest,
         deltas: Box<dyn DeltaSink>,

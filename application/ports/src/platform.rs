@@ -157,6 +157,9 @@ pub trait PlatformStore: Send + Sync {
     /// Removes deliveries that ended before this time: at most `limit`, and how many.
     async fn purge_deliveries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 
+    /// Removes answers to requests with a key that expired before this time: at most `limit`, and how many.
+    async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -7,23 +7,28 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::agents::{Agent, AgentName, PublishedVersion};
 use powerhouse_domain::ids::{AgentId, ApprovalId, RunId, UserId};
-use powerhouse_domain::runs::{Approval, EventBody, Feedback, Lease, Run, RunEvent};
+use powerhouse_domain::runs::{Approval, ApprovalRules, EventBody, Feedback, Lease, Run, RunEvent};
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
+mod idempotency;
 mod money;
 mod page;
 mod schedules;
 mod webhooks;
 mod work;
 
+pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
-pub use {schedules::MockScheduleRepository, webhooks::MockWebhookRepository};
+pub use {
+    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository,
+    webhooks::MockWebhookRepository,
+};
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +87,8 @@ pub trait TenantView: Send {
     fn runs(&mut self) -> &mut dyn RunRepository;
     /// What the tenant's runs have asked people.
     fn approvals(&mut self) -> &mut dyn ApprovalRepository;
+    /// The tenant's rules on what people have to approve.
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository;
     /// The tenant's schedules.
     fn schedules(&mut self) -> &mut dyn ScheduleRepository;
     /// The tenant's webhooks.
@@ -97,6 +104,8 @@ pub trait TenantView: Send {
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
 #[async_trait]
 pub trait TenantTx: TenantView {
+    /// Keys of requests, which are answered once.
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
     /// Stores a change of the tenant; `Conflict` unless the stored version is the one before.
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError>;
     /// Makes the changes last.
@@ -215,6 +224,16 @@ pub trait ApprovalRepository: Send {
     async fn add(&mut self, approval: &Approval) -> Result<(), StoreError>;
     /// Stores its answer; `Conflict` when it has one.
     async fn answer(&mut self, approval: &Approval) -> Result<(), StoreError>;
+}
+
+/// A tenant's rules on which calls of tools a person has to approve.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ApprovalRuleRepository: Send {
+    /// All of them; none at version 0 where nobody has made any.
+    async fn read(&mut self) -> Result<ApprovalRules, StoreError>;
+    /// Puts these in their place; `Conflict` unless the stored version is the one before.
+    async fn replace(&mut self, rules: &ApprovalRules) -> Result<(), StoreError>;
 }
 
 /// An event that has no place in the journal yet.

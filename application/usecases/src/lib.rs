@@ -6,6 +6,7 @@ pub mod agents;
 pub mod approvals;
 mod measure;
 pub mod money;
+mod once;
 mod refused;
 pub mod runner;
 pub mod runs;
@@ -15,4 +16,5 @@ pub mod tenants;
 pub mod users;
 pub mod webhooks;
 
+pub use once::{Answer, Keeper, Keyed, Once};
 pub use refused::{Refused, permit};

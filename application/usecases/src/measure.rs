@@ -5,6 +5,8 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 use powerhouse_domain::runs::RunStatus;
 
+use crate::runner::{Sign, Vitals};
+
 /// A task was accepted.
 pub(crate) fn run_submitted() {
     counter!("powerhouse_runs_submitted_total").increment(1);
@@ -29,6 +31,15 @@ pub(crate) fn effect_performed(kind: &'static str, is_ok: bool, took: Duration) 
 /// A drive was left, and not by a panic: `end` says how.
 pub(crate) fn drive_left(end: &'static str) {
     counter!("powerhouse_run_drives_total", "end" => end).increment(1);
+}
+
+/// What the worker's pulse says.
+pub(crate) fn vitals_taken(vitals: &Vitals) {
+    let age = |sign: Option<Sign>| sign.map_or(0.0, |sign| sign.age.as_secs_f64());
+    gauge!("powerhouse_worker_wedged").set(if vitals.is_wedged { 1.0 } else { 0.0 });
+    gauge!("powerhouse_worker_claim_age_seconds").set(age(vitals.claim));
+    gauge!("powerhouse_worker_heartbeat_age_seconds").set(age(vitals.heartbeat));
+    gauge!("powerhouse_worker_progress_age_seconds").set(age(vitals.progress));
 }
 
 /// A run that is driven here, from the making of this value to its end.

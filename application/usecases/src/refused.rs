@@ -5,6 +5,8 @@ use std::time::Duration;
 use powerhouse_domain::access::{Action, Denied, Permit, Principal, Privilege};
 use powerhouse_ports::store::StoreError;
 
+use crate::Answer;
+
 /// Why a use case did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -33,6 +35,12 @@ pub enum Refused {
     /// The thing changed since the caller read it.
     #[error("it was changed since you read it")]
     Stale,
+    /// It was done before, when it was asked for with the same key: this was the answer.
+    #[error("it was done before")]
+    DoneBefore(Box<Answer>),
+    /// Something else was asked for with the same key.
+    #[error("this `Idempotency-Key` was used for another request")]
+    KeyReused,
     /// The credentials are not good.
     #[error("{0}")]
     Unauthenticated(&'static str),

@@ -8,6 +8,7 @@ mod gate;
 mod housekeeper;
 mod journalling;
 mod perform;
+mod pulse;
 mod scribe;
 mod sink;
 mod spending;
@@ -26,6 +27,7 @@ use powerhouse_ports::tools::Tool;
 
 pub(crate) use bill::settle_in_flight;
 pub use housekeeper::Housekeeper;
+pub use pulse::{Pulse, Sign, Vitals};
 pub use worker::Worker;
 
 /// Tools by their names.
@@ -49,6 +51,8 @@ pub struct Workshop {
     pub clock: Arc<dyn Clock>,
     /// Gives ids.
     pub ids: Arc<dyn IdSource>,
+    /// Says that it lives.
+    pub pulse: Arc<Pulse>,
     /// How it works.
     pub settings: Settings,
 }

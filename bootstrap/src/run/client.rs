@@ -9,6 +9,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sse_stream::{Sse, SseStream};
 use url::Url;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// How often in a row a stream may break off without an event.
@@ -84,8 +85,9 @@ impl Client {
         if let Some(agent) = agent {
             body["agent"] = json!(agent);
         }
-        let answer = self.send(self.request(Method::POST, "v1/runs")?.json(&body)).await?;
-        let run: Value = answer.json().await.context("the server's answer is no JSON")?;
+        let request =
+            self.request(Method::POST, "v1/runs")?.header("Idempotency-Key", Uuid::new_v4().to_string());
+        let run = self.send_once(&request.json(&body)).await?;
         Ok(super::text(&run, "id").to_owned())
     }
 
@@ -120,6 +122,22 @@ impl Client {
         Ok(url)
     }
 
+    /// Sends a request that has a key, again and again while no answer arrives: it is carried out once.
+    async fn send_once(&self, request: &RequestBuilder) -> anyhow::Result<Value> {
+        let mut breaks = 0;
+        loop {
+            let attempt = async {
+                let again = request.try_clone().context("the request cannot be sent again")?;
+                self.send(again).await?.json().await.context("the server's answer is no JSON")
+            };
+            match attempt.await {
+                Err(error) if breaks < MAX_BREAKS && error.is::<reqwest::Error>() => breaks += 1,
+                done => return done,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Sends a request; a problem document becomes an error in its own words.
     async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let answer = request.send().await.map_err(|error| {
@@ -131,6 +149,7 @@ impl Client {
         if status.is_success() {
             return Ok(answer);
         }
+        let failed = answer.error_for_status_ref().err().map(reqwest::Error::without_url);
         let problem: Value = answer.json().await.unwrap_or_default();
         let detail = match super::text(&problem, "detail") {
             "" => status.to_string(),
@@ -143,6 +162,12 @@ impl Client {
         if status == StatusCode::UNAUTHORIZED {
             bail!("{detail} (tenant and address are --tenant and --email)");
         }
-        bail!(detail)
+        // Whoever has a key may try again.
+        let is_passing =
+            status.is_server_error() || super::text(&problem, "code") == "idempotency_key_in_use";
+        match is_passing.then_some(failed).flatten() {
+            Some(error) => Err(anyhow::Error::new(error).context(detail)),
+            None => bail!(detail),
+        }
     }
 }

@@ -40,7 +40,25 @@ impl Effects {
         name: impl Into<String>,
         arguments: serde_json::Value,
     ) -> impl Future<Output = EffectResult<ToolOutput>> + Send + 'static {
-        let effect = self.ask(EffectRequest::Tool(ToolRequest { name: name.into(), arguments }));
+        self.call(ToolRequest::new(name, arguments))
+    }
+
+    /// Calls a tool once a person has approved the call, for this reason. A call that is refused has an `Ok` output with
+    /// `is_error`, which says so.
+    pub fn tool_once_approved(
+        &self,
+        name: impl Into<String>,
+        arguments: serde_json::Value,
+        reason: impl Into<String>,
+    ) -> impl Future<Output = EffectResult<ToolOutput>> + Send + 'static {
+        self.call(ToolRequest { approval: Some(reason.into()), ..ToolRequest::new(name, arguments) })
+    }
+
+    fn call(
+        &self,
+        request: ToolRequest,
+    ) -> impl Future<Output = EffectResult<ToolOutput>> + Send + 'static + use<> {
+        let effect = self.ask(EffectRequest::Tool(request));
         async move { expect_tool(effect.await) }
     }
 

@@ -71,6 +71,16 @@ pub struct ToolRequest {
     pub name: String,
     /// Its arguments, an object.
     pub arguments: serde_json::Value,
+    /// Why the strategy wants a person to approve the call first, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+}
+
+impl ToolRequest {
+    /// A call that needs nobody's word, as far as its strategy is concerned.
+    pub fn new(name: impl Into<String>, arguments: serde_json::Value) -> Self {
+        Self { name: name.into(), arguments, approval: None }
+    }
 }
 
 /// What a strategy asks of the world.

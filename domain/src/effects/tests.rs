@@ -72,7 +72,7 @@ proptest! {
     fn a_changed_request_is_detected_wherever_it_is(changed: prop::sample::Index) {
         let (_, mut journal, _) = drive(Vec::new(), "open", |_| 0);
         let changed = changed.index(journal.len());
-        journal[changed].fingerprint = EffectRequest::Tool(ToolRequest { name: "other".into(), arguments: json!(1) })
+        journal[changed].fingerprint = EffectRequest::Tool(ToolRequest::new("other", json!(1)))
             .fingerprint();
         let key = journal[changed].key.clone();
         let (end, _, performed) = drive(journal, "open", |_| 0);
@@ -132,7 +132,6 @@ fn an_outcome_is_taken_once_and_only_of_its_kind() {
 fn object_keys_do_not_change_a_fingerprint_by_their_order() {
     let a: serde_json::Value = serde_json::from_str(r#"{"a":1,"b":2}"#).unwrap();
     let b: serde_json::Value = serde_json::from_str(r#"{"b":2,"a":1}"#).unwrap();
-    let fingerprint =
-        |arguments| EffectRequest::Tool(ToolRequest { name: "t".into(), arguments }).fingerprint();
+    let fingerprint = |arguments| EffectRequest::Tool(ToolRequest::new("t", arguments)).fingerprint();
     assert_eq!(fingerprint(a), fingerprint(b));
 }

@@ -116,7 +116,7 @@ fn started(key: &str, micros: u64) -> EventBody {
 }
 
 fn ended(key: &str) -> EventBody {
-    let tool = ToolRequest { name: "t".into(), arguments: serde_json::Value::Null };
+    let tool = ToolRequest::new("t", serde_json::Value::Null);
     let failure = EffectFailure { class: FailureClass::Rejected, message: String::new() };
     JournalEntry {
         key: key.parse().unwrap(),

@@ -11,6 +11,25 @@ use crate::tools::ToolOutput;
 /// The most characters of a reason, and of an outcome that a person gives.
 pub const MAX_ANSWER_CHARS: usize = 8_192;
 
+/// Who demands that a person approves a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Demand {
+    /// The agent's definition lists the tool.
+    #[default]
+    Agent,
+    /// The agent's strategy asks.
+    Strategy {
+        /// Why.
+        reason: String,
+    },
+    /// A rule of the tenant.
+    Policy {
+        /// Why.
+        reason: String,
+    },
+}
+
 /// What a person is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "question", rename_all = "snake_case")]
@@ -21,6 +40,9 @@ pub enum Question {
         name: String,
         /// Its arguments.
         arguments: Value,
+        /// Who wants it approved; older questions are the agents'.
+        #[serde(default)]
+        demand: Demand,
     },
     /// What became of a call: it was begun, and the process ended before the outcome was known. The tool is not one
     /// whose calls may be repeated without harm.
@@ -215,7 +237,7 @@ mod tests {
         let question = if is_in_doubt {
             Question::InDoubt { name, arguments }
         } else {
-            Question::ToolCall { name, arguments }
+            Question::ToolCall { name, arguments, demand: Demand::Agent }
         };
         let (id, run) = (ApprovalId::from_uuid(Uuid::nil()), RunId::from_uuid(Uuid::nil()));
         Approval::ask(id, run, "0".parse().unwrap(), question, at(0), at(60))
@@ -235,6 +257,12 @@ mod tests {
         assert_eq!(answered.clone().lapsed(at(99)), answered);
         let late = ask(false).answered(anna(), Decision::Approve, at(60));
         assert_eq!(late, Err(AnswerRefused::Expired));
+    }
+
+    #[test]
+    fn a_question_of_before_is_the_agents() {
+        let stored = json!({"question": "tool_call", "name": "pay", "arguments": {"amount": 5}});
+        assert_eq!(serde_json::from_value::<Question>(stored).unwrap(), *ask(false).question());
     }
 
     #[test]

@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn ended(key: &str, content: &str) -> EventBody {
-        let request = ToolRequest { name: "calculator".into(), arguments: serde_json::json!({}) };
+        let request = ToolRequest::new("calculator", serde_json::json!({}));
         JournalEntry {
             key: key.parse().unwrap(),
             fingerprint: EffectRequest::Tool(request).fingerprint(),

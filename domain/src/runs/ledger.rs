@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn ended() -> EventBody {
-        let request = ToolRequest { name: "pay".into(), arguments: json!({}) };
+        let request = ToolRequest::new("pay", json!({}));
         EventBody::StepEnded {
             key: key(),
             fingerprint: EffectRequest::Tool(request).fingerprint(),

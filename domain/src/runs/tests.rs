@@ -147,8 +147,7 @@ fn a_task_says_something_and_ends() {
 
 #[test]
 fn a_step_ends_once() {
-    let request =
-        EffectRequest::Tool(ToolRequest { name: "calculator".into(), arguments: serde_json::json!({}) });
+    let request = EffectRequest::Tool(ToolRequest::new("calculator", serde_json::json!({})));
     let step = Step::begin(StepId::from_uuid(Uuid::from_u128(4)), EffectKey::default(), &request, at(0));
     let ended = step.end(EffectOutcome::Tool(ToolOutput::ok("4")), at(1)).unwrap();
     let refused = ended.clone().end(EffectOutcome::Tool(ToolOutput::ok("5")), at(2)).unwrap_err();

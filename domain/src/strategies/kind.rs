@@ -111,7 +111,7 @@ impl AgentKind {
         match self {
             Self::Direct => Map::new(),
             Self::ChainOfThought => chain_of_thought::properties(),
-            Self::React => bounded(&[react::MAX_TURNS]),
+            Self::React => react::properties(),
             Self::PlanAndExecute => bounded(&[plan_and_execute::MAX_STEPS, plan_and_execute::MAX_REPLANS]),
             Self::Reflection => bounded(&[reflection::MAX_ROUNDS]),
             Self::Debate => bounded(&[debate::ROUNDS]),
@@ -220,7 +220,7 @@ impl Bounded {
     }
 }
 
-fn bounded(parameters: &[Bounded]) -> Map<String, Value> {
+pub(super) fn bounded(parameters: &[Bounded]) -> Map<String, Value> {
     let schema =
         |p: &Bounded| json!({"type": "integer", "minimum": p.min, "maximum": p.max, "default": p.default});
     parameters.iter().map(|p| (p.field.to_owned(), schema(p))).collect()

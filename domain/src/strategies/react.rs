@@ -3,13 +3,19 @@
 //! Tools are called natively; a reply in the paper's text form, `Action: name[json]`, is understood as well.
 //! Whether a turn answers is known only once it is over, so turns with tools are `Thought`s.
 
+use futures::future::Either;
 use serde_json::{Map, Value};
 
-use super::kind::Bounded;
+use super::kind::{Bounded, bounded};
 use super::{Answer, Brief, ParameterError, StrategyError, answer, ask};
 use crate::effects::{EffectFailure, Effects};
 use crate::model::{Message, ModelRequest};
 use crate::tools::{ToolCall, ToolOutput, ToolSpec};
+
+/// Whether a person is to approve each call.
+const CONFIRM_CALLS: &str = "confirm_calls";
+/// The most characters of what the model said that is given as the reason of a call.
+const MAX_REASON_CHARS: usize = 300;
 
 pub(super) const MAX_TURNS: Bounded = Bounded { field: "max_turns", min: 1, max: 32, default: 8 };
 
@@ -17,12 +23,19 @@ pub(super) const MAX_TURNS: Bounded = Bounded { field: "max_turns", min: 1, max:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     max_turns: u32,
+    confirm_calls: bool,
 }
 
 impl Parameters {
     /// Parameters with 1 to 32 turns.
     pub fn new(max_turns: u32) -> Result<Self, ParameterError> {
-        Ok(Self { max_turns: MAX_TURNS.check(max_turns)? })
+        Ok(Self { max_turns: MAX_TURNS.check(max_turns)?, confirm_calls: false })
+    }
+
+    /// The same, and each call of a tool waits for a person's word.
+    #[must_use]
+    pub fn confirming(self) -> Self {
+        Self { confirm_calls: true, ..self }
     }
 
     /// The most turns in which tools may be called.
@@ -31,11 +44,16 @@ impl Parameters {
     }
 
     pub(super) fn to_json(self) -> Value {
-        serde_json::json!({ "max_turns": self.max_turns })
+        serde_json::json!({ "max_turns": self.max_turns, CONFIRM_CALLS: self.confirm_calls })
     }
 
     pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
-        Self::new(MAX_TURNS.read(fields)?)
+        let turns = Self::new(MAX_TURNS.read(fields)?)?;
+        match fields.get(CONFIRM_CALLS) {
+            None | Some(Value::Bool(false)) => Ok(turns),
+            Some(Value::Bool(true)) => Ok(turns.confirming()),
+            Some(_) => Err(ParameterError::wrong_type(CONFIRM_CALLS, "true or false")),
+        }
     }
 
     pub(super) fn max_model_calls(self) -> u32 {
@@ -43,9 +61,16 @@ impl Parameters {
     }
 }
 
+/// What the parameters may be, as JSON Schema.
+pub(super) fn properties() -> Map<String, Value> {
+    let mut properties = bounded(&[MAX_TURNS]);
+    properties.insert(CONFIRM_CALLS.into(), serde_json::json!({"type": "boolean", "default": false}));
+    properties
+}
+
 impl Default for Parameters {
     fn default() -> Self {
-        Self { max_turns: MAX_TURNS.default }
+        Self { max_turns: MAX_TURNS.default, confirm_calls: false }
     }
 }
 
@@ -59,14 +84,16 @@ pub(super) async fn run(brief: Brief, parameters: Parameters, fx: Effects) -> Re
         let request = ModelRequest::thought("turn", messages.clone()).with_tools(brief.tools.clone());
         let reply = ask(&fx, request).await?;
         if !reply.tool_calls.is_empty() {
-            let outputs = act(&fx, &brief.tools, &reply.tool_calls).await?;
+            let reason = parameters.confirm_calls.then(|| reason(&reply.text));
+            let outputs = act(&fx, &brief.tools, &reply.tool_calls, reason).await?;
             messages.push(Message::Assistant { content: reply.text, tool_calls: reply.tool_calls.clone() });
             messages.extend(reply.tool_calls.iter().zip(outputs).map(|(call, output)| Message::Tool {
                 call_id: call.id.clone(),
                 content: untrusted(&output),
             }));
         } else if let Some((said, call)) = text_action(&reply.text, turn) {
-            let outputs = act(&fx, &brief.tools, &[call]).await?;
+            let reason = parameters.confirm_calls.then(|| reason(&said));
+            let outputs = act(&fx, &brief.tools, &[call], reason).await?;
             messages.push(Message::assistant(said));
             let observation = outputs.iter().map(untrusted).collect::<String>();
             messages.push(Message::user(format!("Observation:\n{observation}")));
@@ -80,13 +107,30 @@ pub(super) async fn run(brief: Brief, parameters: Parameters, fx: Effects) -> Re
         .map_err(|_| StrategyError::Exhausted { limit: parameters.max_turns, what: "turns" })
 }
 
-/// Calls the tools at the same time. A call that cannot be made is answered with the reason.
-async fn act(fx: &Effects, tools: &[ToolSpec], calls: &[ToolCall]) -> Result<Vec<ToolOutput>, EffectFailure> {
+/// Why a call is to be made, as far as the model has said so.
+fn reason(said: &str) -> String {
+    match said.trim() {
+        "" => "the agent asks before each call".to_owned(),
+        said => said.chars().take(MAX_REASON_CHARS).collect(),
+    }
+}
+
+/// Calls the tools at the same time, each once a person has approved it if there is a `reason` to ask. A call that cannot
+/// be made is answered with why.
+async fn act(
+    fx: &Effects,
+    tools: &[ToolSpec],
+    calls: &[ToolCall],
+    reason: Option<String>,
+) -> Result<Vec<ToolOutput>, EffectFailure> {
     // Made here, in the order of the calls, not when first polled: their keys must not depend on the join.
     let effects: Vec<_> = calls
         .iter()
         .map(|call| {
-            let effect = arguments(tools, call).map(|arguments| fx.tool(&call.name, arguments));
+            let effect = arguments(tools, call).map(|arguments| match &reason {
+                None => Either::Left(fx.tool(&call.name, arguments)),
+                Some(reason) => Either::Right(fx.tool_once_approved(&call.name, arguments, reason)),
+            });
             async move {
                 match effect {
                     Ok(effect) => effect.await,
@@ -173,6 +217,7 @@ const LAST_CALL: &str = "You cannot call any more tools. Answer the task now wit
 mod tests {
     use super::*;
     use crate::effects::FailureClass;
+    use crate::model::ModelReply;
     use crate::strategies::Strategy;
     use crate::strategies::scripted::{Script, brief, calling, reply};
 
@@ -188,6 +233,22 @@ mod tests {
         let prompt = played.prompt(1);
         assert!(prompt.find("{\\\"a\\\":1}") < prompt.rfind("{\\\"a\\\":2}"));
         assert!(prompt.contains("<untrusted_tool_output"));
+    }
+
+    #[test]
+    fn calls_are_confirmed_when_that_is_wanted() {
+        let said = |text: &str| ModelReply { text: text.into(), ..calling(&[("add", "{}")]) };
+        let confirming = Strategy::React(Parameters::default().confirming());
+        let played = Script::of([said("I need a sum."), said(""), reply("42")]).play(confirming, brief());
+        let reasons: Vec<_> = played.tools.iter().map(|call| call.approval.as_deref().unwrap()).collect();
+        assert_eq!(reasons, ["I need a sum.", "the agent asks before each call"]);
+        let played = Script::of([said("I need a sum."), reply("42")]).play(react(8), brief());
+        assert_eq!(played.tools[0].approval, None);
+        let parameters = serde_json::json!({"confirm_calls": "yes"});
+        let refused = Strategy::from_parameters(crate::strategies::AgentKind::React, &parameters);
+        assert_eq!(refused.unwrap_err().pointer(), "/confirm_calls");
+        let read = Strategy::from_parameters(crate::strategies::AgentKind::React, &confirming.parameters());
+        assert_eq!(read.unwrap(), confirming);
     }
 
     #[test]

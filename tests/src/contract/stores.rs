@@ -7,6 +7,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 
 pub mod approvals;
+pub mod idempotency;
 pub mod isolation;
 pub mod model;
 pub mod money;
@@ -55,7 +56,10 @@ macro_rules! store_contract {
                 a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
             approvals: a_question_is_answered_once, open_questions_are_listed,
-                what_is_said_is_appended_to_a_run_that_stays_as_it_is;
+                what_is_said_is_appended_to_a_run_that_stays_as_it_is, rules_are_replaced_as_a_whole,
+                rules_are_their_tenants_own;
+            idempotency: a_key_has_its_answer_for_its_user_only, a_key_goes_with_its_transaction,
+                of_many_with_one_key_one_does_it, keys_expire;
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
                 many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up;
             plain: plain_work_is_stored_as_by_its_tenants;

@@ -15,7 +15,10 @@ use powerhouse_domain::access::Principal;
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
 use powerhouse_domain::money::{Budget, BudgetScope, Caps, Grouping, Period, in_flight};
-use powerhouse_domain::runs::{Approval, Decision, EventBody, Question, Run, RunLimits, RunState, Task};
+use powerhouse_domain::runs::{
+    Approval, ApprovalRule, ApprovalRules, Decision, Demand, EventBody, Question, Run, RunLimits, RunState,
+    Task,
+};
 use powerhouse_domain::selection;
 use powerhouse_domain::strategies::{AgentKind, Strategy};
 use powerhouse_domain::tenants::Plan;
@@ -28,9 +31,10 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_usecases::Once;
 use powerhouse_usecases::Refused;
 use powerhouse_usecases::approvals::AnswerApproval;
-use powerhouse_usecases::runner::{Settings, Worker, Workshop};
+use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::Going;
 use serde_json::json;
 use tempfile::TempDir;
@@ -54,18 +58,32 @@ struct Scenario {
     kind: AgentKind,
     /// Turns in which tools are called.
     turns: usize,
-    /// Whether a person approves each payment.
-    is_careful: bool,
+    /// Who wants a person to approve each payment.
+    careful: Careful,
 }
 
-const SCENARIOS: [Scenario; 7] = [
-    Scenario { kind: AgentKind::React, turns: 2, is_careful: false },
-    Scenario { kind: AgentKind::React, turns: 1, is_careful: true },
-    Scenario { kind: AgentKind::Direct, turns: 0, is_careful: false },
-    Scenario { kind: AgentKind::ChainOfThought, turns: 0, is_careful: false },
-    Scenario { kind: AgentKind::PlanAndExecute, turns: 1, is_careful: false },
-    Scenario { kind: AgentKind::Reflection, turns: 0, is_careful: false },
-    Scenario { kind: AgentKind::Debate, turns: 0, is_careful: false },
+/// Who wants a person's word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Careful {
+    Nobody,
+    /// The agent's definition.
+    Agent,
+    /// Its strategy, for each call.
+    Strategy,
+    /// A rule of the tenant.
+    Policy,
+}
+
+const SCENARIOS: [Scenario; 9] = [
+    Scenario { kind: AgentKind::React, turns: 2, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Agent },
+    Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Strategy },
+    Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Policy },
+    Scenario { kind: AgentKind::Direct, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::ChainOfThought, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::PlanAndExecute, turns: 1, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Reflection, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Debate, turns: 0, careful: Careful::Nobody },
 ];
 
 /// What a run left behind.
@@ -90,14 +108,18 @@ impl Scene {
     async fn new(stores: &Stores, scenario: Scenario) -> Self {
         let office = office(&*stores.platform, Plan::Enterprise).await;
         let (clock, ids) = (Arc::new(Later::default()), UuidV7Source);
+        let parameters = match scenario.careful {
+            Careful::Strategy => json!({"confirm_calls": true}),
+            _ => json!({}),
+        };
         let definition = Definition {
             description: "Works".into(),
-            strategy: Strategy::from_parameters(scenario.kind, &json!({})).unwrap(),
+            strategy: Strategy::from_parameters(scenario.kind, &parameters).unwrap(),
             instructions: String::new(),
             model: None,
             tools: vec!["look".into(), "pay".into()],
             capabilities: Vec::new(),
-            approvals: if scenario.is_careful { vec!["pay".into()] } else { Vec::new() },
+            approvals: if scenario.careful == Careful::Agent { vec!["pay".into()] } else { Vec::new() },
             examples: Vec::new(),
             max_concurrent_runs: None,
             limits: RunLimits {
@@ -125,6 +147,10 @@ impl Scene {
         let caps = Caps::new(None, Some(1 << 40)).unwrap();
         let id = BudgetId::from_uuid(ids.next());
         tx.budgets().add(&Budget::new(id, BudgetScope::Tenant, Period::Total, caps, now)).await.unwrap();
+        if scenario.careful == Careful::Policy {
+            let rule = ApprovalRule::new("pa*".parse().unwrap(), vec![agent.id()], "money".into()).unwrap();
+            tx.approval_rules().replace(&ApprovalRules::restore(vec![rule], 1)).await.unwrap();
+        }
         tx.commit().await.unwrap();
         Self {
             stores: stores.clone(),
@@ -152,6 +178,7 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),
             ids: Arc::new(UuidV7Source),
+            pulse: Pulse::new(self.clock.clone(), Duration::from_mins(1)),
             settings: Settings { poll_every: Duration::from_millis(3), ..Settings::default() },
         };
         let wake = Arc::new(Notify::new());
@@ -185,7 +212,8 @@ impl Scene {
             for approval in open {
                 let decision = self.decide(&approval);
                 // An answer that was given as the last process died may only now be there.
-                let answered = answer.execute(&self.principal, approval.id(), decision).await;
+                let answered =
+                    answer.execute(&self.principal, approval.id(), decision, &Once::unkeyed()).await;
                 let is_there = matches!(answered, Err(Refused::Conflict { code: "approval_answered", .. }));
                 assert!(is_there || answered.is_ok(), "{answered:?}");
             }
@@ -242,6 +270,23 @@ impl Scene {
         let (first, last) = (day - chrono::Days::new(9), day + chrono::Days::new(9));
         let used = view.usage().sums(first, last, Grouping::default(), 9).await.unwrap();
         assert_eq!(used[0].usage.total_tokens(), tokens, "and what was used");
+        let demands = events.iter().filter_map(|event| match &event.body {
+            EventBody::ApprovalAsked { question: Question::ToolCall { name, demand, .. }, .. } => {
+                Some((name.as_str(), demand.clone()))
+            }
+            _ => None,
+        });
+        let demands: Vec<_> = demands.collect();
+        let is_asked = match self.scenario.careful {
+            Careful::Nobody => demands.is_empty(),
+            Careful::Agent => demands == [("pay", Demand::Agent)],
+            Careful::Strategy => {
+                demands.len() == 2
+                    && demands.iter().all(|(_, demand)| matches!(demand, Demand::Strategy { .. }))
+            }
+            Careful::Policy => demands == [("pay", Demand::Policy { reason: "money".into() })],
+        };
+        assert!(is_asked, "{:?}: {demands:?}", self.scenario);
         let effects = self.downstream.counts();
         for (call, count) in &effects {
             assert!(*count == 1 || call.starts_with("look"), "{call} took effect {count} times");

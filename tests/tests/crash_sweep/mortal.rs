@@ -19,9 +19,9 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, Plain, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
-    WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
+    Plain, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView,
+    UsageRepository, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -119,6 +119,10 @@ impl TenantView for MortalTx {
         self.tx.approvals()
     }
 
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository {
+        self.tx.approval_rules()
+    }
+
     fn schedules(&mut self) -> &mut dyn ScheduleRepository {
         self.tx.schedules()
     }
@@ -142,6 +146,10 @@ impl TenantView for MortalTx {
 
 #[async_trait]
 impl TenantTx for MortalTx {
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository {
+        self.tx.idempotency()
+    }
+
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
         self.tx.update_tenant(tenant).await
     }
@@ -252,6 +260,10 @@ impl PlatformStore for MortalStores {
 
     async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError> {
         self.stores.platform.standing(scope, user).await
+    }
+
+    async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_idempotency_keys(before, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{Message, ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::tools::{ToolCall, ToolOutput, ToolSpec};
 use powerhouse_ports::clock::Clock;
@@ -73,7 +74,7 @@ impl Tool for Hand {
         self.name == "look"
     }
 
-    async fn call(&self, arguments: &Value) -> ToolOutput {
+    async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         self.life.moment().await;
         self.downstream.effect(self.name, arguments);
         self.life.moment().await;
@@ -96,6 +97,7 @@ pub(crate) struct Oracle {
 impl ModelProvider for Oracle {
     async fn complete(
         &self,
+        _: &CallKey,
         model: &str,
         request: &ModelRequest,
         mut deltas: Box<dyn DeltaSink>,

@@ -14,7 +14,9 @@ use powerhouse_ports::store::{Limit, Plain, StoreError, TenantStore, TenantTx, T
 use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
-use powerhouse_tests::contract::stores::{Stores, isolation, schedules, twins, webhooks};
+use powerhouse_tests::contract::stores::{
+    Stores, approvals, idempotency, isolation, schedules, twins, webhooks,
+};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -26,6 +28,8 @@ use super::{migrated, open};
 /// Every table that a tenant's transaction filters by its tenant.
 const TABLES: &[&str] = &[
     "approvals",
+    "approval_rules",
+    "idempotency_keys",
     "tenants",
     "users",
     "agents",
@@ -210,6 +214,8 @@ async fn isolate(stores: &Stores) {
     twins::twins_never_meet(stores).await;
     isolation::no_method_shows_or_changes_another_tenants_rows(stores).await;
     schedules::schedules_are_their_tenants_own(stores).await;
+    approvals::rules_are_their_tenants_own(stores).await;
+    idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
 }
 

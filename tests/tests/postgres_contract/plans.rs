@@ -86,6 +86,10 @@ const ROWS: &str = "
             CASE WHEN n <= 10 THEN 'pending' ELSE 'dead' END, CASE WHEN n <= 10 THEN now() END,
             CASE WHEN n > 10 THEN now() - CASE WHEN n = 300 THEN interval '40 days' ELSE interval '0' END END, now()
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
+    INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
+        now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
     ANALYZE";
 
 /// Small by their nature: there is one row for each tenant, and the queue looks at all of them.
@@ -279,6 +283,7 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         queue(&mut watched).await;
         schedules(&mut watched).await;
         webhooks(&mut watched).await;
+        idempotency(&mut watched).await;
         assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
 
         // It is seen when an index goes. The index comes back for the next round.
@@ -436,6 +441,12 @@ async fn runs(watched: &mut Watched) {
         })
         .await;
     // The key of the feedback refers to the run.
+    watched
+        .own("approval_rules", &["approval_rules_pkey"], async |tx| {
+            let rules = tx.approval_rules().read().await.unwrap();
+            tx.approval_rules().replace(&rules.replaced(Vec::new()).unwrap()).await.unwrap();
+        })
+        .await;
     watched
         .own("runs.feedback", &["run_feedback_pkey", "runs_pkey or runs_by_id"], async |tx| {
             assert!(tx.runs().feedback(run, user).await.unwrap().is_some());
@@ -627,6 +638,23 @@ async fn webhooks(watched: &mut Watched) {
     watched
         .across("purge_deliveries", &purging, async |store| {
             assert_eq!(store.purge_deliveries(Utc::now() - TimeDelta::days(30), 10).await.unwrap(), 10);
+        })
+        .await;
+}
+
+async fn idempotency(watched: &mut Watched) {
+    let user = watched.caller.user_id();
+    watched
+        .own("idempotency", &["idempotency_keys_pkey", "tenants_pkey"], async |tx| {
+            let (key, now) = ("k".parse().unwrap(), Utc::now());
+            assert_eq!(tx.idempotency().claim(user, &key, now, now).await.unwrap(), None);
+            tx.idempotency().answer(user, &key, b"done").await.unwrap();
+        })
+        .await;
+    let purging = ["idempotency_keys_expired", "idempotency_keys_pkey or idempotency_keys_expired"];
+    watched
+        .across("purge_idempotency_keys", &purging, async |store| {
+            assert_eq!(store.purge_idempotency_keys(Utc::now(), 10).await.unwrap(), 10);
         })
         .await;
 }

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::ids::{AgentId, SessionId, TenantId, UserId};
+use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::platform::PlatformStore as _;
-use powerhouse_ports::store::TenantStore as _;
+use powerhouse_ports::store::{StoreError, TenantStore as _};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
+use powerhouse_tests::contract::sample::{at, office};
 use powerhouse_tests::contract::stores::{Stores, plain};
 use powerhouse_tests::own_database::{APPLICATION, PLATFORM};
 use powerhouse_tests::proxy::{Mode, Proxy};
@@ -93,4 +95,20 @@ async fn connections_that_were_cut_while_idle_fail_nobody() {
         )
         .await;
     }
+}
+
+/// Whoever comes second waits for whoever has the key, but not for ever.
+#[tokio::test]
+async fn a_key_that_somebody_has_for_long_is_in_use() {
+    let own = migrated().await;
+    let settings = PoolSettings { lock: Duration::from_millis(200), ..PoolSettings::default() };
+    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+    let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
+    let office = office(&store, Plan::Team).await;
+    let (user, key) = (office.owner.id(), "k".parse().unwrap());
+    let mut first = store.begin(&office.principal.scope()).await.unwrap();
+    assert_eq!(first.idempotency().claim(user, &key, at(0), at(1)).await.unwrap(), None);
+    let mut second = store.begin(&office.principal.scope()).await.unwrap();
+    let refused = second.idempotency().claim(user, &key, at(0), at(1)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
 }

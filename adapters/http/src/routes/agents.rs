@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::body::{field, id, if_match, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
 
@@ -240,6 +241,11 @@ fn reply(agent: &Agent) -> Reply<AgentView> {
     Reply::ok(AgentView::from(agent)).version(agent.revision())
 }
 
+fn drafted(agent: &Agent) -> Reply<AgentView> {
+    let location = format!("/v1/agents/{}", agent.id());
+    Reply::created(location, AgentView::from(agent)).version(agent.revision())
+}
+
 /// A page of agents.
 #[derive(Debug, Serialize, ToSchema)]
 struct AgentPage {
@@ -309,9 +315,8 @@ impl NewDraft {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<AgentView>, Problem> {
         let NewAgent { name, definition } = json(req).await?;
         let (name, definition) = (field("/name", &name)?, definition.into_domain()?);
-        let agent = self.0.execute(principal(depot)?, name, definition).await?;
-        let location = format!("/v1/agents/{}", agent.id());
-        Ok(Reply::created(location, AgentView::from(&agent)).version(agent.revision()))
+        let once = once(depot, drafted);
+        answer(self.0.execute(principal(depot)?, name, definition, &once).await, drafted)
     }
 }
 
@@ -354,7 +359,7 @@ struct PublishDraft(PublishAgent);
 impl PublishDraft {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<AgentView>, Problem> {
         let (id, revision) = (id(req, "agent_id", "agent")?, if_match(req)?);
-        Ok(reply(&self.0.execute(principal(depot)?, id, revision).await?))
+        answer(self.0.execute(principal(depot)?, id, revision, &once(depot, reply)).await, reply)
     }
 }
 

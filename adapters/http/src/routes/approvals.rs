@@ -1,7 +1,9 @@
 //! What runs ask people, and the answers.
 
-use powerhouse_domain::runs::{Answer, Approval, Decision, Question};
-use powerhouse_usecases::approvals::{AnswerApproval, ListApprovals, ReadApproval};
+use powerhouse_domain::runs::{Answer, Approval, Decision, Demand, Question};
+use powerhouse_usecases::approvals::{
+    AnswerApproval, ListApprovals, ReadApproval, ReadApprovalRules, ReplaceApprovalRules,
+};
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
 use salvo::prelude::{Depot, Request};
@@ -11,8 +13,11 @@ use serde_json::Value;
 use crate::body::{id, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
+
+mod rules;
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -23,6 +28,10 @@ pub struct Approvals {
     pub read: ReadApproval,
     /// Answers.
     pub answer: AnswerApproval,
+    /// Reads rules.
+    pub rules: ReadApprovalRules,
+    /// Replaces rules.
+    pub replace_rules: ReplaceApprovalRules,
 }
 
 impl Approvals {
@@ -30,7 +39,8 @@ impl Approvals {
         let one = Router::with_path("{approval_id}")
             .get(GetApproval(self.read.clone()))
             .push(Router::with_path("answer").post(PostAnswer(self.answer.clone())));
-        Router::with_path("approvals").get(GetApprovals(self.list.clone())).push(one)
+        let all = Router::with_path("approvals").get(GetApprovals(self.list.clone())).push(one);
+        Router::new().push(all).push(rules::routes(self))
     }
 }
 
@@ -51,6 +61,12 @@ struct ApprovalView {
     /// Its arguments.
     #[salvo(schema(value_type = Object))]
     arguments: Value,
+    /// Who wants the call approved: the `agent`'s definition, its `strategy`, or a `policy` of the tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demanded_by: Option<&'static str>,
+    /// Why, as the strategy or the policy has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// Since when.
     asked_at: String,
     /// Until when it can be answered; silence is a no.
@@ -104,9 +120,15 @@ impl From<&Answer> for AnswerView {
 
 impl From<&Approval> for ApprovalView {
     fn from(approval: &Approval) -> Self {
-        let (question, tool, arguments) = match approval.question().clone() {
-            Question::ToolCall { name, arguments } => ("tool_call", name, arguments),
-            Question::InDoubt { name, arguments } => ("in_doubt", name, arguments),
+        let (question, tool, arguments, demand) = match approval.question().clone() {
+            Question::ToolCall { name, arguments, demand } => ("tool_call", name, arguments, Some(demand)),
+            Question::InDoubt { name, arguments } => ("in_doubt", name, arguments, None),
+        };
+        let (demanded_by, reason) = match demand {
+            None => (None, None),
+            Some(Demand::Agent) => (Some("agent"), None),
+            Some(Demand::Strategy { reason }) => (Some("strategy"), Some(reason)),
+            Some(Demand::Policy { reason }) => (Some("policy"), Some(reason)),
         };
         Self {
             id: approval.id().to_string(),
@@ -115,6 +137,8 @@ impl From<&Approval> for ApprovalView {
             question,
             tool,
             arguments,
+            demanded_by,
+            reason,
             asked_at: instant(approval.asked_at()),
             expires_at: instant(approval.expires_at()),
             answer: approval.answer().map(AnswerView::from),
@@ -201,6 +225,10 @@ impl From<NewAnswer> for Decision {
     }
 }
 
+fn shown(approval: &Approval) -> Reply<ApprovalView> {
+    Reply::ok(approval.into())
+}
+
 struct PostAnswer(AnswerApproval);
 
 /// Answer what a run has asked, once; the run goes on
@@ -211,7 +239,6 @@ impl PostAnswer {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ApprovalView>, Problem> {
         let id = id(req, "approval_id", "approval")?;
         let decision = json::<NewAnswer>(req).await?.into();
-        let answered = self.0.execute(principal(depot)?, id, decision).await?;
-        Ok(Reply::ok(ApprovalView::from(&answered)))
+        answer(self.0.execute(principal(depot)?, id, decision, &once(depot, shown)).await, shown)
     }
 }

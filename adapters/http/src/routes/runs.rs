@@ -1,12 +1,14 @@
 //! Runs.
 
-use powerhouse_domain::ids::AgentId;
-use powerhouse_domain::runs::{Placement, Priority, Task, Verdict};
+use http::HeaderValue;
+use powerhouse_domain::ids::{AgentId, RunId};
+use powerhouse_domain::runs::{self, Placement, Priority, Run, Task, Verdict};
 use powerhouse_domain::selection::{Target, Wish};
 use powerhouse_usecases::runs::{
     CancelRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, ResumeRun, SubmitRun,
     SubmitRunCommand, WatchRun,
 };
+use powerhouse_usecases::{Answer, Refused};
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
 use salvo::prelude::{Depot, Request, Response};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::body::{field, id, invalid, json, optional_instant, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{REPLAYED, answer, once};
 use crate::problem::Problem;
 use crate::reply::Reply;
 
@@ -138,6 +141,23 @@ pub(crate) fn target(
     }
 }
 
+fn location(run: RunId) -> String {
+    format!("/v1/runs/{run}")
+}
+
+fn accepted(run: &Run) -> Reply<RunView> {
+    Reply::accepted(location(run.id()), run.into())
+}
+
+/// The run that was accepted with this answer.
+fn accepted_id(answer: &Answer) -> Option<RunId> {
+    answer.location.as_deref()?.rsplit('/').next()?.parse().ok()
+}
+
+fn shown(run: &Run) -> Reply<RunView> {
+    Reply::ok(run.into())
+}
+
 struct CreateRun {
     submit: SubmitRun,
     read: ReadRun,
@@ -158,26 +178,33 @@ impl CreateRun {
         let wait = prefer::wait(req.headers())?;
         let wants_stream = stream::is_wanted(req.headers());
         let command = json::<NewRun>(req).await?.into_command()?;
-        let run = self.submit.execute(&principal, command).await?;
-        let location = format!("/v1/runs/{}", run.id());
-        if wants_stream {
-            let watch = self.watch.execute(&principal, run.id(), 0).await?;
-            stream::send(watch, &location, res);
-            return Ok(());
-        }
-        let reply = match wait {
-            Some(limit) => {
-                let mut watch = self.watch.execute(&principal, run.id(), 0).await?;
-                let applied = prefer::until_end(&mut watch, limit).await?;
-                let run = self.read.execute(&principal, run.id()).await?;
-                prefer::confirm(limit, res);
-                if applied {
-                    Reply::ok(RunView::from(&run)).at(location)
-                } else {
-                    Reply::accepted(location, RunView::from(&run))
+        let done = self.submit.execute(&principal, command, &once(depot, accepted)).await;
+        // Whoever watches or waits for a run that was accepted before goes on watching or waiting for that one.
+        let (id, is_replayed) = match &done {
+            Ok(run) => (Some(run.id()), false),
+            Err(Refused::DoneBefore(answer)) => (accepted_id(answer), true),
+            Err(_) => (None, false),
+        };
+        let reply = match (id, wait) {
+            (Some(id), _) if wants_stream => {
+                let watch = self.watch.execute(&principal, id, 0).await?;
+                if is_replayed {
+                    res.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
                 }
+                stream::send(watch, &location(id), res);
+                return Ok(());
             }
-            None => Reply::accepted(location, RunView::from(&run)),
+            (Some(id), Some(limit)) => {
+                let mut watch = self.watch.execute(&principal, id, 0).await?;
+                let applied = prefer::until_end(&mut watch, limit).await?;
+                let run = self.read.execute(&principal, id).await?;
+                prefer::confirm(limit, res);
+                if is_replayed {
+                    res.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+                }
+                if applied { Reply::ok(RunView::from(&run)).at(location(id)) } else { accepted(&run) }
+            }
+            _ => answer(done, accepted)?,
         };
         salvo::Writer::write(reply, req, depot, res).await;
         Ok(())
@@ -254,8 +281,8 @@ struct Cancel(CancelRun);
     responses((status_code = 200, description = "The run as cancelled.", body = RunView)))]
 impl Cancel {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<RunView>, Problem> {
-        let run = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
-        Ok(Reply::ok(RunView::from(&run)))
+        let (id, once) = (id(req, "run_id", "run")?, once(depot, shown));
+        answer(self.0.execute(principal(depot)?, id, &once).await, shown)
     }
 }
 
@@ -287,6 +314,10 @@ impl From<VerdictBody> for Verdict {
     }
 }
 
+fn kept(feedback: &runs::Feedback) -> Reply<FeedbackView> {
+    Reply::ok(feedback.into())
+}
+
 struct Feedback(GiveFeedback);
 
 /// Say what a run was worth; a second word replaces the first
@@ -295,9 +326,8 @@ struct Feedback(GiveFeedback);
     responses((status_code = 200, description = "The feedback.", body = FeedbackView)))]
 impl Feedback {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<FeedbackView>, Problem> {
-        let id = id(req, "run_id", "run")?;
+        let (id, once) = (id(req, "run_id", "run")?, once(depot, kept));
         let NewFeedback { verdict, comment } = json(req).await?;
-        let feedback = self.0.execute(principal(depot)?, id, verdict.into(), comment).await?;
-        Ok(Reply::ok(FeedbackView::from(&feedback)))
+        answer(self.0.execute(principal(depot)?, id, verdict.into(), comment, &once).await, kept)
     }
 }

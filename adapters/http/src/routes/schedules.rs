@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use powerhouse_domain::runs::{Priority, Task};
-use powerhouse_domain::schedules::{CatchUp, InvalidTiming, Missed, MissedKind, Order, Plan, Timing};
+use powerhouse_domain::schedules::{
+    CatchUp, InvalidTiming, Missed, MissedKind, Order, Plan, Schedule, Timing,
+};
 use powerhouse_usecases::schedules::{
     ChangeSchedule, CreateSchedule, DeleteSchedule, ListSchedules, PauseSchedule, PreviewFirings,
     ReadSchedule, ResumeSchedule,
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use crate::body::{field, id, if_match, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{self, answer};
 use crate::problem::Problem;
 use crate::reply::{NoContent, Reply, instant};
 use crate::routes::runs::target;
@@ -160,6 +163,11 @@ impl GetSchedules {
     }
 }
 
+fn created(schedule: &Schedule) -> Reply<ScheduleView> {
+    let location = format!("/v1/schedules/{}", schedule.id());
+    Reply::created(location, ScheduleView::from(schedule)).version(schedule.version())
+}
+
 struct NewSchedule(CreateSchedule);
 
 /// Submit a task again and again; the runs are yours
@@ -169,9 +177,8 @@ struct NewSchedule(CreateSchedule);
 impl NewSchedule {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ScheduleView>, Problem> {
         let plan = json::<ScheduleBody>(req).await?.into_plan()?;
-        let schedule = self.0.execute(principal(depot)?, plan).await?;
-        let location = format!("/v1/schedules/{}", schedule.id());
-        Ok(Reply::created(location, ScheduleView::from(&schedule)).version(schedule.version()))
+        let once = idempotency::once(depot, created);
+        answer(self.0.execute(principal(depot)?, plan, &once).await, created)
     }
 }
 
@@ -244,7 +251,8 @@ struct Pause(PauseSchedule);
 impl Pause {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ScheduleView>, Problem> {
         let (id, version) = (id(req, "schedule_id", "schedule")?, if_match(req)?);
-        Ok(views::reply(&self.0.execute(principal(depot)?, id, version).await?))
+        let once = idempotency::once(depot, views::reply);
+        answer(self.0.execute(principal(depot)?, id, version, &once).await, views::reply)
     }
 }
 
@@ -258,6 +266,7 @@ struct Resume(ResumeSchedule);
 impl Resume {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ScheduleView>, Problem> {
         let (id, version) = (id(req, "schedule_id", "schedule")?, if_match(req)?);
-        Ok(views::reply(&self.0.execute(principal(depot)?, id, version).await?))
+        let once = idempotency::once(depot, views::reply);
+        answer(self.0.execute(principal(depot)?, id, version, &once).await, views::reply)
     }
 }

@@ -14,6 +14,7 @@ use super::tenants::TenantView;
 use crate::body::{field, id, if_match, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{NoContent, Reply, instant};
 
@@ -81,6 +82,11 @@ impl UserView {
 
 fn reply((user, membership): &Member) -> Reply<UserView> {
     Reply::ok(UserView::new(user, membership)).version(user.version())
+}
+
+fn added((user, membership): &Member) -> Reply<UserView> {
+    let location = format!("/v1/users/{}", user.id());
+    Reply::created(location, UserView::new(user, membership)).version(user.version())
 }
 
 /// A page of members.
@@ -182,9 +188,7 @@ impl CreateUser {
             role: field("/role", &role)?,
             password,
         };
-        let (user, membership) = self.0.execute(principal, command).await?;
-        let location = format!("/v1/users/{}", user.id());
-        Ok(Reply::created(location, UserView::new(&user, &membership)).version(user.version()))
+        answer(self.0.execute(principal, command, &once(depot, added)).await, added)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Webhooks and what was sent to them.
 
-use powerhouse_domain::webhooks::{Announced, Filter};
+use powerhouse_domain::ids::WebhookId;
+use powerhouse_domain::webhooks::{Announced, Delivery, Filter};
 use powerhouse_usecases::webhooks::{
-    ChangeWebhook, CreateWebhook, DeleteWebhook, EndpointSettings, ListDeliveries, ListWebhooks, ReadWebhook,
-    ReplayDelivery, RotateSecret, TestWebhook,
+    ChangeWebhook, CreateWebhook, Created, DeleteWebhook, EndpointSettings, ListDeliveries, ListWebhooks,
+    ReadWebhook, ReplayDelivery, RotateSecret, TestWebhook,
 };
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::body::{field, id, if_match, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{NoContent, Reply};
 
@@ -102,6 +104,22 @@ fn filter(events: &[String]) -> Result<Filter, Problem> {
     Filter::new(events.collect::<Result<_, _>>()?).map_err(|error| invalid("/events", error))
 }
 
+fn created(created: &Created) -> Reply<WebhookWithSecret> {
+    let location = format!("/v1/webhooks/{}", created.endpoint.id);
+    Reply::created(location, WebhookWithSecret::from(created)).version(created.endpoint.version)
+}
+
+fn rotated(created: &Created) -> Reply<WebhookWithSecret> {
+    Reply::ok(WebhookWithSecret::from(created))
+}
+
+/// How what is sent to a webhook is shown.
+fn sent(webhook: WebhookId) -> impl Fn(&Delivery) -> Reply<DeliveryView> + Copy {
+    move |delivery| {
+        Reply::accepted(format!("/v1/webhooks/{webhook}/deliveries"), DeliveryView::from(delivery))
+    }
+}
+
 struct GetWebhooks(ListWebhooks);
 
 /// A page of webhooks
@@ -132,10 +150,7 @@ impl NewWebhook {
     ) -> Result<Reply<WebhookWithSecret>, Problem> {
         let NewWebhookBody { url, events } = json(req).await?;
         let (url, filter) = (field("/url", &url)?, filter(&events)?);
-        let created = self.0.execute(principal(depot)?, url, filter).await?;
-        let location = format!("/v1/webhooks/{}", created.endpoint.id);
-        let version = created.endpoint.version;
-        Ok(Reply::created(location, WebhookWithSecret::from(&created)).version(version))
+        answer(self.0.execute(principal(depot)?, url, filter, &once(depot, created)).await, created)
     }
 }
 
@@ -196,8 +211,8 @@ impl PostSecret {
         req: &mut Request,
         depot: &mut Depot,
     ) -> Result<Reply<WebhookWithSecret>, Problem> {
-        let created = self.0.execute(principal(depot)?, id(req, "webhook_id", "webhook")?).await?;
-        Ok(Reply::ok(WebhookWithSecret::from(&created)))
+        let (id, once) = (id(req, "webhook_id", "webhook")?, once(depot, rotated));
+        answer(self.0.execute(principal(depot)?, id, &once).await, rotated)
     }
 }
 
@@ -210,8 +225,7 @@ struct PostTest(TestWebhook);
 impl PostTest {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<DeliveryView>, Problem> {
         let id = id(req, "webhook_id", "webhook")?;
-        let delivery = self.0.execute(principal(depot)?, id).await?;
-        Ok(Reply::accepted(format!("/v1/webhooks/{id}/deliveries"), DeliveryView::from(&delivery)))
+        answer(self.0.execute(principal(depot)?, id, &once(depot, sent(id))).await, sent(id))
     }
 }
 
@@ -243,7 +257,6 @@ struct PostReplay(ReplayDelivery);
 impl PostReplay {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<DeliveryView>, Problem> {
         let (id, message) = (id(req, "webhook_id", "webhook")?, id(req, "message_id", "delivery")?);
-        let delivery = self.0.execute(principal(depot)?, id, message).await?;
-        Ok(Reply::accepted(format!("/v1/webhooks/{id}/deliveries"), DeliveryView::from(&delivery)))
+        answer(self.0.execute(principal(depot)?, id, message, &once(depot, sent(id))).await, sent(id))
     }
 }

@@ -120,7 +120,9 @@ impl Stub {
     }
 
     async fn get(&self, host: &str, path: &str) -> ToolOutput {
-        self.tool.call(&json!({"url": format!("http://{host}:{}{path}", self.port)})).await
+        self.tool
+            .call(&crate::tests::key(), &json!({"url": format!("http://{host}:{}{path}", self.port)}))
+            .await
     }
 
     async fn refusal(&self, host: &str, path: &str) -> String {
@@ -214,7 +216,7 @@ async fn the_public_constructor_cannot_reach_this_machine() {
     for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0"] {
         let allowed = AllowList::new([format!("http://{host}:{port}")]).expect("a list");
         let tool = HttpGet::new(allowed).expect("a client");
-        let output = tool.call(&json!({"url": format!("http://{host}:{port}/")})).await;
+        let output = tool.call(&crate::tests::key(), &json!({"url": format!("http://{host}:{port}/")})).await;
         assert!(output.is_error && output.content.contains("not on the public Internet"), "{host}");
     }
     assert_eq!(requests.load(Ordering::SeqCst), 0);
@@ -232,7 +234,7 @@ async fn urls_that_are_not_allowed_are_refused() {
         ("ftp://example.org/", "only https"),
         (&format!("https://example.org/{}", "a".repeat(MAX_URL)), "longer than"),
     ] {
-        let output = tool.call(&json!({"url": url})).await;
+        let output = tool.call(&crate::tests::key(), &json!({"url": url})).await;
         assert!(output.is_error && output.content.contains(part), "{url}: {}", output.content);
         assert!(!output.content.contains("secret"));
     }

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, ApprovalRepository, BudgetRepository, MockAgentRepository, MockApprovalRepository,
-    MockBudgetRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
+    MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository, MockBudgetRepository,
+    MockIdempotencyRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
     MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository,
     ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
@@ -23,6 +24,8 @@ pub struct MockTenantTx {
     pub runs: MockRunRepository,
     /// What `approvals()` gives.
     pub approvals: MockApprovalRepository,
+    /// What `approval_rules()` gives.
+    pub approval_rules: MockApprovalRuleRepository,
     /// What `schedules()` gives.
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
@@ -33,6 +36,8 @@ pub struct MockTenantTx {
     pub budgets: MockBudgetRepository,
     /// What `usage()` gives.
     pub usage: MockUsageRepository,
+    /// What `idempotency()` gives.
+    pub idempotency: MockIdempotencyRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -59,6 +64,10 @@ impl TenantView for MockTenantTx {
         &mut self.approvals
     }
 
+    fn approval_rules(&mut self) -> &mut dyn ApprovalRuleRepository {
+        &mut self.approval_rules
+    }
+
     fn schedules(&mut self) -> &mut dyn ScheduleRepository {
         &mut self.schedules
     }
@@ -82,6 +91,10 @@ impl TenantView for MockTenantTx {
 
 #[async_trait]
 impl TenantTx for MockTenantTx {
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository {
+        &mut self.idempotency
+    }
+
     async fn update_tenant(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
         self.tenant = Some(tenant.clone());
         Ok(())

@@ -10,7 +10,7 @@ use powerhouse_ports::store::TenantStore;
 
 use super::{ToolNames, check_tools, refused};
 use crate::refused::expect_version;
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Writes drafts.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ impl EditAgent {
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::UpdateAgent>(principal, id)?;
         check_tools(&draft, &self.tools)?;
-        change(&*self.store, permit, revision, |agent| agent.edit(draft)).await
+        change(&*self.store, permit, revision, &Once::unkeyed(), |agent| agent.edit(draft)).await
     }
 }
 
@@ -52,9 +52,10 @@ impl PublishAgent {
         principal: &Principal,
         id: AgentId,
         revision: Option<u64>,
+        once: &Once<Agent>,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::PublishAgent>(principal, id)?;
-        change(&*self.store, permit, revision, |agent| agent.publish(self.clock.now())).await
+        change(&*self.store, permit, revision, once, |agent| agent.publish(self.clock.now())).await
     }
 }
 
@@ -76,7 +77,8 @@ impl ArchiveAgent {
         revision: Option<u64>,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::ArchiveAgent>(principal, id)?;
-        change(&*self.store, permit, revision, |agent| agent.archive(self.clock.now())).await
+        change(&*self.store, permit, revision, &Once::unkeyed(), |agent| agent.archive(self.clock.now()))
+            .await
     }
 }
 
@@ -92,13 +94,14 @@ async fn change<A: Privilege<Resource = AgentId>>(
     store: &dyn TenantStore,
     permit: Permit<A>,
     revision: Option<u64>,
+    once: &Once<Agent>,
     change: impl FnOnce(Agent) -> Result<Agent, AgentChangeRefused>,
 ) -> Result<Agent, Refused> {
-    let mut tx = store.begin(&permit.scope()).await?;
+    let mut tx = once.begin(store, &permit.scope()).await?;
     let agent = tx.agents().find(permit.redeem()).await?.ok_or(Refused::NotFound("agent"))?;
     expect_version(agent.revision(), revision)?;
     let agent = change(agent).map_err(|error| refused(error.reason))?;
     tx.agents().update(&agent).await.map_err(Refused::stale)?;
-    tx.commit().await?;
+    once.commit(tx, &agent).await?;
     Ok(agent)
 }

@@ -9,7 +9,7 @@ use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::TenantStore;
 
 use super::{ToolNames, check_tools, invalid};
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Drafts agents.
 #[derive(Clone)]
@@ -31,12 +31,13 @@ impl CreateAgent {
         principal: &Principal,
         name: AgentName,
         definition: Definition,
+        once: &Once<Agent>,
     ) -> Result<Agent, Refused> {
         let permit = permit::<access::CreateAgent>(principal, principal.tenant_id(), "agents", true)?;
         check_tools(&definition, &self.tools)?;
         let id = AgentId::from_uuid(self.ids.next());
         let agent = Agent::draft(id, name, definition, self.clock.now()).map_err(invalid)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let most = tenant.plan().limits().agents;
         if tx.agents().count_in_use().await? >= u64::from(most) {
@@ -49,7 +50,7 @@ impl CreateAgent {
             .add(&agent)
             .await
             .map_err(Refused::taken("agent_name_taken", "an agent with this name exists"))?;
-        tx.commit().await?;
+        once.commit(tx, &agent).await?;
         Ok(agent)
     }
 }

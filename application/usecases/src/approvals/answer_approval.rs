@@ -9,7 +9,7 @@ use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
 use crate::runs::Going;
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -32,11 +32,12 @@ impl AnswerApproval {
         principal: &Principal,
         id: ApprovalId,
         decision: Decision,
+        once: &Once<Approval>,
     ) -> Result<Approval, Refused> {
         for _ in 0..TRIES {
             let sees = principal.permit::<access::ReadApproval>(id).is_ok();
             let permit = permit::<access::AnswerApproval>(principal, id, "approval", sees)?;
-            let mut tx = self.store.begin(&permit.scope()).await?;
+            let mut tx = once.begin(&*self.store, &permit.scope()).await?;
             let asked = tx.approvals().find(id).await?.ok_or(Refused::NotFound("approval"))?;
             let now = self.clock.now();
             let answered = asked.answered(permit.granted_to(), decision.clone(), now).map_err(refused)?;
@@ -55,7 +56,10 @@ impl AnswerApproval {
                 decision: decision.clone(),
                 by: Some(permit.granted_to()),
             };
-            if self.going.on(tx, &permit.scope(), run, NewEvent { at: now, body }).await? {
+            let run_id = run.id();
+            if let Some((_, seq)) = Going::write(&mut *tx, run, NewEvent { at: now, body }).await? {
+                once.commit(tx, &answered).await?;
+                self.going.tell(&permit.scope(), run_id, seq).await;
                 permit.redeem();
                 return Ok(answered);
             }

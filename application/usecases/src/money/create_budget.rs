@@ -9,7 +9,7 @@ use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::{TenantStore, TenantTx};
 
 use super::{BudgetState, state};
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// The most budgets of a tenant.
 const MAX_BUDGETS: u64 = 1_000;
@@ -44,11 +44,12 @@ impl CreateBudget {
         &self,
         principal: &Principal,
         command: CreateBudgetCommand,
+        once: &Once<BudgetState>,
     ) -> Result<BudgetState, Refused> {
         let permit = permit::<access::CreateBudget>(principal, principal.tenant_id(), "budgets", true)?;
         let CreateBudgetCommand { scope, period, caps } = command;
         let now = self.clock.now();
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         permit.redeem();
         must_exist(&mut *tx, scope).await?;
         if tx.budgets().count().await? >= MAX_BUDGETS {
@@ -62,7 +63,7 @@ impl CreateBudget {
         let budget = Budget::new(BudgetId::from_uuid(self.ids.next()), scope, period, caps, now);
         tx.budgets().add(&budget).await?;
         let state = state(&mut *tx, budget, now).await?;
-        tx.commit().await?;
+        once.commit(tx, &state).await?;
         Ok(state)
     }
 }

@@ -17,8 +17,8 @@ use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execut
 use powerhouse_domain::ids::{ApprovalId, StepId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
-    Approval, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState, RunTransitionRefused, StepKind,
-    settled,
+    Approval, ApprovalRules, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
+    RunTransitionRefused, StepKind, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -32,8 +32,9 @@ use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
 use super::ending::Ending;
-use super::gate::{Gate, ToolTerms, gate};
+use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
+use super::pulse::Holding;
 use super::scribe::Scribe;
 use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
@@ -51,10 +52,11 @@ pub(super) async fn drive(
     workshop: Arc<Workshop>,
     scribe: Arc<Scribe>,
     lease: Lease,
+    holding: Holding,
     stop: CancellationToken,
 ) {
     let _in_flight = DriveInFlight::begin();
-    let result = match Drive::begin(Arc::clone(&workshop), scribe, lease).await {
+    let result = match Drive::begin(Arc::clone(&workshop), scribe, lease, holding).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
@@ -123,6 +125,7 @@ pub(super) struct Drive {
     pub(super) workshop: Arc<Workshop>,
     pub(super) scribe: Arc<Scribe>,
     pub(super) lease: Lease,
+    pub(super) holding: Holding,
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
@@ -136,12 +139,10 @@ pub(super) struct Drive {
     /// Whether others have written to the journal since it was last decided what may begin.
     pub(super) has_news: bool,
     /// What was asked for and is not under way.
-    undone: Vec<Issued>,
+    pub(super) undone: Vec<Issued>,
     /// Until when the first of the questions can be answered.
     held_until: Option<DateTime<Utc>>,
     in_flight: InFlight,
-    /// When an effect last had its outcome, or gave text.
-    progressed_at: Instant,
     text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
     pub(super) pending: Pending,
     /// What is to be journalled with the next write.
@@ -161,6 +162,7 @@ impl Drive {
         workshop: Arc<Workshop>,
         scribe: Arc<Scribe>,
         lease: Lease,
+        holding: Holding,
     ) -> Result<Option<Self>, StoreError> {
         let scope = lease.scope();
         // Before the first read, so that no cancellation falls between.
@@ -201,12 +203,12 @@ impl Drive {
             undone: Vec::new(),
             held_until: None,
             in_flight: InFlight::new(),
-            progressed_at: Instant::now(),
             text: mpsc::channel(DELTAS_ON_THEIR_WAY),
             pending: Pending::default(),
             workshop,
             scribe,
             lease,
+            holding,
             run,
             started_at,
             allowed,
@@ -238,6 +240,7 @@ impl Drive {
             return self.end(ending).await;
         }
         loop {
+            self.holding.beat();
             if self.in_flight.is_empty() {
                 if self.wait().await? {
                     return Ok(Left::Waiting);
@@ -255,17 +258,17 @@ impl Drive {
                 Woken::Text(delta) => {
                     if self.pending.push(delta) {
                         self.flush().await?;
-                        self.progressed_at = Instant::now();
+                        self.holding.progressed();
                     }
                     false
                 }
                 Woken::FlushDue => {
                     self.flush().await?;
-                    self.progressed_at = Instant::now();
+                    self.holding.progressed();
                     false
                 }
                 Woken::HeartbeatDue => {
-                    if self.progressed_at.elapsed() >= self.workshop.settings.progress {
+                    if self.holding.since_progress() >= self.workshop.settings.progress {
                         return Ok(Left::Stuck);
                     }
                     self.extend().await?;
@@ -327,6 +330,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
         self.has_news = false;
+        let rules = self.rules().await?;
         let mut begun = Vec::new();
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -343,8 +347,8 @@ impl Drive {
                 }
                 self.asked.insert(key.clone());
             }
-            let terms = self.terms(request);
-            match gate(request, self.ledger.open.get(key), terms, now) {
+            let terms = self.terms(request, &rules);
+            match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
                     self.purse.want(key, &performed, now);
@@ -387,7 +391,9 @@ impl Drive {
             .undone
             .iter()
             .filter_map(|Issued { key, request }| {
-                match gate(request, self.ledger.open.get(key), self.terms(request), now) {
+                // What was asked already is decided without the rules of now.
+                let terms = self.terms(request, &ApprovalRules::default());
+                match gate(request, self.ledger.open.get(key), &terms, now) {
                     Gate::Lapse(approval) => Some(approval),
                     _ => None,
                 }
@@ -400,15 +406,15 @@ impl Drive {
     }
 
     /// What holds for the tool that a request calls.
-    fn terms(&self, request: &EffectRequest) -> ToolTerms {
+    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules) -> ToolTerms {
         let EffectRequest::Tool(tool) = request else {
-            return ToolTerms { is_safe_to_repeat: true, needs_approval: false };
+            return ToolTerms { is_safe_to_repeat: true, demand: None };
         };
         let known = self.workshop.tools.get(&tool.name);
         ToolTerms {
             // A call of a tool that is not there does nothing.
             is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
-            needs_approval: self.allowed.approvals.contains(&tool.name),
+            demand: demand(tool, self.run.selection().agent, &self.allowed.approvals, rules),
         }
     }
 
@@ -478,7 +484,7 @@ impl Drive {
             }
         }
         self.run = self.run.clone().charge(usage).unwrap_or_else(|refused| *refused.run);
-        self.progressed_at = Instant::now();
+        self.holding.progressed();
     }
 
     async fn end(mut self, ending: Ending) -> Result<Left, StoreError> {

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::effects::{EffectRequest, ToolRequest};
-use powerhouse_domain::ids::ApprovalId;
-use powerhouse_domain::runs::{OpenEffect, Question};
+use powerhouse_domain::ids::{AgentId, ApprovalId};
+use powerhouse_domain::runs::{ApprovalRules, Demand, OpenEffect, Question};
 use powerhouse_domain::tools::ToolOutput;
 use serde_json::Value;
 
@@ -26,34 +26,50 @@ pub(super) enum Gate {
 }
 
 /// What holds for the tool that is to be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ToolTerms {
     /// Its calls may be repeated without harm.
     pub(super) is_safe_to_repeat: bool,
-    /// A person has to approve each call.
-    pub(super) needs_approval: bool,
+    /// Who wants a person to approve the call, if anybody does.
+    pub(super) demand: Option<Demand>,
+}
+
+/// Who wants a person to approve a call: a rule of the tenant comes before the strategy, and that before the agent.
+pub(super) fn demand(
+    tool: &ToolRequest,
+    agent: AgentId,
+    listed: &[String],
+    rules: &ApprovalRules,
+) -> Option<Demand> {
+    if let Some(rule) = rules.on(agent, &tool.name) {
+        return Some(Demand::Policy { reason: rule.reason().to_owned() });
+    }
+    let strategy = tool.approval.clone().map(|reason| Demand::Strategy { reason });
+    strategy.or_else(|| listed.contains(&tool.name).then_some(Demand::Agent))
 }
 
 /// Decides on an effect that has no outcome, by what the journal says of it.
 pub(super) fn gate(
     request: &EffectRequest,
     open: Option<&OpenEffect>,
-    terms: ToolTerms,
+    terms: &ToolTerms,
     now: DateTime<Utc>,
 ) -> Gate {
     // A model's answer changes nothing outside: it may be asked again.
     let EffectRequest::Tool(tool) = request else { return Gate::Perform(request.clone()) };
     let with = |arguments: Option<&Value>| {
-        EffectRequest::Tool(ToolRequest {
-            name: tool.name.clone(),
-            arguments: arguments.unwrap_or(&tool.arguments).clone(),
-        })
+        let arguments = arguments.unwrap_or(&tool.arguments).clone();
+        EffectRequest::Tool(ToolRequest { arguments, ..tool.clone() })
     };
     match open {
-        None if terms.needs_approval => {
-            Gate::Ask(Question::ToolCall { name: tool.name.clone(), arguments: tool.arguments.clone() })
-        }
-        None => Gate::Perform(request.clone()),
+        None => match &terms.demand {
+            Some(demand) => Gate::Ask(Question::ToolCall {
+                name: tool.name.clone(),
+                arguments: tool.arguments.clone(),
+                demand: demand.clone(),
+            }),
+            None => Gate::Perform(request.clone()),
+        },
         Some(OpenEffect::Begun { arguments }) if terms.is_safe_to_repeat => {
             Gate::Perform(with(arguments.as_ref()))
         }
@@ -74,24 +90,24 @@ pub(super) fn gate(
 mod tests {
     use chrono::TimeDelta;
     use powerhouse_domain::model::{Message, ModelRequest};
-    use powerhouse_domain::runs::Decision;
+    use powerhouse_domain::runs::{ApprovalRule, Decision};
     use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
 
-    const FREE: ToolTerms = ToolTerms { is_safe_to_repeat: true, needs_approval: false };
-    const CAREFUL: ToolTerms = ToolTerms { is_safe_to_repeat: false, needs_approval: true };
+    const FREE: ToolTerms = ToolTerms { is_safe_to_repeat: true, demand: None };
+    const CAREFUL: ToolTerms = ToolTerms { is_safe_to_repeat: false, demand: Some(Demand::Agent) };
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
     }
 
     fn pay(amount: u32) -> EffectRequest {
-        EffectRequest::Tool(ToolRequest { name: "pay".into(), arguments: json!({ "amount": amount }) })
+        EffectRequest::Tool(ToolRequest::new("pay", json!({ "amount": amount })))
     }
 
-    fn decide(open: &OpenEffect, terms: ToolTerms) -> Gate {
+    fn decide(open: &OpenEffect, terms: &ToolTerms) -> Gate {
         gate(&pay(5), Some(open), terms, now())
     }
 
@@ -103,46 +119,64 @@ mod tests {
     fn a_model_call_is_never_held_up() {
         let request = EffectRequest::Model(ModelRequest::thought("plan", vec![Message::user("go")]));
         let open = OpenEffect::Begun { arguments: None };
-        assert_eq!(gate(&request, Some(&open), CAREFUL, now()), Gate::Perform(request));
+        assert_eq!(gate(&request, Some(&open), &CAREFUL, now()), Gate::Perform(request));
     }
 
     #[test]
     fn a_call_is_made_unless_it_needs_approval() {
-        assert_eq!(gate(&pay(5), None, FREE, now()), Gate::Perform(pay(5)));
+        assert_eq!(gate(&pay(5), None, &FREE, now()), Gate::Perform(pay(5)));
         let (name, arguments) = ("pay".to_owned(), json!({"amount": 5}));
-        assert_eq!(gate(&pay(5), None, CAREFUL, now()), Gate::Ask(Question::ToolCall { name, arguments }));
+        let question = Question::ToolCall { name, arguments, demand: Demand::Agent };
+        assert_eq!(gate(&pay(5), None, &CAREFUL, now()), Gate::Ask(question));
+    }
+
+    #[test]
+    fn a_rule_of_the_tenant_comes_first_then_the_strategy_then_the_agent() {
+        let agent = AgentId::from_uuid(Uuid::nil());
+        let rule = ApprovalRule::new("pa*".parse().unwrap(), Vec::new(), "money".into()).unwrap();
+        let (none, rules) = (ApprovalRules::default(), ApprovalRules::restore(vec![rule], 1));
+        let plain = ToolRequest::new("pay", json!({}));
+        let confirmed = ToolRequest { approval: Some("sure?".into()), ..plain.clone() };
+        let listed = ["pay".to_owned()];
+        assert_eq!(demand(&plain, agent, &[], &none), None);
+        assert_eq!(demand(&plain, agent, &listed, &none), Some(Demand::Agent));
+        let asked = Demand::Strategy { reason: "sure?".into() };
+        assert_eq!(demand(&confirmed, agent, &listed, &none), Some(asked));
+        let policy = Demand::Policy { reason: "money".into() };
+        assert_eq!(demand(&confirmed, agent, &listed, &rules), Some(policy));
     }
 
     #[test]
     fn a_call_in_doubt_is_repeated_only_when_that_is_safe_and_as_it_was_made() {
         let begun = |arguments| OpenEffect::Begun { arguments };
         let edited = json!({"amount": 4});
-        assert_eq!(decide(&begun(None), FREE), Gate::Perform(pay(5)));
-        assert_eq!(decide(&begun(Some(edited.clone())), FREE), Gate::Perform(pay(4)));
+        assert_eq!(decide(&begun(None), &FREE), Gate::Perform(pay(5)));
+        assert_eq!(decide(&begun(Some(edited.clone())), &FREE), Gate::Perform(pay(4)));
         let (name, arguments) = ("pay".to_owned(), edited.clone());
-        assert_eq!(decide(&begun(Some(edited)), CAREFUL), Gate::Ask(Question::InDoubt { name, arguments }));
+        assert_eq!(decide(&begun(Some(edited)), &CAREFUL), Gate::Ask(Question::InDoubt { name, arguments }));
     }
 
     #[test]
     fn a_question_is_waited_for_until_its_time_is_over() {
         let approval = ApprovalId::from_uuid(Uuid::nil());
         let asked = |seconds| {
-            let question = Question::ToolCall { name: "pay".into(), arguments: json!({}) };
+            let question =
+                Question::ToolCall { name: "pay".into(), arguments: json!({}), demand: Demand::Agent };
             OpenEffect::Asked { approval, question, expires_at: now() + TimeDelta::seconds(seconds) }
         };
-        assert_eq!(decide(&asked(1), CAREFUL), Gate::Hold { until: now() + TimeDelta::seconds(1) });
-        assert_eq!(decide(&asked(0), CAREFUL), Gate::Lapse(approval));
+        assert_eq!(decide(&asked(1), &CAREFUL), Gate::Hold { until: now() + TimeDelta::seconds(1) });
+        assert_eq!(decide(&asked(0), &CAREFUL), Gate::Lapse(approval));
     }
 
     #[test]
     fn an_answer_is_followed() {
-        assert_eq!(decide(&answered(Decision::Approve, None), CAREFUL), Gate::Perform(pay(5)));
+        assert_eq!(decide(&answered(Decision::Approve, None), &CAREFUL), Gate::Perform(pay(5)));
         let arguments = json!({"amount": 3});
         let edit = Decision::Edit { arguments: arguments.clone() };
-        assert_eq!(decide(&answered(edit, Some(arguments)), CAREFUL), Gate::Perform(pay(3)));
-        let settled = decide(&answered(Decision::Settle { output: "paid".into() }, None), CAREFUL);
+        assert_eq!(decide(&answered(edit, Some(arguments)), &CAREFUL), Gate::Perform(pay(3)));
+        let settled = decide(&answered(Decision::Settle { output: "paid".into() }, None), &CAREFUL);
         assert_eq!(settled, Gate::Outcome(ToolOutput::ok("paid")));
-        let refused = decide(&answered(Decision::Reject { reason: "too much".into() }, None), CAREFUL);
+        let refused = decide(&answered(Decision::Reject { reason: "too much".into() }, None), &CAREFUL);
         assert!(
             matches!(refused, Gate::Outcome(output) if output.is_error && output.content.contains("too much"))
         );

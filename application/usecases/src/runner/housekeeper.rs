@@ -20,8 +20,8 @@ const EVERY: Duration = Duration::from_hours(1);
 /// Rows that go in one transaction, so that none is long.
 const AT_ONCE: u32 = 1_000;
 
-/// Clears away sessions that are over, and deliveries and runs that were kept long enough. Each replica has one; they do not disturb
-/// each other.
+/// Clears away sessions that are over, and deliveries, answers and runs that were kept long enough. Each replica has one;
+/// they do not disturb each other.
 pub struct Housekeeper {
     /// Where sessions and runs are.
     pub platform: Arc<dyn PlatformStore>,
@@ -43,6 +43,10 @@ impl Housekeeper {
             .await;
             self.clear("deliveries", Some(now - DELIVERIES_KEPT), |before| {
                 self.platform.purge_deliveries(before, AT_ONCE)
+            })
+            .await;
+            self.clear("idempotency keys", Some(now), |before| {
+                self.platform.purge_idempotency_keys(before, AT_ONCE)
             })
             .await;
             let before = self.runs_kept.and_then(|kept| now.checked_sub_signed(kept));
@@ -129,6 +133,11 @@ mod tests {
                 .return_once(move |_, _| answer.map_err(|()| unavailable()));
         }
         platform.expect_purge_deliveries().times(3).returning(|_, _| Ok(0));
+        platform
+            .expect_purge_idempotency_keys()
+            .times(3)
+            .withf(|given, limit| *given == now() && *limit == AT_ONCE)
+            .returning(|_, _| Ok(0));
         platform.expect_purge_runs().never();
         work(platform, None).await;
     }
@@ -140,6 +149,7 @@ mod tests {
         platform.expect_make_room().times(3).returning(|| Ok(()));
         platform.expect_purge_sessions().times(3).returning(|_, _| Ok(0));
         platform.expect_purge_deliveries().times(3).returning(|_, _| Ok(0));
+        platform.expect_purge_idempotency_keys().times(3).returning(|_, _| Ok(0));
         let mut order = Sequence::new();
         for answer in [1_000, 999, 0, 0] {
             let expected = platform.expect_purge_runs().once().in_sequence(&mut order);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use powerhouse_domain::effects::{EffectRequest, Issued};
 use powerhouse_domain::ids::ApprovalId;
-use powerhouse_domain::runs::{EventBody, Run};
+use powerhouse_domain::runs::{ApprovalRules, EventBody, Run};
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError, TenantView, Work};
 
@@ -35,6 +36,7 @@ impl Drive {
         let mut pause = WRITE_PAUSE;
         let mut attempt = 1;
         let seq = loop {
+            self.holding.beat();
             let outcome;
             (entry, outcome) = self.scribe.write(entry).await?;
             match outcome {
@@ -89,6 +91,17 @@ impl Drive {
         }
         self.has_news |= !events.is_empty();
         Ok(events.last().is_some_and(|event| event.body.is_final()))
+    }
+
+    /// The tenant's rules as they are now; none are read where no tool is to be called that nobody was asked about yet.
+    pub(super) async fn rules(&mut self) -> Result<ApprovalRules, StoreError> {
+        let is_new = |issued: &Issued| {
+            matches!(issued.request, EffectRequest::Tool(_)) && !self.ledger.open.contains_key(&issued.key)
+        };
+        if self.ledger.is_paused || !self.undone.iter().any(is_new) {
+            return Ok(ApprovalRules::default());
+        }
+        self.workshop.store.read(&self.lease.scope()).await?.approval_rules().read().await
     }
 
     /// Stores the run as waiting, unless somebody has written to its journal meanwhile: what it would wait for may have

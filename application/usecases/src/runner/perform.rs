@@ -7,6 +7,8 @@ use futures::FutureExt as _;
 use powerhouse_domain::effects::{
     EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, ToolRequest,
 };
+use powerhouse_domain::idempotency::CallKey;
+use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{Channel, ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::money::{Price, worst_case};
 use powerhouse_domain::tools::ToolOutput;
@@ -43,23 +45,26 @@ pub(super) struct Allowed {
 pub(super) async fn perform(
     workshop: Arc<Workshop>,
     allowed: Allowed,
+    run: RunId,
     key: EffectKey,
     request: EffectRequest,
     deltas: mpsc::Sender<Delta>,
     heard: Heard,
 ) -> (EffectKey, EffectOutcome) {
     let begun = Instant::now();
+    let call_key = CallKey::of(run, &key, &request);
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
     let outcome = match request {
         EffectRequest::Model(request) => {
-            let asked = ask(&workshop, &allowed.model, &key, &request, deltas, heard);
+            let asked = ask(&workshop, &allowed.model, (&key, &call_key), &request, deltas, heard);
             AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
                 EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
             })
         }
         EffectRequest::Tool(request) => {
-            let called = AssertUnwindSafe(call(&workshop, &allowed, &request)).catch_unwind().await;
+            let called =
+                AssertUnwindSafe(call(&workshop, &allowed, &call_key, &request)).catch_unwind().await;
             EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
         }
     };
@@ -76,7 +81,7 @@ pub(super) async fn perform(
 async fn ask(
     workshop: &Workshop,
     model: &str,
-    key: &EffectKey,
+    (key, call): (&EffectKey, &CallKey),
     request: &ModelRequest,
     deltas: mpsc::Sender<Delta>,
     heard: Heard,
@@ -84,7 +89,7 @@ async fn ask(
     let (sink, cut) = Sink::new(key, request, deltas, heard);
     let reply = tokio::select! {
         biased;
-        reply = workshop.models.complete(model, request, Box::new(sink)) => reply,
+        reply = workshop.models.complete(call, model, request, Box::new(sink)) => reply,
         // Dropping the call closes its connection. What it cost nobody says any more: the most that it may.
         Ok(text) = cut => Ok(ModelReply {
             text,
@@ -112,11 +117,11 @@ async fn ask(
 }
 
 /// Only what the agent's definition lists can be called, whatever the model asks for.
-async fn call(workshop: &Workshop, allowed: &Allowed, request: &ToolRequest) -> ToolOutput {
+async fn call(workshop: &Workshop, allowed: &Allowed, key: &CallKey, request: &ToolRequest) -> ToolOutput {
     let tool = allowed.tools.contains(&request.name).then(|| workshop.tools.get(&request.name)).flatten();
     let Some(tool) = tool else { return ToolOutput::error("this agent has no such tool") };
     let limit = workshop.settings.tool_timeout;
-    match tokio::time::timeout(limit, tool.call(&request.arguments)).await {
+    match tokio::time::timeout(limit, tool.call(key, &request.arguments)).await {
         Ok(output) => bounded(output),
         Err(_) => ToolOutput::error(format!("the tool took longer than {} seconds", limit.as_secs())),
     }

@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, ready};
 use powerhouse_domain::effects::{
     EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Issued,
 };
-use powerhouse_domain::ids::{AgentId, UserId};
+use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, in_flight};
 use powerhouse_domain::runs::{Run, RunEvent};
@@ -23,6 +23,7 @@ use super::sink::Heard;
 
 /// A run's money, as its drive knows it. What is written is written by its bills alone.
 pub(super) struct Purse {
+    run: RunId,
     user: UserId,
     agent: AgentId,
     /// The model that is asked.
@@ -51,6 +52,7 @@ impl Purse {
             in_flight(journal).into_values().map(|held| Settled::in_full(held, now)).collect();
         let lost = settled.iter().map(|call| call.used).sum();
         let purse = Self {
+            run: run.id(),
             user: run.requested_by(),
             agent: run.selection().agent,
             model: model.to_owned(),
@@ -92,7 +94,15 @@ impl Purse {
             }
             (tool, _) => (tool, Heard::default()),
         };
-        Box::pin(perform(Arc::clone(workshop), allowed.clone(), key, request, deltas.clone(), heard))
+        Box::pin(perform(
+            Arc::clone(workshop),
+            allowed.clone(),
+            self.run,
+            key,
+            request,
+            deltas.clone(),
+            heard,
+        ))
     }
 
     /// The outcome with what it cost, which the next write settles.

@@ -38,6 +38,7 @@ impl Worker {
         // Whether the last claim left runs behind, for all that is known.
         let mut is_backlog = false;
         while !stop.is_cancelled() {
+            self.workshop.pulse.claiming();
             let room = all.saturating_sub(driving.len());
             // With runs enough a claim is worth its while when it gets several.
             if room > 0 && (!is_backlog || room >= all.div_ceil(WORTHWHILE)) {
@@ -47,8 +48,9 @@ impl Worker {
                 for lease in &claimed {
                     let span =
                         tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
-                    let work =
-                        drive::drive(Arc::clone(&self.workshop), Arc::clone(&scribe), *lease, stop.clone());
+                    let (workshop, scribe) = (Arc::clone(&self.workshop), Arc::clone(&scribe));
+                    let holding = workshop.pulse.hold();
+                    let work = drive::drive(workshop, scribe, *lease, holding, stop.clone());
                     driving.spawn(work.instrument(span));
                 }
                 if !claimed.is_empty() && !is_backlog {
@@ -62,6 +64,7 @@ impl Worker {
                 Some(ended) = driving.join_next() => report(ended),
             }
         }
+        self.workshop.pulse.stopping();
         while let Some(ended) = driving.join_next().await {
             report(ended);
         }
@@ -84,5 +87,66 @@ impl Worker {
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(error = %Chain(&error), "driving a run panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+    use powerhouse_ports::clock::{MockClock, MockIdSource};
+    use powerhouse_ports::events::MockEventBus;
+    use powerhouse_ports::models::MockModelProvider;
+    use powerhouse_ports::platform::MockPlatformStore;
+    use powerhouse_ports::store::{MockTenantStore, StoreError};
+
+    use super::*;
+    use crate::runner::{Pulse, Settings, Toolbox};
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    /// A workshop whose database is away.
+    fn workshop() -> Arc<Workshop> {
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(DateTime::UNIX_EPOCH + MINUTE * 60);
+        let clock: Arc<MockClock> = Arc::new(clock);
+        let mut platform = MockPlatformStore::new();
+        platform.expect_claim().returning(|_, _, _| Err(StoreError::Unavailable("away".into())));
+        Arc::new(Workshop {
+            store: Arc::new(MockTenantStore::new()),
+            platform: Arc::new(platform),
+            models: Arc::new(MockModelProvider::new()),
+            default_model: String::new(),
+            tools: Toolbox::new(),
+            bus: Arc::new(MockEventBus::new()),
+            pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),
+            clock,
+            ids: Arc::new(MockIdSource::new()),
+            settings: Settings::default(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_lives_while_the_database_is_away_and_not_when_its_loop_has_stopped() {
+        let (workshop, stop) = (workshop(), CancellationToken::new());
+        let worker = Worker { workshop: Arc::clone(&workshop), wake: Arc::default() };
+        let working = tokio::spawn(worker.run(stop));
+        tokio::time::sleep(MINUTE * 10).await;
+        assert!(!workshop.pulse.vitals().is_wedged);
+        working.abort();
+        tokio::time::sleep(MINUTE * 2).await;
+        assert!(workshop.pulse.vitals().is_wedged);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_was_told_to_stop_is_not_wedged() {
+        let (workshop, stop) = (workshop(), CancellationToken::new());
+        let worker = Worker { workshop: Arc::clone(&workshop), wake: Arc::default() };
+        let working = tokio::spawn(worker.run(stop.clone()));
+        stop.cancel();
+        working.await.unwrap();
+        tokio::time::sleep(MINUTE * 2).await;
+        assert!(!workshop.pulse.vitals().is_wedged);
     }
 }

@@ -10,9 +10,9 @@ use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
 use super::{find, whole_journal};
-use crate::Refused;
 use crate::measure::run_ended;
 use crate::runner::settle_in_flight;
+use crate::{Once, Refused};
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -30,11 +30,12 @@ pub struct CancelRun {
 
 impl CancelRun {
     /// Ends a run as cancelled. To cancel it again changes nothing.
-    pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
+    pub async fn execute(&self, principal: &Principal, id: RunId, once: &Once<Run>) -> Result<Run, Refused> {
         for _ in 0..TRIES {
-            let mut tx = self.store.begin(&principal.scope()).await?;
+            let mut tx = once.begin(&*self.store, &principal.scope()).await?;
             let (run, permit) = find::<access::CancelRun>(&mut *tx, principal, id).await?;
             if run.state().name() == RunStatus::Cancelled {
+                once.commit(tx, &run).await?;
                 return Ok(run);
             }
             let now = self.clock.now();
@@ -46,7 +47,7 @@ impl CancelRun {
                     // The run's row is held from here on: no call is begun or ends beside this.
                     let journal = whole_journal(&mut *tx, id).await?;
                     settle_in_flight(&mut *tx, &run, before_the_end(&journal), now).await?;
-                    tx.commit().await?;
+                    once.commit(tx, &run).await?;
                     run_ended(run.state().name());
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);

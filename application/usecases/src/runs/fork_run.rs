@@ -12,7 +12,7 @@ use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::{NewEvent, TenantStore};
 
 use super::{Going, find, whole_journal};
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// From where a run is made anew.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,8 +41,13 @@ pub struct ForkRun {
 impl ForkRun {
     /// Accepts a run of the same task and agent, which has the outcomes of all steps that had ended before this one
     /// began. What they consumed was consumed by the other run.
-    pub async fn execute(&self, principal: &Principal, command: ForkRunCommand) -> Result<Run, Refused> {
-        let mut tx = self.store.begin(&principal.scope()).await?;
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        command: ForkRunCommand,
+        once: &Once<Run>,
+    ) -> Result<Run, Refused> {
+        let mut tx = once.begin(&*self.store, &principal.scope()).await?;
         let (old, sees) = find::<access::ReadRun>(&mut *tx, principal, command.run).await?;
         let old_id = sees.redeem().run;
         permit::<access::CreateRun>(principal, old.selection().agent, "agent", true)?.redeem();
@@ -68,9 +73,10 @@ impl ForkRun {
         if !before.is_empty() {
             tx.runs().append(&new, before).await?;
         }
-        if !self.going.on(tx, &principal.scope(), new.clone(), last.clone()).await? {
-            return Err(Refused::Stale);
-        }
+        let written = Going::write(&mut *tx, new, last.clone()).await?;
+        let (new, seq) = written.ok_or(Refused::Stale)?;
+        once.commit(tx, &new).await?;
+        self.going.tell(&principal.scope(), new.id(), seq).await;
         Ok(new)
     }
 }

@@ -9,7 +9,7 @@ use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
 use super::find;
-use crate::Refused;
+use crate::{Once, Refused};
 
 /// Takes feedback.
 #[derive(Clone)]
@@ -28,8 +28,9 @@ impl GiveFeedback {
         id: RunId,
         verdict: Verdict,
         comment: String,
+        once: &Once<Feedback>,
     ) -> Result<Feedback, Refused> {
-        let mut tx = self.store.begin(&principal.scope()).await?;
+        let mut tx = once.begin(&*self.store, &principal.scope()).await?;
         let (run, permit) = find::<access::GiveFeedback>(&mut *tx, principal, id).await?;
         if !run.state().name().is_final() {
             return Err(Refused::conflict("run_not_ended", "feedback can be given once the run has ended"));
@@ -37,7 +38,7 @@ impl GiveFeedback {
         let feedback = Feedback::new(permit.granted_to(), verdict, comment, self.clock.now())
             .map_err(|error| Refused::invalid("/comment", error))?;
         tx.runs().put_feedback(permit.redeem().run, &feedback).await?;
-        tx.commit().await?;
+        once.commit(tx, &feedback).await?;
         Ok(feedback)
     }
 }

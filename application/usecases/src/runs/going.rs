@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{Run, RunStatus};
 use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantTx};
@@ -20,33 +21,34 @@ pub struct Going {
 }
 
 impl Going {
-    /// Writes what was said to the run's journal, and commits. A run that waits may be claimed from then on; the worker
-    /// of one that is on its way takes it into account. False, and nothing is written, when the run has changed since it
-    /// was read.
-    pub(crate) async fn on(
-        &self,
-        mut tx: Box<dyn TenantTx>,
-        scope: &TenantScope,
+    /// Writes what was said to the run's journal. From the commit on, a run that waits may be claimed, and the worker of
+    /// one that is on its way takes it into account; [`tell`](Self::tell) them then. The run as it is from then on, and
+    /// the number of the event. None, and nothing is written, when the run has changed since it was read.
+    pub(crate) async fn write(
+        tx: &mut dyn TenantTx,
         run: Run,
         said: NewEvent,
-    ) -> Result<bool, Refused> {
-        let (id, at) = (run.id(), said.at);
+    ) -> Result<Option<(Run, u64)>, Refused> {
+        let at = said.at;
         let events = [said];
-        let written = if run.state().name() == RunStatus::Waiting {
+        let (run, written) = if run.state().name() == RunStatus::Waiting {
             let running = run.start(at).map_err(|refused| Refused::conflict("run_not_waiting", refused))?;
-            tx.runs().update(&running, &events).await
+            let written = tx.runs().update(&running, &events).await;
+            (running, written)
         } else {
-            tx.runs().append(&run, &events).await
+            let written = tx.runs().append(&run, &events).await;
+            (run, written)
         };
         match written {
-            Ok(seq) => {
-                tx.commit().await?;
-                self.bus.publish(scope, RunNews { run: id, seq }).await;
-                self.wake.notify_one();
-                Ok(true)
-            }
-            Err(StoreError::Conflict { .. }) => Ok(false),
+            Ok(seq) => Ok(Some((run, seq))),
+            Err(StoreError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tells workers, and who watches, of what was written and committed.
+    pub(crate) async fn tell(&self, scope: &TenantScope, run: RunId, seq: u64) {
+        self.bus.publish(scope, RunNews { run, seq }).await;
+        self.wake.notify_one();
     }
 }

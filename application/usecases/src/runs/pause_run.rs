@@ -10,7 +10,7 @@ use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
 use super::{find, whole_journal};
-use crate::Refused;
+use crate::{Once, Refused};
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -29,21 +29,22 @@ pub struct PauseRun {
 impl PauseRun {
     /// Asks a run to stand still: what is under way ends, and nothing is begun until it is resumed. To pause it again
     /// changes nothing.
-    pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
+    pub async fn execute(&self, principal: &Principal, id: RunId, once: &Once<Run>) -> Result<Run, Refused> {
         for _ in 0..TRIES {
-            let mut tx = self.store.begin(&principal.scope()).await?;
+            let mut tx = once.begin(&*self.store, &principal.scope()).await?;
             let (run, permit) = find::<access::PauseRun>(&mut *tx, principal, id).await?;
             if run.state().name().is_final() {
                 return Err(Refused::conflict("run_ended", "the run has ended"));
             }
             if Ledger::of(&whole_journal(&mut *tx, id).await?).is_paused {
+                once.commit(tx, &run).await?;
                 return Ok(run);
             }
             let by = permit.granted_to();
             let asked = NewEvent { at: self.clock.now(), body: EventBody::PauseAsked { by } };
             match tx.runs().append(&run, &[asked]).await {
                 Ok(seq) => {
-                    tx.commit().await?;
+                    once.commit(tx, &run).await?;
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);
                 }

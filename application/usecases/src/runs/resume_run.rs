@@ -9,7 +9,7 @@ use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::{NewEvent, TenantStore};
 
 use super::{Going, find, whole_journal};
-use crate::Refused;
+use crate::{Once, Refused};
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -27,9 +27,9 @@ pub struct ResumeRun {
 
 impl ResumeRun {
     /// Lets a run that was paused go on.
-    pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<Run, Refused> {
+    pub async fn execute(&self, principal: &Principal, id: RunId, once: &Once<Run>) -> Result<Run, Refused> {
         for _ in 0..TRIES {
-            let mut tx = self.store.begin(&principal.scope()).await?;
+            let mut tx = once.begin(&*self.store, &principal.scope()).await?;
             let (run, permit) = find::<access::PauseRun>(&mut *tx, principal, id).await?;
             let is_paused = Ledger::of(&whole_journal(&mut *tx, id).await?).is_paused;
             if !is_paused || run.state().name().is_final() {
@@ -37,9 +37,10 @@ impl ResumeRun {
             }
             let by = permit.granted_to();
             let resumed = NewEvent { at: self.clock.now(), body: EventBody::Resumed { by } };
-            if self.going.on(tx, &permit.scope(), run, resumed).await? {
-                let mut view = self.store.read(&permit.scope()).await?;
-                return Ok(find::<access::ReadRun>(&mut *view, principal, permit.redeem().run).await?.0);
+            if let Some((run, seq)) = Going::write(&mut *tx, run, resumed).await? {
+                once.commit(tx, &run).await?;
+                self.going.tell(&permit.scope(), permit.redeem().run, seq).await;
+                return Ok(run);
             }
         }
         Err(Refused::Stale)

@@ -16,7 +16,7 @@ use powerhouse_ports::store::{TenantStore, TenantTx};
 use tokio::sync::Notify;
 
 use crate::measure::run_submitted;
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Agents that are looked at when the caller names none.
 const MAX_CANDIDATES: u32 = 2_000;
@@ -49,13 +49,18 @@ pub struct SubmitRun {
 }
 
 impl SubmitRun {
-    /// Accepts a task. Once this returns, the run is stored and will end.
-    pub async fn execute(&self, principal: &Principal, command: SubmitRunCommand) -> Result<Run, Refused> {
+    /// Accepts a task, once for a key. Once this returns, the run is stored and will end.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        command: SubmitRunCommand,
+        once: &Once<Run>,
+    ) -> Result<Run, Refused> {
         let scope = principal.scope();
-        let mut tx = self.store.begin(&scope).await?;
+        let mut tx = once.begin(&*self.store, &scope).await?;
         let id = RunId::from_uuid(self.ids.next());
         let run = self.accept(&mut *tx, principal, command, id, self.clock.now()).await?;
-        tx.commit().await?;
+        once.commit(tx, &run).await?;
         self.announce(&scope, id).await;
         Ok(run)
     }

@@ -11,7 +11,7 @@ use powerhouse_ports::store::{TenantStore, TenantTx};
 use super::{NO_SCHEDULE, never};
 use crate::refused::expect_version;
 use crate::runs::check_target;
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Changes what a schedule does.
 #[derive(Clone)]
@@ -33,9 +33,9 @@ impl ChangeSchedule {
     ) -> Result<Schedule, Refused> {
         let permit = changing(principal, id)?;
         let by = permit.granted_to();
-        let (mut tx, schedule) = open(&*self.store, permit, version).await?;
+        let (mut tx, schedule) = open(&*self.store, permit, version, &Once::unkeyed()).await?;
         check_target(&mut *tx, &plan.order.target).await?;
-        store(tx, schedule.change(by, plan, self.clock.now()).map_err(never)?).await
+        store(tx, schedule.change(by, plan, self.clock.now()).map_err(never)?, &Once::unkeyed()).await
     }
 }
 
@@ -55,12 +55,14 @@ impl PauseSchedule {
         principal: &Principal,
         id: ScheduleId,
         version: Option<u64>,
+        once: &Once<Schedule>,
     ) -> Result<Schedule, Refused> {
-        let (tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
+        let (tx, schedule) = open(&*self.store, changing(principal, id)?, version, once).await?;
         if schedule.next_at().is_none() {
+            once.commit(tx, &schedule).await?;
             return Ok(schedule);
         }
-        store(tx, schedule.pause(PauseReason::Asked, self.clock.now())).await
+        store(tx, schedule.pause(PauseReason::Asked, self.clock.now()), once).await
     }
 }
 
@@ -80,13 +82,15 @@ impl ResumeSchedule {
         principal: &Principal,
         id: ScheduleId,
         version: Option<u64>,
+        once: &Once<Schedule>,
     ) -> Result<Schedule, Refused> {
-        let (tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
+        let (tx, schedule) = open(&*self.store, changing(principal, id)?, version, once).await?;
         if schedule.next_at().is_some() {
+            once.commit(tx, &schedule).await?;
             return Ok(schedule);
         }
         let resumed = schedule.resume(self.clock.now());
-        store(tx, resumed.map_err(|error| Refused::conflict("schedule_over", error))?).await
+        store(tx, resumed.map_err(|error| Refused::conflict("schedule_over", error))?, once).await
     }
 }
 
@@ -105,7 +109,8 @@ impl DeleteSchedule {
         id: ScheduleId,
         version: Option<u64>,
     ) -> Result<(), Refused> {
-        let (mut tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
+        let (mut tx, schedule) =
+            open(&*self.store, changing(principal, id)?, version, &Once::unkeyed()).await?;
         tx.schedules().remove(schedule.id()).await?;
         tx.commit().await?;
         Ok(())
@@ -121,15 +126,20 @@ async fn open(
     store: &dyn TenantStore,
     permit: Permit<access::UpdateSchedule>,
     version: Option<u64>,
+    once: &Once<Schedule>,
 ) -> Result<(Box<dyn TenantTx>, Schedule), Refused> {
-    let mut tx = store.begin(&permit.scope()).await?;
+    let mut tx = once.begin(store, &permit.scope()).await?;
     let schedule = tx.schedules().find(permit.redeem()).await?.ok_or(NO_SCHEDULE)?;
     expect_version(schedule.version(), version)?;
     Ok((tx, schedule))
 }
 
-async fn store(mut tx: Box<dyn TenantTx>, schedule: Schedule) -> Result<Schedule, Refused> {
+async fn store(
+    mut tx: Box<dyn TenantTx>,
+    schedule: Schedule,
+    once: &Once<Schedule>,
+) -> Result<Schedule, Refused> {
     tx.schedules().update(&schedule).await.map_err(Refused::stale)?;
-    tx.commit().await?;
+    once.commit(tx, &schedule).await?;
     Ok(schedule)
 }

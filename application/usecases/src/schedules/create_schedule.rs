@@ -10,7 +10,7 @@ use powerhouse_ports::store::TenantStore;
 
 use super::never;
 use crate::runs::check_target;
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Makes schedules.
 #[derive(Clone)]
@@ -25,18 +25,23 @@ pub struct CreateSchedule {
 
 impl CreateSchedule {
     /// Makes a schedule, whose runs are the caller's.
-    pub async fn execute(&self, principal: &Principal, plan: Plan) -> Result<Schedule, Refused> {
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        plan: Plan,
+        once: &Once<Schedule>,
+    ) -> Result<Schedule, Refused> {
         let permit = permit::<access::CreateSchedule>(principal, principal.tenant_id(), "schedules", true)?;
         let id = ScheduleId::from_uuid(self.ids.next());
         let schedule = Schedule::new(id, permit.granted_to(), plan, self.clock.now()).map_err(never)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         check_target(&mut *tx, &schedule.plan().order.target).await?;
         if tx.schedules().count().await? >= MAX_SCHEDULES {
             let reason = format!("a tenant has at most {MAX_SCHEDULES} schedules");
             return Err(Refused::conflict("too_many_schedules", reason));
         }
         tx.schedules().add(&schedule).await?;
-        tx.commit().await?;
+        once.commit(tx, &schedule).await?;
         permit.redeem();
         Ok(schedule)
     }

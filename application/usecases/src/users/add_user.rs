@@ -11,7 +11,7 @@ use powerhouse_ports::store::TenantStore;
 
 use super::{Member, may_assign};
 use crate::tenants::hash;
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Who joins, and as what.
 #[derive(Debug)]
@@ -41,7 +41,12 @@ pub struct AddUser {
 
 impl AddUser {
     /// Adds a member with a role that is not above the caller's.
-    pub async fn execute(&self, principal: &Principal, command: AddUserCommand) -> Result<Member, Refused> {
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        command: AddUserCommand,
+        once: &Once<Member>,
+    ) -> Result<Member, Refused> {
         let AddUserCommand { email, display_name, role, password } = command;
         let permit = permit::<access::CreateUser>(principal, principal.tenant_id(), "users", true)?;
         may_assign(principal.role(), role, Action::UsersCreate)?;
@@ -56,7 +61,7 @@ impl AddUser {
         let now = self.clock.now();
         let user = User::register(UserId::from_uuid(self.ids.next()), email, display_name, now);
         let membership = Membership::new(permit.redeem(), user.id(), role, now);
-        let mut tx = self.store.begin(&scope).await?;
+        let mut tx = once.begin(&*self.store, &scope).await?;
         let most = tenant.plan().limits().users;
         if tx.users().count().await? >= u64::from(most) {
             return Err(Refused::conflict(
@@ -68,7 +73,8 @@ impl AddUser {
             .add(&user, &membership, &hash)
             .await
             .map_err(Refused::taken("email_taken", "a user with this e-mail address exists"))?;
-        tx.commit().await?;
-        Ok((user, membership))
+        let member = (user, membership);
+        once.commit(tx, &member).await?;
+        Ok(member)
     }
 }

@@ -10,8 +10,8 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::webhooks::WebhookSender;
 
 use super::{Created, NO_WEBHOOK, Secrets, changing, check_url};
-use crate::Refused;
 use crate::refused::expect_version;
+use crate::{Once, Refused};
 
 /// All that people choose of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +70,22 @@ pub struct RotateSecret {
 
 impl RotateSecret {
     /// Another secret. The one before signs too for a day, so that nothing is lost while the endpoint changes over.
-    pub async fn execute(&self, principal: &Principal, id: WebhookId) -> Result<Created, Refused> {
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: WebhookId,
+        once: &Once<Created>,
+    ) -> Result<Created, Refused> {
         let permit = changing(principal, id)?;
         let scope = permit.scope();
-        let mut tx = self.store.begin(&scope).await?;
+        let mut tx = once.begin(&*self.store, &scope).await?;
         let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
         let before = tx.webhooks().secrets(id).await?.ok_or(NO_WEBHOOK)?;
         let (secret, sealed) = self.secrets.rotate(&scope, id, before, self.clock.now())?;
         tx.webhooks().put_secrets(id, &sealed).await.map_err(Refused::stale)?;
-        tx.commit().await?;
-        Ok(Created { endpoint, secret })
+        let created = Created { endpoint, secret };
+        once.commit(tx, &created).await?;
+        Ok(created)
     }
 }
 

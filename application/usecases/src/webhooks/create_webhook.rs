@@ -10,7 +10,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::webhooks::WebhookSender;
 
 use super::{Secrets, check_url};
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Makes endpoints.
 #[derive(Clone)]
@@ -43,6 +43,7 @@ impl CreateWebhook {
         principal: &Principal,
         url: EndpointUrl,
         filter: Filter,
+        once: &Once<Created>,
     ) -> Result<Created, Refused> {
         let permit = permit::<access::CreateWebhook>(principal, principal.tenant_id(), "webhooks", true)?;
         check_url(&*self.sender, url.as_str())?;
@@ -56,14 +57,15 @@ impl CreateWebhook {
             version: 1,
         };
         let (secret, sealed) = self.secrets.make(&permit.scope(), endpoint.id)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         if tx.webhooks().count().await? >= MAX_WEBHOOKS {
             let reason = format!("a tenant has at most {MAX_WEBHOOKS} webhooks");
             return Err(Refused::conflict("too_many_webhooks", reason));
         }
         tx.webhooks().add(&endpoint, &sealed).await?;
-        tx.commit().await?;
+        let created = Created { endpoint, secret };
+        once.commit(tx, &created).await?;
         permit.redeem();
-        Ok(Created { endpoint, secret })
+        Ok(created)
     }
 }

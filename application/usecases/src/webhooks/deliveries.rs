@@ -10,7 +10,7 @@ use powerhouse_ports::store::{Limit, Page, TenantStore};
 use tokio::sync::Notify;
 
 use super::{NO_WEBHOOK, changing};
-use crate::{Refused, permit};
+use crate::{Once, Refused, permit};
 
 /// Lists what was sent.
 #[derive(Clone)]
@@ -53,9 +53,10 @@ impl ReplayDelivery {
         principal: &Principal,
         id: WebhookId,
         message: MessageId,
+        once: &Once<Delivery>,
     ) -> Result<Delivery, Refused> {
         let permit = changing(principal, id)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
         let found = tx.webhooks().delivery(id, message).await?;
         let delivery = found.ok_or(Refused::NotFound("delivery"))?;
@@ -66,7 +67,7 @@ impl ReplayDelivery {
             .replay(self.clock.now())
             .map_err(|error| Refused::conflict("delivery_pending", error))?;
         tx.webhooks().replay(&replayed).await.map_err(Refused::stale)?;
-        tx.commit().await?;
+        once.commit(tx, &replayed).await?;
         self.wake.notify_one();
         Ok(replayed)
     }
@@ -87,9 +88,14 @@ pub struct TestWebhook {
 
 impl TestWebhook {
     /// Sends an event that means nothing, whatever the endpoint wants to hear of.
-    pub async fn execute(&self, principal: &Principal, id: WebhookId) -> Result<Delivery, Refused> {
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        id: WebhookId,
+        once: &Once<Delivery>,
+    ) -> Result<Delivery, Refused> {
         let permit = changing(principal, id)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
         if !endpoint.is_enabled() {
             return Err(Refused::conflict("webhook_disabled", "the webhook is disabled"));
@@ -97,7 +103,7 @@ impl TestWebhook {
         let message = MessageId::from_uuid(self.ids.next());
         tx.webhooks().announce(id, &Announcement::test(message, self.clock.now())).await?;
         let delivery = tx.webhooks().delivery(id, message).await?.ok_or(Refused::NotFound("delivery"))?;
-        tx.commit().await?;
+        once.commit(tx, &delivery).await?;
         self.wake.notify_one();
         Ok(delivery)
     }

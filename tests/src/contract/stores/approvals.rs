@@ -1,7 +1,9 @@
 //! What runs have asked people.
 
 use powerhouse_domain::ids::ApprovalId;
-use powerhouse_domain::runs::{Approval, Decision, EventBody, Question, Run};
+use powerhouse_domain::runs::{
+    Approval, ApprovalRule, ApprovalRules, Decision, Demand, EventBody, Question, Run,
+};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantTx};
 
@@ -10,7 +12,8 @@ use crate::contract::sample::{Office, agent, at, next_id, office, run};
 
 /// A question of a run.
 pub fn question(run: &Run) -> Approval {
-    let question = Question::ToolCall { name: "pay".into(), arguments: serde_json::json!({"amount": 5}) };
+    let (name, arguments) = ("pay".into(), serde_json::json!({"amount": 5}));
+    let question = Question::ToolCall { name, arguments, demand: Demand::Agent };
     let key = "0.1".parse().expect("a key");
     Approval::ask(ApprovalId::from_uuid(next_id()), run.id(), key, question, at(10), at(70))
 }
@@ -96,4 +99,53 @@ pub async fn what_is_said_is_appended_to_a_run_that_stays_as_it_is(stores: &Stor
         assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
     }
     assert_eq!(tx.runs().events(queued.id(), 0, 10).await.expect("events").len(), 2);
+}
+
+fn rules(version: u64, tools: &[&str]) -> ApprovalRules {
+    let rule = |tool: &&str| {
+        let agents = vec![agent("helper").id()];
+        ApprovalRule::new(tool.parse().expect("a pattern"), agents, "why".into()).expect("a rule")
+    };
+    ApprovalRules::restore(tools.iter().map(rule).collect(), version)
+}
+
+/// Rules are read as they were written, replaced as a whole, and only at the version that was read.
+pub async fn rules_are_replaced_as_a_whole(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let scope = office.principal.scope();
+    let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+    assert_eq!(tx.approval_rules().read().await.expect("read"), ApprovalRules::default());
+    let first = rules(1, &["pay*", "look"]);
+    tx.approval_rules().replace(&first).await.expect("replace");
+    for stale in [rules(1, &[]), rules(3, &[])] {
+        let refused = tx.approval_rules().replace(&stale).await;
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    tx.commit().await.expect("commit");
+    let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+    assert_eq!(tx.approval_rules().read().await.expect("read"), first);
+    let second = rules(2, &["*"]);
+    tx.approval_rules().replace(&second).await.expect("replace");
+    assert_eq!(tx.approval_rules().read().await.expect("read"), second);
+}
+
+/// A tenant's rules are nobody else's.
+pub async fn rules_are_their_tenants_own(stores: &Stores) {
+    let (ours, theirs) =
+        (office(&*stores.platform, Plan::Team).await, office(&*stores.platform, Plan::Team).await);
+    let put = async |office: &Office, rules: &ApprovalRules| {
+        let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+        tx.approval_rules().replace(rules).await.expect("replace");
+        tx.commit().await.expect("commit");
+    };
+    let read = async |office: &Office| {
+        let mut view = stores.tenants.read(&office.principal.scope()).await.expect("read");
+        view.approval_rules().read().await.expect("read")
+    };
+    let (one, other) = (rules(1, &["pay"]), rules(1, &["look"]));
+    put(&theirs, &one).await;
+    assert_eq!(read(&ours).await, ApprovalRules::default());
+    put(&ours, &other).await;
+    put(&ours, &rules(2, &[])).await;
+    assert_eq!(read(&theirs).await, one);
 }

@@ -14,6 +14,7 @@ use super::{AmountView, Money};
 use crate::body::{field, id, if_match, invalid, json, page};
 use crate::cursor;
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{NoContent, Reply, instant};
 
@@ -124,6 +125,11 @@ fn reply(state: &BudgetState) -> Reply<BudgetView> {
     Reply::ok(BudgetView::from(state)).version(state.budget.version)
 }
 
+fn created(state: &BudgetState) -> Reply<BudgetView> {
+    let location = format!("/v1/budgets/{}", state.budget.id);
+    Reply::created(location, BudgetView::from(state)).version(state.budget.version)
+}
+
 struct GetBudgets(ListBudgets);
 
 /// A page of budgets, with what is left of them
@@ -154,9 +160,8 @@ impl PostBudget {
         let NewBudget { scope: text, period, cap_micros, cap_tokens } = json(req).await?;
         let (scope, period) = (scope(&text)?, field::<Period>("/period", &period)?);
         let caps = Caps::new(cap_micros, cap_tokens).map_err(invalid_caps)?;
-        let state = self.0.execute(principal, CreateBudgetCommand { scope, period, caps }).await?;
-        let location = format!("/v1/budgets/{}", state.budget.id);
-        Ok(Reply::created(location, BudgetView::from(&state)).version(state.budget.version))
+        let command = CreateBudgetCommand { scope, period, caps };
+        answer(self.0.execute(principal, command, &once(depot, created)).await, created)
     }
 }
 

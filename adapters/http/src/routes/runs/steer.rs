@@ -7,8 +7,10 @@ use salvo::prelude::{Depot, Request};
 use serde::Deserialize;
 
 use super::views::RunView;
+use super::{accepted, shown};
 use crate::body::{id, invalid, json};
 use crate::guard::principal;
+use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::Reply;
 
@@ -23,8 +25,8 @@ pub(super) struct Pause(pub(super) PauseRun);
     responses((status_code = 200, description = "The run, which waits as soon as nothing is under way.", body = RunView)))]
 impl Pause {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<RunView>, Problem> {
-        let run = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
-        Ok(Reply::ok(RunView::from(&run)))
+        let (id, once) = (id(req, "run_id", "run")?, once(depot, shown));
+        answer(self.0.execute(principal(depot)?, id, &once).await, shown)
     }
 }
 
@@ -36,8 +38,8 @@ pub(super) struct Resume(pub(super) ResumeRun);
     responses((status_code = 200, description = "The run.", body = RunView)))]
 impl Resume {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<RunView>, Problem> {
-        let run = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
-        Ok(Reply::ok(RunView::from(&run)))
+        let (id, once) = (id(req, "run_id", "run")?, once(depot, shown));
+        answer(self.0.execute(principal(depot)?, id, &once).await, shown)
     }
 }
 
@@ -70,7 +72,7 @@ impl Fork {
         if output.as_ref().is_some_and(|output| output.chars().nth(MAX_OUTPUT_CHARS).is_some()) {
             return Err(invalid("/output", format!("at most {MAX_OUTPUT_CHARS} characters")));
         }
-        let forked = self.0.execute(principal(depot)?, ForkRunCommand { run, step, output }).await?;
-        Ok(Reply::accepted(format!("/v1/runs/{}", forked.id()), RunView::from(&forked)))
+        let command = ForkRunCommand { run, step, output };
+        answer(self.0.execute(principal(depot)?, command, &once(depot, accepted)).await, accepted)
     }
 }

@@ -1,0 +1,203 @@
+//! A tenant's rules on which calls of tools a person has to approve, whatever agents and strategies say.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ids::AgentId;
+
+/// The most characters of a tool's name, or of its beginning.
+const MAX_TOOL_CHARS: usize = 64;
+/// The most characters of a reason.
+pub const MAX_REASON_CHARS: usize = 500;
+/// The most agents that a rule names.
+pub const MAX_RULE_AGENTS: usize = 100;
+/// The most rules of a tenant.
+pub const MAX_RULES: usize = 100;
+
+/// Which tools: one by its name, or all whose names begin so, written with a `*` at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolPattern {
+    /// The tool of this name.
+    Exactly(String),
+    /// Tools whose names begin with this; all, when it is empty.
+    Beginning(String),
+}
+
+/// A text that is no pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a tool's name, or its beginning and `*`: at most {MAX_TOOL_CHARS} letters, digits, `_`, `-`, `.` and `/`"
+)]
+pub struct InvalidPattern;
+
+impl FromStr for ToolPattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        let is_name = |text: &str| {
+            text.len() <= MAX_TOOL_CHARS
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/'))
+        };
+        match text.strip_suffix('*') {
+            Some(beginning) if is_name(beginning) => Ok(Self::Beginning(beginning.to_owned())),
+            None if is_name(text) && !text.is_empty() => Ok(Self::Exactly(text.to_owned())),
+            _ => Err(InvalidPattern),
+        }
+    }
+}
+
+impl fmt::Display for ToolPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(name) => f.write_str(name),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+        }
+    }
+}
+
+impl ToolPattern {
+    fn is_of(&self, tool: &str) -> bool {
+        match self {
+            Self::Exactly(name) => name == tool,
+            Self::Beginning(beginning) => tool.starts_with(beginning),
+        }
+    }
+}
+
+/// A rule: calls of these tools wait for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalRule {
+    tool: ToolPattern,
+    agents: Vec<AgentId>,
+    reason: String,
+}
+
+/// Why a rule, or a list of rules, was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRule {
+    /// Too many agents.
+    #[error("a rule names at most {MAX_RULE_AGENTS} agents")]
+    TooManyAgents,
+    /// The reason is too long.
+    #[error("a reason has at most {MAX_REASON_CHARS} characters")]
+    ReasonTooLong,
+    /// Too many rules.
+    #[error("a tenant has at most {MAX_RULES} rules")]
+    TooManyRules,
+}
+
+impl ApprovalRule {
+    /// A rule on the calls of these agents; of every agent, when none is named. The reason is shown to whoever is asked.
+    pub fn new(tool: ToolPattern, agents: Vec<AgentId>, reason: String) -> Result<Self, InvalidRule> {
+        if agents.len() > MAX_RULE_AGENTS {
+            return Err(InvalidRule::TooManyAgents);
+        }
+        if reason.chars().nth(MAX_REASON_CHARS).is_some() {
+            return Err(InvalidRule::ReasonTooLong);
+        }
+        Ok(Self { tool, agents, reason })
+    }
+
+    /// Which tools.
+    pub fn tool(&self) -> &ToolPattern {
+        &self.tool
+    }
+
+    /// Whose calls; everybody's when empty.
+    pub fn agents(&self) -> &[AgentId] {
+        &self.agents
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// All rules of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApprovalRules {
+    rules: Vec<ApprovalRule>,
+    version: u64,
+}
+
+impl ApprovalRules {
+    /// Rules as they were stored.
+    pub fn restore(rules: Vec<ApprovalRule>, version: u64) -> Self {
+        Self { rules, version }
+    }
+
+    /// Puts other rules in their place.
+    pub fn replaced(self, rules: Vec<ApprovalRule>) -> Result<Self, InvalidRule> {
+        if rules.len() > MAX_RULES {
+            return Err(InvalidRule::TooManyRules);
+        }
+        Ok(Self { rules, version: self.version + 1 })
+    }
+
+    /// The rules, in their order.
+    pub fn rules(&self) -> &[ApprovalRule] {
+        &self.rules
+    }
+
+    /// Counts changes, from 0.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The first rule on an agent's call of a tool.
+    pub fn on(&self, agent: AgentId, tool: &str) -> Option<&ApprovalRule> {
+        let binds = |rule: &&ApprovalRule| rule.agents.is_empty() || rule.agents.contains(&agent);
+        self.rules.iter().filter(binds).find(|rule| rule.tool.is_of(tool))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn rule(tool: &str, agents: &[u128], reason: &str) -> ApprovalRule {
+        let agents = agents.iter().map(|id| AgentId::from_uuid(Uuid::from_u128(*id))).collect();
+        ApprovalRule::new(tool.parse().unwrap(), agents, reason.into()).unwrap()
+    }
+
+    #[test]
+    fn the_first_rule_that_binds_counts() {
+        let rules = vec![rule("pay", &[1], "money"), rule("pay*", &[], "payments"), rule("*", &[2], "new")];
+        let rules = ApprovalRules::default().replaced(rules).unwrap();
+        let on = |agent, tool| {
+            rules.on(AgentId::from_uuid(Uuid::from_u128(agent)), tool).map(|rule| rule.reason().to_owned())
+        };
+        assert_eq!(on(1, "pay").as_deref(), Some("money"));
+        assert_eq!(on(2, "pay").as_deref(), Some("payments"));
+        assert_eq!(on(1, "pay_back").as_deref(), Some("payments"));
+        assert_eq!(on(2, "look").as_deref(), Some("new"));
+        assert_eq!(on(1, "look"), None);
+        assert_eq!(on(1, "repay"), None);
+        assert_eq!(rules.version(), 1);
+    }
+
+    #[test]
+    fn a_pattern_is_a_name_or_its_beginning() {
+        for good in ["pay", "pay*", "*", "mcp/files.read-all"] {
+            assert_eq!(good.parse::<ToolPattern>().unwrap().to_string(), good);
+        }
+        for bad in ["", "p*y", "**", "a b", "é", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<ToolPattern>(), Err(InvalidPattern), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rules_have_bounds() {
+        let tool = || "*".parse().unwrap();
+        let agent = AgentId::from_uuid(Uuid::nil());
+        let agents = vec![agent; MAX_RULE_AGENTS + 1];
+        assert_eq!(ApprovalRule::new(tool(), agents, String::new()), Err(InvalidRule::TooManyAgents));
+        let reason = "é".repeat(MAX_REASON_CHARS + 1);
+        assert_eq!(ApprovalRule::new(tool(), Vec::new(), reason), Err(InvalidRule::ReasonTooLong));
+        let rules = vec![rule("*", &[], ""); MAX_RULES + 1];
+        assert_eq!(ApprovalRules::default().replaced(rules), Err(InvalidRule::TooManyRules));
+    }
+}
