@@ -191,7 +191,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let housekeeper = Housekeeper {
         platform: Arc::clone(&ports.platform),
         clock: Arc::clone(&ports.clock),
-        runs_kept: settings.runs_kept,
+        kept: settings.kept,
     };
     let scheduler =
         schedules::Scheduler { platform: Arc::clone(&ports.platform), submit: submit_run(&ports) };

@@ -79,6 +79,10 @@ impl PlatformStore for SqliteStore {
         self.writing().await?.purge_runs(before, limit).await
     }
 
+    async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_usage(before, limit).await
+    }
+
     async fn session(
         &self,
         scope: &TenantScope,

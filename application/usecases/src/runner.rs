@@ -22,7 +22,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
-pub use housekeeper::Housekeeper;
+pub use housekeeper::{Housekeeper, Retention};
 pub(crate) use spending::settle_in_flight;
 pub use worker::Worker;
 

@@ -57,7 +57,8 @@ macro_rules! store_contract {
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
                 many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up,
                 a_run_is_held_for_its_worker_only;
-            retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others;
+            retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others,
+                usage_of_old_months_is_purged_and_no_other;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
                 the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,

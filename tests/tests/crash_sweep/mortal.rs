@@ -238,6 +238,10 @@ impl PlatformStore for MortalStores {
         self.stores.platform.purge_runs(before, limit).await
     }
 
+    async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_usage(before, limit).await
+    }
+
     async fn session(
         &self,
         scope: &TenantScope,

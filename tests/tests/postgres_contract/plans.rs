@@ -206,7 +206,7 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
         let mut nodes = Vec::new();
         flatten(&plan["Plan"], &mut nodes);
         let mut wrong = Vec::new();
-        // A plan for any run does not know which month it will be: what a run has there is sorted.
+        // A plan for any run or day does not know which month it will be: what is there is sorted.
         let is_of_any_month = nodes.iter().any(|node| node["Node Type"] == "Append");
         for node in nodes {
             let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
@@ -229,8 +229,10 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
             if is_own && !text("Index Cond").contains("tenant_id") && !index.starts_with("tenants_") {
                 wrong.push(format!("searches {index} without the tenant"));
             }
-            // Each month of the journal has its part of the key.
-            used.push(if table.starts_with("run_events_") { "run_events_pkey".to_owned() } else { index });
+            // Each month has its part of the key.
+            let parted =
+                ["run_events", "usage"].into_iter().find(|whole| table.starts_with(&format!("{whole}_")));
+            used.push(parted.map_or(index, |whole| format!("{whole}_pkey")));
         }
         if !wrong.is_empty() {
             found.push(format!("{call}: {}\n{plan:#}", wrong.join(", ")));

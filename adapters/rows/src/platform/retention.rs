@@ -1,18 +1,21 @@
 //! What nobody needs any more is removed, some of it in each transaction.
 
-use chrono::{DateTime, Datelike, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use powerhouse_domain::ids::earliest_uuid;
 use powerhouse_ports::store::StoreError;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Platform, SESSION};
 use crate::Transaction;
 use crate::error::store_error;
-use crate::rows::{run, session};
+use crate::rows::{run, session, usage};
 
 const RUN: &str = "run";
+const USAGE: &str = "usage";
+/// What SQLite calls a row by.
+const ROW_ID: &str = "rowid";
 
 impl<C: Transaction> Platform<C> {
     /// Removes sessions that expired before this time, with their tokens: at most `limit`, and how many.
@@ -40,7 +43,7 @@ impl<C: Transaction> Platform<C> {
     /// Removes ended runs of months that were over before this time, with all that is theirs: at most `limit`, and how
     /// many.
     pub async fn purge_runs(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        let month = before.date_naive().with_day(1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
+        let month = month_of(before).and_time(NaiveTime::MIN).and_utc();
         let is_over = Condition::all()
             .add(run::Column::Id.lt(earliest_uuid(month)))
             .add(run::Column::Status.is_in(run::ENDED));
@@ -63,4 +66,23 @@ impl<C: Transaction> Platform<C> {
         self.0.commit().await.map_err(store_error(RUN))?;
         Ok(gone.rows_affected)
     }
+
+    /// Removes usage of months that were over before this time: at most `limit` rows, and how many.
+    pub async fn purge_usage(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        let old = Query::select()
+            .column(ROW_ID)
+            .from(usage::Entity)
+            .and_where(usage::Column::Day.lt(month_of(before)))
+            .limit(limit.into())
+            .to_owned();
+        let gone = usage::Entity::delete_many().filter(Expr::col(ROW_ID).in_subquery(old));
+        let gone = gone.exec(&self.0).await.map_err(store_error(USAGE))?;
+        self.0.commit().await.map_err(store_error(USAGE))?;
+        Ok(gone.rows_affected)
+    }
+}
+
+/// The first day of a time's month.
+fn month_of(time: DateTime<Utc>) -> NaiveDate {
+    time.date_naive().with_day(1).unwrap_or_default()
 }
