@@ -69,6 +69,11 @@ const KNOWN: &[Known] = &[
     known("database.pooler", "none", "`transaction` behind PgBouncer in transaction mode"),
     known("retention.runs_days", "0", "days that a run is kept after its month is over; for ever when 0"),
     known("retention.usage_months", "25", "months that usage is kept after its own is over; for ever when 0"),
+    known(
+        "retention.audit_months",
+        "37",
+        "months that audit records are kept after their own is over; for ever when 0",
+    ),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
     known("tenants.plan", "free", "what new tenants sign up for: `free`, `team` or `enterprise`"),
@@ -394,10 +399,12 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
 fn retention(reader: &mut Reader<'_>) -> Option<Retention> {
     let runs = reader.number("retention.runs_days", 0, 36_500);
     let usage = reader.number("retention.usage_months", 0, 1_200);
+    let audit = reader.number("retention.audit_months", 0, 1_200);
     let limited = |number: u32| Some(number).filter(|number| *number > 0);
     Some(Retention {
         runs: limited(runs?).map(|days| TimeDelta::days(days.into())),
         usage: limited(usage?).map(Months::new),
+        audit: limited(audit?).map(Months::new),
     })
 }
 

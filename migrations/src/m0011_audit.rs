@@ -1,11 +1,13 @@
-//! On PostgreSQL usage is partitioned by month, so that old months go at once (ADR 0026). Two functions serve every table
-//! that is kept by month of a time or a day of its own.
+//! The audit trail: each tenant's records, and the end of its chain. On PostgreSQL the records, and usage too from now on,
+//! are partitioned by month, so that old months go at once (ADR 0026). Two functions serve every table that is kept by month
+//! of a time or a day of its own.
 #![expect(elided_lifetimes_in_paths, reason = "async_trait wants the signature as SeaORM's trait has it")]
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
 use crate::rls;
+use crate::table::{foreign_key, index, instant, integer, json, tenant_table, text};
 
 pub(crate) struct Migration;
 
@@ -18,18 +20,27 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if manager.get_database_backend() != DbBackend::Postgres {
-            return Ok(());
+        manager.create_table(heads()).await?;
+        rls::enable(manager, "audit_heads").await?;
+        let (db, backend) = (manager.get_connection(), manager.get_database_backend());
+        let records = backend.build(&records()).sql;
+        if backend != DbBackend::Postgres {
+            db.execute_unprepared(&records).await?;
+            return indexes(manager).await;
         }
-        let db = manager.get_connection();
+        db.execute_unprepared(&format!("{records} PARTITION BY RANGE (at)")).await?;
+        indexes(manager).await?;
         for sql in [KEY, ADD_MONTHS, PURGE_MONTHS, USAGE_PARTED] {
             db.execute_unprepared(sql).await?;
         }
-        rls::enable(manager, "usage").await?;
-        // What comes in there is what no month was made for.
-        db.execute_unprepared("CREATE TABLE usage_default PARTITION OF usage DEFAULT").await?;
-        rls::enable(manager, "usage_default").await?;
-        db.execute_unprepared("SELECT add_months('usage', 3)").await?;
+        for table in ["audit_records", "usage"] {
+            rls::enable(manager, table).await?;
+            // What comes in there is what no month was made for.
+            let default = format!("{table}_default");
+            db.execute_unprepared(&format!("CREATE TABLE {default} PARTITION OF {table} DEFAULT")).await?;
+            rls::enable(manager, &default).await?;
+            db.execute_unprepared(&format!("SELECT add_months('{table}', 3)")).await?;
+        }
         Ok(())
     }
 
@@ -38,8 +49,52 @@ impl MigrationTrait for Migration {
             manager.get_connection().execute_unprepared(USAGE_WHOLE).await?;
             rls::enable(manager, "usage").await?;
         }
+        for table in ["audit_records", "audit_heads"] {
+            manager.drop_table(Table::drop().table(table).to_owned()).await?;
+        }
         Ok(())
     }
+}
+
+fn hash(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).binary().not_null().take()
+}
+
+fn heads() -> TableCreateStatement {
+    let mut heads = tenant_table("audit_heads", &[]);
+    heads
+        .col(integer("seq"))
+        .col(instant("at"))
+        .col(hash("hash"))
+        .foreign_key(&mut foreign_key("audit_heads", &[], "tenants", &[]))
+        .to_owned()
+}
+
+/// Times and numbers grow together: the key gives the trail in its order, forwards and backwards.
+fn records() -> TableCreateStatement {
+    let mut records = tenant_table("audit_records", &["at", "seq"]);
+    records
+        .col(instant("at"))
+        .col(integer("seq"))
+        .col(text("actor"))
+        .col(ColumnDef::new("session_id").uuid().null())
+        .col(text("action"))
+        .col(text("resource"))
+        .col(ColumnDef::new("correlation_id").text().null())
+        .col(json("details"))
+        .col(hash("previous_hash"))
+        .col(hash("hash"))
+        .foreign_key(&mut foreign_key("audit_records", &[], "tenants", &[]))
+        .to_owned()
+}
+
+/// What is looked for among many records.
+async fn indexes(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    for column in ["actor", "action", "resource"] {
+        let purpose = format!("by_{column}");
+        manager.create_index(index("audit_records", &purpose, &["tenant_id", column, "at", "seq"])).await?;
+    }
+    Ok(())
 }
 
 /// The column by which a table is kept by month. Of no other table: who may call the functions below names a table.
@@ -47,7 +102,7 @@ const KEY: &str = "
     CREATE FUNCTION month_key(whole text) RETURNS text LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
-        RETURN CASE whole WHEN 'usage' THEN 'day' END;
+        RETURN CASE whole WHEN 'usage' THEN 'day' WHEN 'audit_records' THEN 'at' END;
     END $$";
 
 /// Makes the parts of this month and of as many after it, and puts there what has strayed into the default. Whoever makes

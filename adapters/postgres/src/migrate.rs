@@ -133,6 +133,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
         GRANT SELECT, INSERT, UPDATE ON budget_windows, usage TO {application};
+        GRANT SELECT, INSERT ON audit_records TO {application};
+        GRANT INSERT ON audit_records TO {platform};
+        GRANT SELECT, INSERT, UPDATE ON audit_heads TO {application}, {platform};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};
@@ -151,13 +154,13 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         CREATE POLICY partitions_access ON runs FOR SELECT TO {keeper} USING (true);
         DO $owned$ DECLARE part regclass; BEGIN
             FOR part IN
-                SELECT relid FROM unnest(ARRAY['run_events', 'usage']) AS whole, pg_partition_tree(whole::regclass)
+                SELECT relid FROM unnest(ARRAY['run_events', 'usage', 'audit_records']) AS whole, pg_partition_tree(whole::regclass)
             LOOP
                 EXECUTE format('ALTER TABLE %s OWNER TO %I', part, {keeper_literal});
             END LOOP;
         END $owned$;"
     );
-    for table in ["run_events_default", "usage", "usage_default"] {
+    for table in ["run_events_default", "usage", "usage_default", "audit_records", "audit_records_default"] {
         let _ = write!(
             sql,
             "DROP POLICY IF EXISTS partitions_access ON {table};
@@ -181,6 +184,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         "queue_turns",
         "schedules",
         "webhook_deliveries",
+        "audit_heads",
+        "audit_records",
     ] {
         let _ = write!(
             sql,

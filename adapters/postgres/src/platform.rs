@@ -25,7 +25,11 @@ use crate::queue::{CLAIM, TAKE_TURNS};
 use crate::transaction::PgTransaction;
 
 /// What is kept by month has a part for each: this one and three more are there in time.
-const ADD_MONTHS: [&str; 2] = ["SELECT add_run_event_months(3)", "SELECT add_months('usage', 3)"];
+const ADD_MONTHS: [&str; 3] = [
+    "SELECT add_run_event_months(3)",
+    "SELECT add_months('usage', 3)",
+    "SELECT add_months('audit_records', 3)",
+];
 const DROP_MONTHS: &str = "SELECT drop_run_event_months($1)";
 const PURGE_MONTHS: &str = "SELECT purge_months($1, $2, $3)";
 
@@ -113,6 +117,10 @@ impl PlatformStore for PostgresStore {
 
     async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.purge_months("usage", before, limit).await
+    }
+
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.purge_months("audit_records", before, limit).await
     }
 
     async fn session(

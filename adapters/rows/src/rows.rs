@@ -3,6 +3,8 @@
 pub(crate) mod agent;
 pub(crate) mod agent_version;
 pub(crate) mod approval;
+pub(crate) mod audit_head;
+pub(crate) mod audit_record;
 pub(crate) mod budget;
 pub(crate) mod budget_window;
 pub(crate) mod price;

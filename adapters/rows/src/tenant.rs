@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
+    AgentRepository, ApprovalRepository, AuditRepository, BudgetRepository, PriceRepository, RunRepository,
     ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
@@ -18,6 +18,7 @@ use crate::rows;
 mod agents;
 mod announce;
 mod approvals;
+mod audit;
 mod budgets;
 mod prices;
 mod runs;
@@ -129,6 +130,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditRepository {
         self
     }
 }

@@ -120,6 +120,9 @@ pub trait PlatformStore: Send + Sync {
     /// `limit` rows at a time, and how many did is returned.
     async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 
+    /// Removes audit records in the same way. What is left of a trail still says what it follows.
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
     /// A session of this tenant, unless it was ended.
     async fn session(
         &self,

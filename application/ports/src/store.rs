@@ -11,11 +11,13 @@ use powerhouse_domain::runs::{Approval, EventBody, Feedback, Lease, Run, RunEven
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
+mod audit;
 mod money;
 mod page;
 mod schedules;
 mod webhooks;
 
+pub use audit::{AuditFilter, AuditRepository};
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
@@ -85,6 +87,8 @@ pub trait TenantView: Send {
     fn budgets(&mut self) -> &mut dyn BudgetRepository;
     /// What the tenant used.
     fn usage(&mut self) -> &mut dyn UsageRepository;
+    /// Who changed what.
+    fn audit(&mut self) -> &mut dyn AuditRepository;
 }
 
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
@@ -216,6 +220,8 @@ pub struct NewEvent {
 #[cfg(feature = "mock")]
 mod mock;
 
+#[cfg(feature = "mock")]
+pub use audit::MockAuditRepository;
 #[cfg(feature = "mock")]
 pub use mock::MockTenantTx;
 #[cfg(feature = "mock")]

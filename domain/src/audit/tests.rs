@@ -170,7 +170,10 @@ fn the_first_record_of_a_known_trail_has_a_known_hash() {
     let record = Head::genesis(tenant(1)).next(tenant(1), entry);
     assert_eq!(
         (record.previous.to_string().as_str(), record.hash.to_string().as_str()),
-        ("c497d44f52f614f9633557c0e16b4d7b1273371acb7fc9fcc20975801c63618d", "ce88336da0f47b4e8a1e73ed9e47e163d74b69ebfa93339d6949d2cb2cd57b71")
+        (
+            "c497d44f52f614f9633557c0e16b4d7b1273371acb7fc9fcc20975801c63618d",
+            "ce88336da0f47b4e8a1e73ed9e47e163d74b69ebfa93339d6949d2cb2cd57b71"
+        )
     );
 }
 

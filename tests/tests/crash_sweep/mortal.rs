@@ -19,7 +19,7 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, BudgetRepository, PriceRepository, RunRepository,
+    AgentRepository, ApprovalRepository, AuditRepository, BudgetRepository, PriceRepository, RunRepository,
     ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
     WebhookRepository,
 };
@@ -134,6 +134,10 @@ impl TenantView for MortalTx {
     fn usage(&mut self) -> &mut dyn UsageRepository {
         self.tx.usage()
     }
+
+    fn audit(&mut self) -> &mut dyn AuditRepository {
+        self.tx.audit()
+    }
 }
 
 #[async_trait]
@@ -240,6 +244,10 @@ impl PlatformStore for MortalStores {
 
     async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.stores.platform.purge_usage(before, limit).await
+    }
+
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_audit(before, limit).await
     }
 
     async fn session(

@@ -3,17 +3,17 @@
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use powerhouse_domain::ids::earliest_uuid;
 use powerhouse_ports::store::StoreError;
-use sea_orm::sea_query::{Expr, Query};
+use sea_orm::sea_query::{Expr, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::{Platform, SESSION};
 use crate::Transaction;
 use crate::error::store_error;
-use crate::rows::{run, session, usage};
+use crate::rows::{audit_record, run, session, usage};
 
 const RUN: &str = "run";
-const USAGE: &str = "usage";
+const OLD_ROW: &str = "old row";
 /// What SQLite calls a row by.
 const ROW_ID: &str = "rowid";
 
@@ -67,17 +67,27 @@ impl<C: Transaction> Platform<C> {
         Ok(gone.rows_affected)
     }
 
-    /// Removes usage of months that were over before this time: at most `limit` rows, and how many.
+    /// Removes usage of months that were over before this time, on SQLite: at most `limit` rows, and how many.
     pub async fn purge_usage(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.purge_rows::<usage::Entity>(usage::Column::Day.lt(month_of(before)), limit).await
+    }
+
+    /// Removes audit records of months that were over before this time, on SQLite: at most `limit` rows, and how many.
+    pub async fn purge_audit(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        let month = month_of(before).and_time(NaiveTime::MIN).and_utc();
+        self.purge_rows::<audit_record::Entity>(audit_record::Column::At.lt(month), limit).await
+    }
+
+    async fn purge_rows<E: EntityTrait>(self, is_over: SimpleExpr, limit: u32) -> Result<u64, StoreError> {
         let old = Query::select()
             .column(ROW_ID)
-            .from(usage::Entity)
-            .and_where(usage::Column::Day.lt(month_of(before)))
+            .from(E::default())
+            .and_where(is_over)
             .limit(limit.into())
             .to_owned();
-        let gone = usage::Entity::delete_many().filter(Expr::col(ROW_ID).in_subquery(old));
-        let gone = gone.exec(&self.0).await.map_err(store_error(USAGE))?;
-        self.0.commit().await.map_err(store_error(USAGE))?;
+        let gone = E::delete_many().filter(Expr::col(ROW_ID).in_subquery(old));
+        let gone = gone.exec(&self.0).await.map_err(store_error(OLD_ROW))?;
+        self.0.commit().await.map_err(store_error(OLD_ROW))?;
         Ok(gone.rows_affected)
     }
 }

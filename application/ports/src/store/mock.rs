@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, ApprovalRepository, BudgetRepository, MockAgentRepository, MockApprovalRepository,
-    MockBudgetRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
-    MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, AuditRepository, BudgetRepository, MockAgentRepository,
+    MockApprovalRepository, MockAuditRepository, MockBudgetRepository, MockPriceRepository,
+    MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
+    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
+    TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -33,6 +34,8 @@ pub struct MockTenantTx {
     pub budgets: MockBudgetRepository,
     /// What `usage()` gives.
     pub usage: MockUsageRepository,
+    /// What `audit()` gives.
+    pub audit: MockAuditRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -77,6 +80,10 @@ impl TenantView for MockTenantTx {
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
         &mut self.usage
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditRepository {
+        &mut self.audit
     }
 }
 

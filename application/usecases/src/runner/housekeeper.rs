@@ -27,6 +27,8 @@ pub struct Retention {
     pub runs: Option<TimeDelta>,
     /// What was used.
     pub usage: Option<Months>,
+    /// Who changed what.
+    pub audit: Option<Months>,
 }
 
 /// Clears away sessions that are over, and what was kept long enough. Each replica has one; they do not disturb each
@@ -58,6 +60,8 @@ impl Housekeeper {
             self.clear("runs", before, |before| self.platform.purge_runs(before, AT_ONCE)).await;
             let before = self.kept.usage.and_then(|kept| now.checked_sub_months(kept));
             self.clear("usage", before, |before| self.platform.purge_usage(before, AT_ONCE)).await;
+            let before = self.kept.audit.and_then(|kept| now.checked_sub_months(kept));
+            self.clear("audit records", before, |before| self.platform.purge_audit(before, AT_ONCE)).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -142,11 +146,12 @@ mod tests {
         platform.expect_purge_deliveries().times(3).returning(|_, _| Ok(0));
         platform.expect_purge_runs().never();
         platform.expect_purge_usage().never();
+        platform.expect_purge_audit().never();
         work(platform, Retention::default()).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn runs_and_usage_go_when_they_were_kept_long_enough() {
+    async fn runs_usage_and_audit_records_go_when_they_were_kept_long_enough() {
         let kept = TimeDelta::days(90);
         let mut platform = MockPlatformStore::new();
         platform.expect_make_room().times(3).returning(|| Ok(()));
@@ -166,6 +171,13 @@ mod tests {
             .times(3)
             .withf(move |given, limit| *given == two_years_before && *limit == AT_ONCE)
             .returning(|_, _| Ok(0));
-        work(platform, Retention { runs: Some(kept), usage: Some(Months::new(24)) }).await;
+        let month_before = "2023-10-14T22:13:20Z".parse::<DateTime<Utc>>().unwrap();
+        platform
+            .expect_purge_audit()
+            .times(3)
+            .withf(move |given, _| *given == month_before)
+            .returning(|_, _| Ok(0));
+        let (usage, audit) = (Some(Months::new(24)), Some(Months::new(1)));
+        work(platform, Retention { runs: Some(kept), usage, audit }).await;
     }
 }
