@@ -14,7 +14,7 @@ use powerhouse_ports::store::{Limit, StoreError, TenantStore, TenantTx, TenantVi
 use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
-use powerhouse_tests::contract::stores::{Stores, isolation, schedules, twins, webhooks};
+use powerhouse_tests::contract::stores::{Stores, audit, isolation, schedules, twins, webhooks};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -40,6 +40,8 @@ const TABLES: &[&str] = &[
     "budgets",
     "budget_windows",
     "usage",
+    "audit_heads",
+    "audit_records",
 ];
 
 /// What a tenant's transaction tells the database of its tenant.
@@ -207,6 +209,7 @@ async fn isolate(stores: &Stores) {
     isolation::no_method_shows_or_changes_another_tenants_rows(stores).await;
     schedules::schedules_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
+    audit::trails_are_their_tenants_own(stores).await;
 }
 
 /// Whether they do. What is said on the way is that of the assertion that failed.

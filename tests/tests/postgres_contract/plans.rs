@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::ids::{
     AgentId, ApprovalId, BudgetId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
 };
@@ -15,7 +16,7 @@ use powerhouse_domain::money::{BudgetWindow, Grouping};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
 use powerhouse_domain::schedules::PauseReason;
 use powerhouse_ports::platform::{PlatformStore, Rotation};
-use powerhouse_ports::store::{Limit, NewEvent, TenantStore as _, TenantTx};
+use powerhouse_ports::store::{AuditFilter, Limit, NewEvent, TenantStore as _, TenantTx};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
 use serde_json::Value;
@@ -68,6 +69,11 @@ const ROWS: &str = "
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO budget_windows SELECT tenant_id, id, '2026-01-01', 0, 0, 0, 0 FROM budgets;
     INSERT INTO usage SELECT id(t), '2026-01-01'::date + n, id(t), id(t), 'm', 1, 1, 1, 1
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO audit_heads SELECT id(t), 300, '2026-02-01', decode(lpad('', 64, '0'), 'hex')
+        FROM generate_series(1, 100) t;
+    INSERT INTO audit_records SELECT id(t), '2026-01-01'::timestamptz + n * interval '1 hour', n, 'user_' || n, NULL,
+            'user.added', 'user_' || n, NULL, '{}', decode(lpad('', 64, '0'), 'hex'), decode(lpad('', 64, '0'), 'hex')
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO sessions SELECT id(t), id(t * 1000 + n), id(t * 1000 + n),
         decode(lpad(to_hex(t * 1000 + n), 64, '0'), 'hex'), NULL, now(),
@@ -230,8 +236,9 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
                 wrong.push(format!("searches {index} without the tenant"));
             }
             // Each month has its part of the key.
-            let parted =
-                ["run_events", "usage"].into_iter().find(|whole| table.starts_with(&format!("{whole}_")));
+            let parted = ["run_events", "usage", "audit_records"]
+                .into_iter()
+                .find(|whole| table.starts_with(&format!("{whole}_")));
             used.push(parted.map_or(index, |whole| format!("{whole}_pkey")));
         }
         if !wrong.is_empty() {
@@ -281,6 +288,7 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         queue(&mut watched).await;
         schedules(&mut watched).await;
         webhooks(&mut watched).await;
+        audit(&mut watched).await;
         assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
 
         // It is seen when an index goes. The index comes back for the next round.
@@ -530,7 +538,7 @@ async fn signing_in(watched: &mut Watched) {
         })
         .await;
     watched
-        .across("end_session", &["sessions_by_id"], async |store| {
+        .across("end_session", &["sessions_by_id", "audit_heads_pkey", "tenants_pkey"], async |store| {
             let other = SessionId::from_uuid(Uuid::from_u128(50_200));
             store.end_session(other, now).await.unwrap();
         })
@@ -631,4 +639,45 @@ async fn webhooks(watched: &mut Watched) {
             assert_eq!(store.purge_deliveries(Utc::now() - TimeDelta::days(30), 10).await.unwrap(), 10);
         })
         .await;
+}
+
+async fn audit(watched: &mut Watched) {
+    let caller = watched.caller;
+    let place = AuditPlace { at: "2026-01-05T00:00:00Z".parse().unwrap(), seq: 96 };
+    let all = AuditFilter::default;
+    watched
+        .own("audit.append", &["audit_heads_pkey", "tenants_pkey"], async |tx| {
+            let entry = Entry::by(&caller, AuditAction::UserAdded, caller.user_id(), Utc::now());
+            tx.audit().append(entry).await.unwrap();
+        })
+        .await;
+    watched
+        .own("audit.head", &["audit_heads_pkey"], async |tx| {
+            assert_eq!(tx.audit().head().await.unwrap().unwrap().seq, 300);
+        })
+        .await;
+    for (before, limit) in [(None, 20), (Some(place), 20)] {
+        watched
+            .own("audit.list", &["audit_records_pkey"], async |tx| {
+                let page = tx.audit().list(&all(), before, page()).await.unwrap();
+                assert_eq!(page.items.len(), limit);
+            })
+            .await;
+    }
+    watched
+        .own("audit.records after one", &["audit_records_pkey"], async |tx| {
+            assert_eq!(tx.audit().records(&all(), Some(place), 500).await.unwrap().len(), 204);
+        })
+        .await;
+    for filter in [
+        AuditFilter { from: Some(place.at), until: Some(place.at + TimeDelta::hours(1)), ..all() },
+        AuditFilter { actor: Some("user_9".to_owned()), ..all() },
+        AuditFilter { resource: Some("user_9".to_owned()), ..all() },
+    ] {
+        watched
+            .own("audit.list of something", &["audit_records_pkey"], async |tx| {
+                assert_eq!(tx.audit().list(&filter, None, page()).await.unwrap().items.len(), 1);
+            })
+            .await;
+    }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Permit, Principal, Privilege};
 use powerhouse_domain::agents::{Agent, AgentChangeRefused, Definition};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::AgentId;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
 use super::{ToolNames, check_tools, refused};
 use crate::refused::expect_version;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Writes drafts.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct EditAgent {
     pub store: Arc<dyn TenantStore>,
     /// What an agent may call.
     pub tools: Arc<ToolNames>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl EditAgent {
@@ -32,7 +35,9 @@ impl EditAgent {
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::UpdateAgent>(principal, id)?;
         check_tools(&draft, &self.tools)?;
-        change(&*self.store, permit, revision, |agent| agent.edit(draft)).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::AgentEdited, id, now);
+        change(&*self.store, permit, revision, entry, |agent| agent.edit(draft)).await
     }
 }
 
@@ -54,7 +59,9 @@ impl PublishAgent {
         revision: Option<u64>,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::PublishAgent>(principal, id)?;
-        change(&*self.store, permit, revision, |agent| agent.publish(self.clock.now())).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::AgentPublished, id, now);
+        change(&*self.store, permit, revision, entry, |agent| agent.publish(now)).await
     }
 }
 
@@ -76,7 +83,9 @@ impl ArchiveAgent {
         revision: Option<u64>,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::ArchiveAgent>(principal, id)?;
-        change(&*self.store, permit, revision, |agent| agent.archive(self.clock.now())).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::AgentArchived, id, now);
+        change(&*self.store, permit, revision, entry, |agent| agent.archive(now)).await
     }
 }
 
@@ -92,13 +101,25 @@ async fn change<A: Privilege<Resource = AgentId>>(
     store: &dyn TenantStore,
     permit: Permit<A>,
     revision: Option<u64>,
+    entry: Entry,
     change: impl FnOnce(Agent) -> Result<Agent, AgentChangeRefused>,
 ) -> Result<Agent, Refused> {
     let mut tx = store.begin(&permit.scope()).await?;
     let agent = tx.agents().find(permit.redeem()).await?.ok_or(Refused::NotFound("agent"))?;
     expect_version(agent.revision(), revision)?;
+    let before = agent.newest().cloned();
     let agent = change(agent).map_err(|error| refused(error.reason))?;
     tx.agents().update(&agent).await.map_err(Refused::stale)?;
-    tx.commit().await?;
+    audited::commit(tx, described(entry, before.as_ref(), &agent)).await?;
     Ok(agent)
+}
+
+/// With what was changed of the definition, and the version that runs use.
+fn described(entry: Entry, before: Option<&Definition>, agent: &Agent) -> Entry {
+    let changed = before.zip(agent.newest()).map_or_else(Vec::new, |(before, now)| now.differences(before));
+    let entry = if changed.is_empty() { entry } else { entry.changing(&changed) };
+    match agent.runnable() {
+        Some(version) => entry.with("version", version.number),
+        None => entry,
+    }
 }

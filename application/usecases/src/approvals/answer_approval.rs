@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::ApprovalId;
 use powerhouse_domain::runs::{AnswerRefused, Approval, Decision, EventBody};
 use powerhouse_ports::clock::Clock;
@@ -55,7 +56,10 @@ impl AnswerApproval {
                 decision: decision.clone(),
                 by: Some(permit.granted_to()),
             };
-            if self.going.on(tx, &permit.scope(), run, NewEvent { at: now, body }).await? {
+            let entry = Entry::by(principal, AuditAction::ApprovalAnswered, id, now)
+                .with("decision", decision.name())
+                .with("run", answered.run());
+            if self.going.on(tx, &permit.scope(), run, NewEvent { at: now, body }, entry).await? {
                 permit.redeem();
                 return Ok(answered);
             }

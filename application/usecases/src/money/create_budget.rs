@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::BudgetId;
 use powerhouse_domain::money::{Budget, BudgetScope, Caps, Period};
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::{TenantStore, TenantTx};
 
-use super::{BudgetState, state};
-use crate::{Refused, permit};
+use super::{BudgetState, capped, state};
+use crate::{Refused, audited, permit};
 
 /// The most budgets of a tenant.
 const MAX_BUDGETS: u64 = 1_000;
@@ -61,8 +62,10 @@ impl CreateBudget {
         }
         let budget = Budget::new(BudgetId::from_uuid(self.ids.next()), scope, period, caps, now);
         tx.budgets().add(&budget).await?;
+        let entry = Entry::by(principal, AuditAction::BudgetCreated, budget.id, now);
+        let entry = capped(entry, &budget);
         let state = state(&mut *tx, budget, now).await?;
-        tx.commit().await?;
+        audited::commit(tx, entry).await?;
         Ok(state)
     }
 }

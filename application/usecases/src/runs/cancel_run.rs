@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Run, RunEvent, RunStatus};
 use powerhouse_ports::clock::Clock;
@@ -10,9 +11,9 @@ use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
 use super::{find, whole_journal};
-use crate::Refused;
 use crate::measure::run_ended;
 use crate::runner::settle_in_flight;
+use crate::{Refused, audited};
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -46,7 +47,7 @@ impl CancelRun {
                     // The run's row is held from here on: no call is begun or ends beside this.
                     let journal = whole_journal(&mut *tx, id).await?;
                     settle_in_flight(&mut *tx, &run, before_the_end(&journal), now).await?;
-                    tx.commit().await?;
+                    audited::commit(tx, Entry::by(principal, AuditAction::RunCancelled, id, now)).await?;
                     run_ended(run.state().name());
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{ModelReply, StopReason, Usage};
@@ -68,7 +69,8 @@ impl ForkRun {
         if !before.is_empty() {
             tx.runs().append(&new, before).await?;
         }
-        if !self.going.on(tx, &principal.scope(), new.clone(), last.clone()).await? {
+        let entry = Entry::by(principal, AuditAction::RunForked, new.id(), now).with("from", old_id);
+        if !self.going.on(tx, &principal.scope(), new.clone(), last.clone(), entry).await? {
             return Err(Refused::Stale);
         }
         Ok(new)

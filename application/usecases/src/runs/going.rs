@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::audit::Entry;
 use powerhouse_domain::runs::{Run, RunStatus};
 use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantTx};
 use tokio::sync::Notify;
 
-use crate::Refused;
+use crate::{Refused, audited};
 
 /// Lets runs go on.
 #[derive(Clone)]
@@ -20,7 +21,7 @@ pub struct Going {
 }
 
 impl Going {
-    /// Writes what was said to the run's journal, and commits. A run that waits may be claimed from then on; the worker
+    /// Writes what was said to the run's journal and to the audit trail, and commits. A run that waits may be claimed from then on; the worker
     /// of one that is on its way takes it into account. False, and nothing is written, when the run has changed since it
     /// was read.
     pub(crate) async fn on(
@@ -29,6 +30,7 @@ impl Going {
         scope: &TenantScope,
         run: Run,
         said: NewEvent,
+        entry: Entry,
     ) -> Result<bool, Refused> {
         let (id, at) = (run.id(), said.at);
         let events = [said];
@@ -40,7 +42,7 @@ impl Going {
         };
         match written {
             Ok(seq) => {
-                tx.commit().await?;
+                audited::commit(tx, entry).await?;
                 self.bus.publish(scope, RunNews { run: id, seq }).await;
                 self.wake.notify_one();
                 Ok(true)

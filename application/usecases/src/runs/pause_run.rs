@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Ledger, Run};
 use powerhouse_ports::clock::Clock;
@@ -10,7 +11,7 @@ use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
 use super::{find, whole_journal};
-use crate::Refused;
+use crate::{Refused, audited};
 
 /// How often the worker may be faster before we give up.
 const TRIES: u32 = 10;
@@ -39,11 +40,11 @@ impl PauseRun {
             if Ledger::of(&whole_journal(&mut *tx, id).await?).is_paused {
                 return Ok(run);
             }
-            let by = permit.granted_to();
-            let asked = NewEvent { at: self.clock.now(), body: EventBody::PauseAsked { by } };
+            let (by, now) = (permit.granted_to(), self.clock.now());
+            let asked = NewEvent { at: now, body: EventBody::PauseAsked { by } };
             match tx.runs().append(&run, &[asked]).await {
                 Ok(seq) => {
-                    tx.commit().await?;
+                    audited::commit(tx, Entry::by(principal, AuditAction::RunPaused, id, now)).await?;
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);
                 }

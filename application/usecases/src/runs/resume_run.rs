@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Ledger, Run};
 use powerhouse_ports::clock::Clock;
@@ -35,9 +36,10 @@ impl ResumeRun {
             if !is_paused || run.state().name().is_final() {
                 return Err(Refused::conflict("run_not_paused", "the run is not paused"));
             }
-            let by = permit.granted_to();
-            let resumed = NewEvent { at: self.clock.now(), body: EventBody::Resumed { by } };
-            if self.going.on(tx, &permit.scope(), run, resumed).await? {
+            let (by, now) = (permit.granted_to(), self.clock.now());
+            let resumed = NewEvent { at: now, body: EventBody::Resumed { by } };
+            let entry = Entry::by(principal, AuditAction::RunResumed, id, now);
+            if self.going.on(tx, &permit.scope(), run, resumed, entry).await? {
                 let mut view = self.store.read(&permit.scope()).await?;
                 return Ok(find::<access::ReadRun>(&mut *view, principal, permit.redeem().run).await?.0);
             }

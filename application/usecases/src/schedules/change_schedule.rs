@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Permit, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::ScheduleId;
 use powerhouse_domain::schedules::{PauseReason, Plan, Schedule};
 use powerhouse_ports::clock::Clock;
@@ -11,7 +12,7 @@ use powerhouse_ports::store::{TenantStore, TenantTx};
 use super::{NO_SCHEDULE, never};
 use crate::refused::expect_version;
 use crate::runs::check_target;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Changes what a schedule does.
 #[derive(Clone)]
@@ -35,7 +36,9 @@ impl ChangeSchedule {
         let by = permit.granted_to();
         let (mut tx, schedule) = open(&*self.store, permit, version).await?;
         check_target(&mut *tx, &plan.order.target).await?;
-        store(tx, schedule.change(by, plan, self.clock.now()).map_err(never)?).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::ScheduleChanged, id, now);
+        store(tx, schedule.change(by, plan, now).map_err(never)?, entry).await
     }
 }
 
@@ -60,7 +63,9 @@ impl PauseSchedule {
         if schedule.next_at().is_none() {
             return Ok(schedule);
         }
-        store(tx, schedule.pause(PauseReason::Asked, self.clock.now())).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::SchedulePaused, id, now);
+        store(tx, schedule.pause(PauseReason::Asked, now), entry).await
     }
 }
 
@@ -85,8 +90,9 @@ impl ResumeSchedule {
         if schedule.next_at().is_some() {
             return Ok(schedule);
         }
-        let resumed = schedule.resume(self.clock.now());
-        store(tx, resumed.map_err(|error| Refused::conflict("schedule_over", error))?).await
+        let now = self.clock.now();
+        let resumed = schedule.resume(now).map_err(|error| Refused::conflict("schedule_over", error))?;
+        store(tx, resumed, Entry::by(principal, AuditAction::ScheduleResumed, id, now)).await
     }
 }
 
@@ -95,6 +101,8 @@ impl ResumeSchedule {
 pub struct DeleteSchedule {
     /// Where schedules are.
     pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl DeleteSchedule {
@@ -107,7 +115,7 @@ impl DeleteSchedule {
     ) -> Result<(), Refused> {
         let (mut tx, schedule) = open(&*self.store, changing(principal, id)?, version).await?;
         tx.schedules().remove(schedule.id()).await?;
-        tx.commit().await?;
+        audited::commit(tx, Entry::by(principal, AuditAction::ScheduleRemoved, id, self.clock.now())).await?;
         Ok(())
     }
 }
@@ -128,8 +136,8 @@ async fn open(
     Ok((tx, schedule))
 }
 
-async fn store(mut tx: Box<dyn TenantTx>, schedule: Schedule) -> Result<Schedule, Refused> {
+async fn store(mut tx: Box<dyn TenantTx>, schedule: Schedule, entry: Entry) -> Result<Schedule, Refused> {
     tx.schedules().update(&schedule).await.map_err(Refused::stale)?;
-    tx.commit().await?;
+    audited::commit(tx, entry).await?;
     Ok(schedule)
 }

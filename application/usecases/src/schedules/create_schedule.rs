@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::ScheduleId;
 use powerhouse_domain::schedules::{MAX_SCHEDULES, Plan, Schedule};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -10,7 +11,7 @@ use powerhouse_ports::store::TenantStore;
 
 use super::never;
 use crate::runs::check_target;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Makes schedules.
 #[derive(Clone)]
@@ -28,7 +29,8 @@ impl CreateSchedule {
     pub async fn execute(&self, principal: &Principal, plan: Plan) -> Result<Schedule, Refused> {
         let permit = permit::<access::CreateSchedule>(principal, principal.tenant_id(), "schedules", true)?;
         let id = ScheduleId::from_uuid(self.ids.next());
-        let schedule = Schedule::new(id, permit.granted_to(), plan, self.clock.now()).map_err(never)?;
+        let now = self.clock.now();
+        let schedule = Schedule::new(id, permit.granted_to(), plan, now).map_err(never)?;
         let mut tx = self.store.begin(&permit.scope()).await?;
         check_target(&mut *tx, &schedule.plan().order.target).await?;
         if tx.schedules().count().await? >= MAX_SCHEDULES {
@@ -36,7 +38,7 @@ impl CreateSchedule {
             return Err(Refused::conflict("too_many_schedules", reason));
         }
         tx.schedules().add(&schedule).await?;
-        tx.commit().await?;
+        audited::commit(tx, Entry::by(principal, AuditAction::ScheduleCreated, id, now)).await?;
         permit.redeem();
         Ok(schedule)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Action, Principal, Role};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::UserId;
 use powerhouse_domain::users::{DisplayName, Email, Membership, NewPassword, User};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -11,7 +12,7 @@ use powerhouse_ports::store::TenantStore;
 
 use super::{Member, may_assign};
 use crate::tenants::hash;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Who joins, and as what.
 #[derive(Debug)]
@@ -68,7 +69,8 @@ impl AddUser {
             .add(&user, &membership, &hash)
             .await
             .map_err(Refused::taken("email_taken", "a user with this e-mail address exists"))?;
-        tx.commit().await?;
+        let entry = Entry::by(principal, AuditAction::UserAdded, user.id(), now).with("role", role);
+        audited::commit(tx, entry).await?;
         Ok((user, membership))
     }
 }

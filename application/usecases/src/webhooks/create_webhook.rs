@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::WebhookId;
 use powerhouse_domain::webhooks::{Endpoint, EndpointState, EndpointUrl, Filter, MAX_WEBHOOKS, Secret};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -10,7 +11,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::webhooks::WebhookSender;
 
 use super::{Secrets, check_url};
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Makes endpoints.
 #[derive(Clone)]
@@ -62,7 +63,8 @@ impl CreateWebhook {
             return Err(Refused::conflict("too_many_webhooks", reason));
         }
         tx.webhooks().add(&endpoint, &sealed).await?;
-        tx.commit().await?;
+        let entry = Entry::by(principal, AuditAction::WebhookCreated, endpoint.id, endpoint.created_at);
+        audited::commit(tx, entry).await?;
         permit.redeem();
         Ok(Created { endpoint, secret })
     }
