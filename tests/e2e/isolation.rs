@@ -12,15 +12,15 @@ use crate::server::{Caller, PASSWORD, Server};
 const CANARY: &str = "canary4711";
 
 /// An operation of the document.
-struct Operation {
-    id: String,
-    method: Method,
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) method: Method,
     path: String,
-    has_body: bool,
-    is_guarded: bool,
+    pub(crate) has_body: bool,
+    pub(crate) is_guarded: bool,
 }
 
-async fn operations(server: &Server) -> Vec<Operation> {
+pub(crate) async fn operations(server: &Server) -> Vec<Operation> {
     let document: Value =
         Client::new().get(server.url("/openapi.json")).send().await.unwrap().json().await.unwrap();
     let mut operations = Vec::new();
@@ -40,7 +40,7 @@ async fn operations(server: &Server) -> Vec<Operation> {
 }
 
 /// A body that the operation takes; an operation that is not here fails the test.
-fn body(operation: &str, agent: &str) -> Value {
+pub(crate) fn body(operation: &str, agent: &str) -> Value {
     let definition = json!({"kind": "direct", "description": "Does it"});
     match operation {
         "create_agent" => json!({"name": "clerk", "definition": definition}),
@@ -64,13 +64,13 @@ fn body(operation: &str, agent: &str) -> Value {
 }
 
 /// What one tenant owns.
-struct Property {
-    agent: String,
+pub(crate) struct Property {
+    pub(crate) agent: String,
     user: String,
-    run: String,
+    pub(crate) run: String,
     approval: String,
-    schedule: String,
-    webhook: String,
+    pub(crate) schedule: String,
+    pub(crate) webhook: String,
     message: String,
     budget: String,
 }
@@ -80,7 +80,7 @@ impl Property {
         Self::named(caller, "clerk", "bob@example.org").await
     }
 
-    async fn numbered(caller: &Caller, number: u32) -> Self {
+    pub(crate) async fn numbered(caller: &Caller, number: u32) -> Self {
         Self::named(caller, &format!("clerk-{number}"), &format!("bob-{number}@example.org")).await
     }
 
@@ -134,7 +134,7 @@ impl Property {
         panic!("the run has asked nothing: {run}");
     }
 
-    fn path(&self, operation: &Operation) -> String {
+    pub(crate) fn path(&self, operation: &Operation) -> String {
         let path = operation.path.replace("{agent_id}", &self.agent).replace("{user_id}", &self.user);
         let path = path.replace("{run_id}", &self.run).replace("{approval_id}", &self.approval);
         let path = path.replace("{schedule_id}", &self.schedule).replace("{budget_id}", &self.budget);

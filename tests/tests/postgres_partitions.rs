@@ -1,4 +1,4 @@
-//! What is kept by month on PostgreSQL: the journal and usage; who makes and drops them, and with which rights (S05).
+//! What is kept by month on PostgreSQL: the journal, usage and the audit trail; who makes and drops them, and with which rights (S05).
 //!
 //! Needs `TEST_DATABASE_URL`, a superuser's; `./scripts/test` sets it.
 
@@ -55,6 +55,11 @@ fn used_on(day: &str) -> String {
 /// As far on as when the month after the next begins, and a day.
 const IN_TWO_MONTHS: &str = "date_trunc('month', now() AT TIME ZONE 'UTC') + interval '2 months 1 day'";
 
+async fn in_two_months(db: &impl ConnectionTrait) -> chrono::DateTime<chrono::Utc> {
+    let sql = format!("SELECT to_char({IN_TWO_MONTHS}, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+    column(db, &sql).await[0].parse().unwrap()
+}
+
 #[tokio::test]
 async fn usage_has_its_months_and_they_go_when_they_were_over_long_enough() {
     let (own, owner) = migrated().await;
@@ -78,12 +83,7 @@ async fn usage_has_its_months_and_they_go_when_they_were_over_long_enough() {
     own.run(&format!("{} {}", used_on("now() - interval '400 days'"), used_on("now() AT TIME ZONE 'UTC'")))
         .await;
     assert_eq!(usage_in(&owner).await, [made[0].as_str(), &made[0], &made[2]]);
-    let at = async |sql: &str| -> chrono::DateTime<chrono::Utc> {
-        column(&owner, &format!("SELECT to_char({sql}, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")).await[0]
-            .parse()
-            .unwrap()
-    };
-    let in_two_months = at(IN_TWO_MONTHS).await;
+    let in_two_months = in_two_months(&owner).await;
     assert_eq!(
         store.purge_usage(chrono::Utc::now(), 10).await.unwrap(),
         1,
@@ -160,6 +160,31 @@ async fn a_month_is_dropped_when_no_run_up_to_its_end_is_under_way() {
     }
 }
 
+/// As usage: the months of the audit trail come in time, and go as whole parts.
+#[tokio::test]
+async fn the_audit_trail_has_its_months_too() {
+    let (own, owner) = migrated().await;
+    own.run(&format!(
+        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
+    ))
+    .await;
+    let store = open(&own).await;
+    let made = months_of(&owner, "audit_records").await;
+    assert_eq!(made.len(), 4, "this month and three more");
+    let written = |at: &str, seq: u32| {
+        format!(
+            "INSERT INTO audit_records VALUES ('{TENANT}', {at}, {seq}, 'platform', NULL, 'user.added', 'x', NULL, '{{}}', '', '');"
+        )
+    };
+    let written_in = "SELECT tableoid::regclass::text FROM audit_records ORDER BY at";
+    own.run(&format!("DROP TABLE {}; {} {}", made[2], written("now()", 1), written(IN_TWO_MONTHS, 2))).await;
+    assert_eq!(column(&owner, written_in).await, [made[0].as_str(), "audit_records_default"]);
+    store.make_room().await.unwrap();
+    assert_eq!(column(&owner, written_in).await, [made[0].as_str(), &made[2]]);
+    store.purge_audit(in_two_months(&owner).await, 10).await.unwrap();
+    assert_eq!(column(&owner, written_in).await, [made[2].as_str()]);
+}
+
 /// An owner that is no superuser can migrate, again and again.
 #[tokio::test]
 async fn an_owner_needs_no_more_than_to_own_the_database_and_to_make_roles() {
@@ -227,6 +252,7 @@ async fn months_are_kept_by_a_role_of_their_own() {
             &format!("SELECT * FROM {part}"),
             "SELECT * FROM run_events_default",
             "SELECT * FROM usage_default",
+            "SELECT * FROM audit_records_default",
             &format!("DROP TABLE {part}"),
             &format!("SET ROLE {PLATFORM}_partitions"),
         ] {

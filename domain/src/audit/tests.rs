@@ -1,3 +1,5 @@
+//! Trails that are whole, and every way of their not being so.
+
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use uuid::Uuid;

@@ -2,10 +2,11 @@
 //! with row-level security in force, on tables so large that reading one from end to end would be slow (S06).
 
 use std::fmt::{Debug, Write as _};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::ids::{
@@ -70,9 +71,10 @@ const ROWS: &str = "
     INSERT INTO budget_windows SELECT tenant_id, id, '2026-01-01', 0, 0, 0, 0 FROM budgets;
     INSERT INTO usage SELECT id(t), '2026-01-01'::date + n, id(t), id(t), 'm', 1, 1, 1, 1
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
-    INSERT INTO audit_heads SELECT id(t), 300, '2026-02-01', decode(lpad('', 64, '0'), 'hex')
-        FROM generate_series(1, 100) t;
-    INSERT INTO audit_records SELECT id(t), '2026-01-01'::timestamptz + n * interval '1 hour', n, 'user_' || n, NULL,
+    INSERT INTO audit_heads SELECT id(t), 300, date_trunc('month', now(), 'UTC') + interval '2800 hours',
+            decode(lpad('', 64, '0'), 'hex') FROM generate_series(1, 3000) t;
+    INSERT INTO audit_records SELECT id(t), date_trunc('month', now(), 'UTC') + n * interval '9 hours', n,
+            CASE n WHEN 9 THEN 'user_00000000000000000000000009' ELSE 'platform' END, NULL,
             'user.added', 'user_' || n, NULL, '{}', decode(lpad('', 64, '0'), 'hex'), decode(lpad('', 64, '0'), 'hex')
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO sessions SELECT id(t), id(t * 1000 + n), id(t * 1000 + n),
@@ -221,7 +223,9 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
             if table.starts_with("pg_") || index.starts_with("pg_") {
                 continue;
             }
-            if kind == "Seq Scan" && !SMALL.contains(&table.as_str()) {
+            // What has strayed is little.
+            let is_small = SMALL.contains(&table.as_str()) || table.ends_with("_default");
+            if kind == "Seq Scan" && !is_small {
                 wrong.push(format!("reads {table} from end to end"));
             }
             // A price list is short, and read whole.
@@ -539,7 +543,10 @@ async fn signing_in(watched: &mut Watched) {
         .await;
     watched
         .across("end_session", &["sessions_by_id", "audit_heads_pkey", "tenants_pkey"], async |store| {
-            let other = SessionId::from_uuid(Uuid::from_u128(50_200));
+            // Another one each time: one that has ended is not written down again.
+            static NEXT: AtomicU32 = AtomicU32::new(50_200);
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let other = SessionId::from_uuid(Uuid::from_u128(next.into()));
             store.end_session(other, now).await.unwrap();
         })
         .await;
@@ -643,7 +650,8 @@ async fn webhooks(watched: &mut Watched) {
 
 async fn audit(watched: &mut Watched) {
     let caller = watched.caller;
-    let place = AuditPlace { at: "2026-01-05T00:00:00Z".parse().unwrap(), seq: 96 };
+    let month = Utc::now().date_naive().with_day(1).unwrap().and_time(NaiveTime::MIN).and_utc();
+    let place = AuditPlace { at: month + TimeDelta::hours(9 * 96), seq: 96 };
     let all = AuditFilter::default;
     watched
         .own("audit.append", &["audit_heads_pkey", "tenants_pkey"], async |tx| {
@@ -653,25 +661,24 @@ async fn audit(watched: &mut Watched) {
         .await;
     watched
         .own("audit.head", &["audit_heads_pkey"], async |tx| {
-            assert_eq!(tx.audit().head().await.unwrap().unwrap().seq, 300);
+            assert!(tx.audit().head().await.unwrap().unwrap().seq >= 300);
         })
         .await;
-    for (before, limit) in [(None, 20), (Some(place), 20)] {
+    for before in [None, Some(place)] {
         watched
             .own("audit.list", &["audit_records_pkey"], async |tx| {
-                let page = tx.audit().list(&all(), before, page()).await.unwrap();
-                assert_eq!(page.items.len(), limit);
+                assert_eq!(tx.audit().list(&all(), before, page()).await.unwrap().items.len(), 20);
             })
             .await;
     }
     watched
         .own("audit.records after one", &["audit_records_pkey"], async |tx| {
-            assert_eq!(tx.audit().records(&all(), Some(place), 500).await.unwrap().len(), 204);
+            assert!(tx.audit().records(&all(), Some(place), 500).await.unwrap().len() >= 204);
         })
         .await;
     for filter in [
         AuditFilter { from: Some(place.at), until: Some(place.at + TimeDelta::hours(1)), ..all() },
-        AuditFilter { actor: Some("user_9".to_owned()), ..all() },
+        AuditFilter { actor: Some("user_00000000000000000000000009".to_owned()), ..all() },
         AuditFilter { resource: Some("user_9".to_owned()), ..all() },
     ] {
         watched
