@@ -29,7 +29,7 @@ async fn prepare(ada: &Caller, operation: &str, property: &mut Property) {
     if ["cancel_run", "pause_run", "resume_run"].contains(&operation) {
         let later = (Utc::now() + TimeDelta::hours(1)).to_rfc3339();
         let run = json!({"task": "Later", "agent": property.agent, "not_before": later});
-        property.run = ada.post("/v1/runs", &run).await["id"].as_str().unwrap().to_owned();
+        ada.post("/v1/runs", &run).await["id"].as_str().unwrap().clone_into(&mut property.run);
     }
     match operation {
         "resume_run" => drop(ada.post(&format!("/v1/runs/{}/pause", property.run), &Value::Null).await),
@@ -100,6 +100,9 @@ async fn every_operation_that_changes_something_leaves_a_record() {
         assert_eq!(left[0]["actor"], ada.get("/v1/me").await["user"]["id"], "{left:?}");
         assert!(left[0]["session"].as_str().unwrap().starts_with("session_"), "{left:?}");
         walked += 1;
+        // A tenant has few of them.
+        let webhook = format!("/v1/webhooks/{}", property.webhook);
+        ada.request(Method::DELETE, &webhook).send().await.unwrap();
     }
     assert!(walked >= 30, "{walked} operations were walked");
 

@@ -22,13 +22,12 @@ pub(crate) async fn append(
     tenant: TenantId,
     entry: Entry,
 ) -> Result<(), StoreError> {
-    let end = match locked(tx, tenant).await? {
-        Some(end) => end,
-        None => {
-            begin(tx, tenant).await?;
-            locked(tx, tenant).await?.unwrap_or_else(|| Head::genesis(tenant))
-        }
-    };
+    let mut end = locked(tx, tenant).await?;
+    if end.is_none() {
+        begin(tx, tenant).await?;
+        end = locked(tx, tenant).await?;
+    }
+    let end = end.unwrap_or_else(|| Head::genesis(tenant));
     write(tx, &end.next(tenant, entry.asked_by(request::correlation_id()))).await
 }
 

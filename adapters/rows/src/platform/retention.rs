@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use powerhouse_domain::ids::earliest_uuid;
 use powerhouse_ports::store::StoreError;
-use sea_orm::sea_query::{Expr, Query, SimpleExpr};
+use sea_orm::sea_query::{Expr, Order, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -83,6 +83,8 @@ impl<C: Transaction> Platform<C> {
             .column(ROW_ID)
             .from(E::default())
             .and_where(is_over)
+            // The oldest first: what is left of a trail has no gap.
+            .order_by(ROW_ID, Order::Asc)
             .limit(limit.into())
             .to_owned();
         let gone = E::delete_many().filter(Expr::col(ROW_ID).in_subquery(old));

@@ -34,7 +34,11 @@ impl ExportAudit {
             let reason = "an export has every record of its times, so that it can be verified: give only from and until";
             return Err(Refused::invalid(pointer, reason));
         }
-        Ok(AuditExport { store: Arc::clone(&self.store), scope, filter, last: None })
+        let mut export =
+            AuditExport { store: Arc::clone(&self.store), scope, filter, last: None, first: None };
+        // A store that is away is told before anything was sent.
+        export.first = Some(export.read().await?);
+        Ok(export)
     }
 }
 
@@ -44,11 +48,20 @@ pub struct AuditExport {
     scope: TenantScope,
     filter: AuditFilter,
     last: Option<AuditPlace>,
+    /// What was read already.
+    first: Option<Vec<AuditRecord>>,
 }
 
 impl AuditExport {
     /// The next records; none at the end.
     pub async fn next(&mut self) -> Result<Vec<AuditRecord>, Refused> {
+        match self.first.take() {
+            Some(first) => Ok(first),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Result<Vec<AuditRecord>, Refused> {
         let mut view = self.store.read(&self.scope).await?;
         let records = view.audit().records(&self.filter, self.last, AT_ONCE).await?;
         self.last = records.last().map(AuditRecord::place).or(self.last);

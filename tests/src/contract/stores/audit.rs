@@ -44,8 +44,8 @@ fn verified(records: &[AuditRecord]) -> Verified {
     verifier.verified().expect("a record")
 }
 
-fn actions(records: &[AuditRecord]) -> Vec<AuditAction> {
-    records.iter().map(|record| record.entry.action).collect()
+fn actions(records: &[AuditRecord]) -> Vec<&'static str> {
+    records.iter().map(|record| record.entry.action.as_str()).collect()
 }
 
 /// Whoever writes at the same time, numbers have no gap, times do not go back, and each record follows the one before.
@@ -97,8 +97,7 @@ pub async fn a_record_lasts_with_its_change_or_not_at_all(stores: &Stores) {
     tx.commit().await.expect("commit");
     let (records, _) = trail(stores, &office).await;
     assert_eq!(verified(&records).head.seq, 4);
-    use AuditAction::{TenantFounded, UserAdded, UserRemoved};
-    assert_eq!(actions(&records), [TenantFounded, UserRemoved, UserAdded, UserAdded]);
+    assert_eq!(actions(&records), ["tenant.founded", "user.removed", "user.added", "user.added"]);
 }
 
 /// Records survive to the microsecond, and any that was changed behind our back is told.
@@ -169,8 +168,8 @@ pub async fn trails_are_their_tenants_own(stores: &Stores) {
     append(stores, &ours, entry(&ours, AuditAction::UserAdded, "user_x", at(2))).await;
     append(stores, &theirs, entry(&theirs, AuditAction::AgentEdited, "agent_x", at(3))).await;
     for (office, expected) in [
-        (&ours, &[AuditAction::TenantFounded, AuditAction::UserAdded][..]),
-        (&theirs, &[AuditAction::TenantFounded, AuditAction::AgentCreated, AuditAction::AgentEdited]),
+        (&ours, &["tenant.founded", "user.added"][..]),
+        (&theirs, &["tenant.founded", "agent.created", "agent.edited"]),
     ] {
         let (records, head) = trail(stores, office).await;
         assert_eq!(actions(&records), expected);
@@ -211,8 +210,10 @@ pub async fn what_becomes_of_sessions_is_written_down(stores: &Stores) {
     }
     let (records, head) = trail(stores, &office).await;
     assert_eq!(head, Some(verified(&records).head));
-    use AuditAction::{RefreshReused, SessionEnded, SessionOpened, TenantFounded};
-    assert_eq!(actions(&records), [TenantFounded, SessionOpened, RefreshReused, SessionOpened, SessionEnded]);
+    assert_eq!(
+        actions(&records),
+        ["tenant.founded", "session.opened", "session.refresh_reused", "session.opened", "session.ended"]
+    );
     for (record, session) in records[1..].iter().zip([
         principal.session_id(),
         principal.session_id(),

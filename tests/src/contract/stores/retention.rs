@@ -116,7 +116,7 @@ pub async fn audit_records_of_old_months_are_purged_and_the_rest_is_whole(stores
     let left = view.audit().records(&AuditFilter::default(), None, 9).await.expect("records");
     let mut verifier = Verifier::default();
     left.iter().try_for_each(|record| verifier.add(record)).expect("whole");
-    let verified = verifier.verified().expect("a record");
-    assert_eq!((verified.first, verified.anchor), (4, left[0].previous));
-    assert_eq!(view.audit().head().await.expect("head"), Some(verified.head));
+    let whole = verifier.verified().expect("a record");
+    assert_eq!((whole.first, whole.anchor), (4, left[0].previous));
+    assert_eq!(view.audit().head().await.expect("head"), Some(whole.head));
 }
