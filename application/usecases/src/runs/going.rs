@@ -21,9 +21,9 @@ pub struct Going {
 }
 
 impl Going {
-    /// Writes what was said to the run's journal and to the audit trail, and commits. A run that waits may be claimed from then on; the worker
-    /// of one that is on its way takes it into account. False, and nothing is written, when the run has changed since it
-    /// was read.
+    /// Writes what was said to the run's journal and to the audit trail, and commits. A run that waits may be claimed from
+    /// then on; the worker of one that is on its way takes it into account. False, and nothing is written, when the run has
+    /// changed since it was read.
     pub(crate) async fn on(
         &self,
         mut tx: Box<dyn TenantTx>,
