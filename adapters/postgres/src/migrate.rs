@@ -105,8 +105,8 @@ fn may_sign_in(role: &Role) -> String {
     sql
 }
 
-/// A role that nobody signs in as: it owns what is kept by month, so that the functions which add and drop its months run with no
-/// more rights than they need (S05). The owner of the rest is a member, and may change those tables in a migration.
+/// A role that nobody signs in as: it owns what is kept by month, so that the functions which add and drop months run with
+/// no more rights than they need (S05). The owner of the rest is a member, and may change those tables in a migration.
 fn owns_partitions(name: &str) -> String {
     let (made, literal, name) = (made(name, "NOLOGIN"), literal(name), identifier(name));
     format!(
@@ -154,7 +154,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         CREATE POLICY partitions_access ON runs FOR SELECT TO {keeper} USING (true);
         DO $owned$ DECLARE part regclass; BEGIN
             FOR part IN
-                SELECT relid FROM unnest(ARRAY['run_events', 'usage', 'audit_records']) AS whole, pg_partition_tree(whole::regclass)
+                SELECT relid FROM unnest(ARRAY['run_events', 'usage', 'audit_records']::regclass[]) AS whole,
+                    pg_partition_tree(whole)
             LOOP
                 EXECUTE format('ALTER TABLE %s OWNER TO %I', part, {keeper_literal});
             END LOOP;

@@ -84,47 +84,54 @@ pub struct Verified {
     pub head: Head,
 }
 
+impl Verified {
+    /// What a record is the first of: the trail that begins with it.
+    fn before(record: &AuditRecord) -> Self {
+        let head = match record.seq {
+            0 | 1 => Head::genesis(record.tenant),
+            // Older ones are no longer kept: it may follow anything.
+            seq => Head { seq: seq - 1, at: record.entry.at, hash: record.previous },
+        };
+        Self { tenant: record.tenant, first: record.seq, anchor: record.previous, head }
+    }
+}
+
 /// Checks records, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier(Option<Verified>);
 
 impl Verifier {
-    /// Checks the records that come next.
+    /// Checks the record that comes next.
     pub fn add(&mut self, record: &AuditRecord) -> Result<(), Broken> {
-        let broken = |fault| Err(Broken { seq: record.seq, fault });
-        let start = Verified {
-            tenant: record.tenant,
-            first: record.seq,
-            anchor: record.previous,
-            // The first that is kept may follow anything, but for the first of all.
-            head: match record.seq {
-                0 | 1 => Head::genesis(record.tenant),
-                seq => Head { seq: seq - 1, at: record.entry.at, hash: record.previous },
-            },
-        };
-        let Verified { tenant, head, .. } = self.0.unwrap_or(start);
-        if record.tenant != tenant {
-            return broken(Fault::Tenant);
+        let before = self.0.unwrap_or_else(|| Verified::before(record));
+        if let Some(fault) = fault(&before, record) {
+            return Err(Broken { seq: record.seq, fault });
         }
-        let expected = head.seq.saturating_add(1);
-        if record.seq != expected {
-            return broken(Fault::Number { expected });
-        }
-        if record.previous != head.hash {
-            return broken(Fault::Link);
-        }
-        if record.entry.at < head.at {
-            return broken(Fault::Time);
-        }
-        if record.hash != AuditHash::of(record) {
-            return broken(Fault::Content);
-        }
-        self.0 = Some(Verified { head: Head::after(record), ..self.0.unwrap_or(start) });
+        self.0 = Some(Verified { head: Head::after(record), ..before });
         Ok(())
     }
 
     /// What was checked; nothing when there was no record.
     pub const fn verified(&self) -> Option<Verified> {
         self.0
+    }
+}
+
+/// What is wrong with a record after these.
+fn fault(before: &Verified, record: &AuditRecord) -> Option<Fault> {
+    let Verified { tenant, head, .. } = before;
+    let expected = head.seq.saturating_add(1);
+    if record.tenant != *tenant {
+        Some(Fault::Tenant)
+    } else if record.seq != expected {
+        Some(Fault::Number { expected })
+    } else if record.previous != head.hash {
+        Some(Fault::Link)
+    } else if record.entry.at < head.at {
+        Some(Fault::Time)
+    } else if record.hash != AuditHash::of(record) {
+        Some(Fault::Content)
+    } else {
+        None
     }
 }

@@ -68,3 +68,79 @@ impl AuditExport {
         Ok(records)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use mockall::predicate::eq;
+    use powerhouse_domain::access::Role;
+    use powerhouse_domain::audit::{AuditAction, Entry, Head};
+    use powerhouse_domain::ids::{SessionId, TenantId, UserId};
+    use powerhouse_ports::store::{MockTenantStore, MockTenantTx, StoreError};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn caller(role: Role) -> Principal {
+        let id = Uuid::from_u128(1);
+        Principal::verified(TenantId::from_uuid(id), UserId::from_uuid(id), SessionId::from_uuid(id), role)
+    }
+
+    fn record() -> AuditRecord {
+        let caller = caller(Role::Owner);
+        let entry = Entry::by(&caller, AuditAction::UserAdded, caller.user_id(), DateTime::UNIX_EPOCH);
+        Head::genesis(caller.tenant_id()).next(caller.tenant_id(), entry)
+    }
+
+    /// A transaction that reads once, from a place on.
+    fn reading(after: Option<AuditPlace>, found: Result<Vec<AuditRecord>, StoreError>) -> MockTenantTx {
+        let mut tx = MockTenantTx::default();
+        let read = tx.audit.expect_records().once().with(eq(AuditFilter::default()), eq(after), eq(AT_ONCE));
+        read.return_once(move |_, _, _| found);
+        tx
+    }
+
+    fn store(reads: Vec<MockTenantTx>) -> Arc<dyn TenantStore> {
+        let mut store = MockTenantStore::new();
+        let mut order = mockall::Sequence::new();
+        for tx in reads {
+            store.expect_read().once().in_sequence(&mut order).return_once(move |_| Ok(Box::new(tx)));
+        }
+        Arc::new(store)
+    }
+
+    #[tokio::test]
+    async fn each_read_goes_on_where_the_last_one_ended() {
+        let last = record();
+        let place = Some(last.place());
+        let reads = vec![
+            reading(None, Ok(vec![last.clone()])),
+            reading(place, Ok(vec![])),
+            reading(place, Ok(vec![])),
+        ];
+        let export = ExportAudit { store: store(reads) };
+        let mut export = export.execute(&caller(Role::Admin), AuditFilter::default()).await.unwrap();
+        assert_eq!(export.next().await.unwrap(), [last]);
+        for _ in 0..2 {
+            assert_eq!(export.next().await.unwrap(), []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_is_told_before_anything_is_sent() {
+        let away = StoreError::Unavailable("away for a moment".into());
+        let export = ExportAudit { store: store(vec![reading(None, Err(away))]) };
+        let refused = export.execute(&caller(Role::Owner), AuditFilter::default()).await;
+        assert!(matches!(refused, Err(Refused::Store(_))));
+    }
+
+    #[tokio::test]
+    async fn what_would_leave_gaps_or_is_not_for_the_caller_is_not_read() {
+        let export = ExportAudit { store: store(vec![]) };
+        let filter = AuditFilter { action: Some(AuditAction::UserAdded), ..AuditFilter::default() };
+        let refused = export.execute(&caller(Role::Owner), filter).await;
+        assert!(matches!(refused, Err(Refused::Invalid { pointer, .. }) if pointer == "/action"));
+        let refused = export.execute(&caller(Role::Operator), AuditFilter::default()).await;
+        assert!(matches!(refused, Err(Refused::Forbidden(_))));
+    }
+}
