@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use powerhouse_domain::audit::AuditHash;
 
 /// Runs AI agents for many organisations: API, orchestrator and worker in one binary.
 #[derive(Debug, Parser)]
@@ -32,6 +33,26 @@ pub(crate) enum Command {
     Doctor,
     /// Submit a task to a server, and watch it.
     Run(RunArguments),
+    /// Work with exports of the audit trail.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check that nothing in an export was changed, taken out or put in. Needs no server.
+    Verify(VerifyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The export, as `GET /v1/audit` gives it with `Accept: application/x-ndjson`; `-` for the standard input.
+    pub(crate) file: PathBuf,
+    /// A head that was noted before: the trail must lead there, or beyond.
+    #[arg(long, value_name = "HASH")]
+    pub(crate) head: Option<AuditHash>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,5 +109,7 @@ mod tests {
         assert!(Cli::try_parse_from(["powerhouse"]).unwrap().command.is_none());
         assert!(Cli::try_parse_from(["powerhouse", "config", "check", "--config", "a"]).is_ok());
         assert!(Cli::try_parse_from(["powerhouse", "run"]).is_err());
+        assert!(Cli::try_parse_from(["powerhouse", "audit", "verify", "-"]).is_ok());
+        assert!(Cli::try_parse_from(["powerhouse", "audit", "verify", "-", "--head", "F00"]).is_err());
     }
 }

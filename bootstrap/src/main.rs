@@ -1,5 +1,6 @@
 //! The binary: wires the adapters to the use cases, and serves them. Start reading at [`serve`] and `wiring.rs`.
 
+mod audit;
 mod cli;
 mod doctor;
 mod first_owner;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 
-use cli::{Cli, Command, ConfigCommand};
+use cli::{AuditCommand, Cli, Command, ConfigCommand};
 use settings::Layers;
 
 fn main() -> ExitCode {
@@ -55,6 +56,7 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
             layers.settings()?;
         }
         Command::Doctor => return doctor::examine(&layers.settings()?).await,
+        Command::Audit { command: AuditCommand::Verify(arguments) } => audit::verify(&arguments)?,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{Months, TimeDelta};
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, TokenProfile};
 use powerhouse_domain::tenants::Plan;
@@ -20,7 +20,7 @@ use powerhouse_models::ApiKey;
 use powerhouse_ports::limits::Rate;
 use powerhouse_postgres::{PoolSettings, Pooler};
 use powerhouse_tools::AllowList;
-use powerhouse_usecases::runner;
+use powerhouse_usecases::runner::{self, Retention};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 use zeroize::Zeroizing;
@@ -68,6 +68,12 @@ const KNOWN: &[Known] = &[
     known("database.statement_seconds", "10", "how long a statement may take"),
     known("database.pooler", "none", "`transaction` behind PgBouncer in transaction mode"),
     known("retention.runs_days", "0", "days that a run is kept after its month is over; for ever when 0"),
+    known("retention.usage_months", "25", "months that usage is kept after its own is over; for ever when 0"),
+    known(
+        "retention.audit_months",
+        "37",
+        "months that audit records are kept after their own is over; for ever when 0",
+    ),
     known("retention.idempotency_hours", "24", "hours that the answer to a request with a key is kept"),
     known("redis.url", "", "Redis, which replicas share; each is alone when empty (also REDIS_URL)"),
     known("redis.connections", "16", "connections to Redis"),
@@ -110,10 +116,9 @@ pub(crate) struct Settings {
     pub(crate) operations: Option<SocketAddr>,
     pub(crate) data: PathBuf,
     pub(crate) database: Database,
-    /// For ever when there is none.
-    pub(crate) runs_kept: Option<TimeDelta>,
     /// The answers to requests with a key.
     pub(crate) answers_kept: TimeDelta,
+    pub(crate) kept: Retention,
     pub(crate) redis: Option<Redis>,
     pub(crate) sign_up_plan: Plan,
     pub(crate) tokens: TokenProfile,
@@ -304,8 +309,8 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         if text.is_empty() { Err("must name a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
     });
     let database = database(reader);
-    let runs_days = reader.number("retention.runs_days", 0, 36_500);
     let idempotency_hours = reader.number("retention.idempotency_hours", 1, 8_784);
+    let kept = retention(reader);
     let redis = redis(reader);
     let sign_up_plan = reader.parsed("tenants.plan", "free, team or enterprise");
     let tokens = tokens(reader);
@@ -332,8 +337,8 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         operations: operations?,
         data: data?,
         database: database?,
-        runs_kept: Some(runs_days?).filter(|days| *days > 0).map(|days| TimeDelta::days(days.into())),
         answers_kept: TimeDelta::hours(idempotency_hours?.into()),
+        kept: kept?,
         redis: redis?,
         sign_up_plan: sign_up_plan?,
         tokens: tokens?,
@@ -397,6 +402,19 @@ fn database(reader: &mut Reader<'_>) -> Option<Database> {
         }
         _ => reader.mistake("database.url", "and `database.platform_url` must both be set, or neither"),
     }
+}
+
+/// Nothing said is for ever, and so is 0.
+fn retention(reader: &mut Reader<'_>) -> Option<Retention> {
+    let runs = reader.number("retention.runs_days", 0, 36_500);
+    let usage = reader.number("retention.usage_months", 0, 1_200);
+    let audit = reader.number("retention.audit_months", 0, 1_200);
+    let limited = |number: u32| Some(number).filter(|number| *number > 0);
+    Some(Retention {
+        runs: limited(runs?).map(|days| TimeDelta::days(days.into())),
+        usage: limited(usage?).map(Months::new),
+        audit: limited(audit?).map(Months::new),
+    })
 }
 
 #[expect(clippy::option_option, reason = "nothing for a mistake, and no Redis is no mistake")]

@@ -13,7 +13,7 @@ use powerhouse_auth::{
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::{
-    Agents, Api, Approvals, Health, Money, Runs, Schedules, Sessions, Tenants, Users, Webhooks,
+    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Sessions, Tenants, Users, Webhooks,
 };
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
@@ -31,7 +31,7 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
-    Keeper, agents, approvals, money, runs, schedules, sessions, tenants, users, webhooks,
+    Keeper, agents, approvals, audit, money, runs, schedules, sessions, tenants, users, webhooks,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -196,7 +196,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let housekeeper = Housekeeper {
         platform: Arc::clone(&ports.platform),
         clock: Arc::clone(&ports.clock),
-        runs_kept: settings.runs_kept,
+        kept: settings.kept,
     };
     let scheduler =
         schedules::Scheduler { platform: Arc::clone(&ports.platform), submit: submit_run(&ports) };
@@ -278,6 +278,10 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
         money: money_slice(ports),
+        audit: Audit {
+            list: audit::ListAudit { store: Arc::clone(&ports.store) },
+            export: audit::ExportAudit { store: Arc::clone(&ports.store) },
+        },
         health: Health {
             platform: Arc::clone(&ports.platform),
             pulse: Arc::clone(&ports.pulse),
@@ -353,7 +357,11 @@ fn users_slice(ports: &Ports) -> Users {
             callers: ports.callers.clone(),
             clock: Arc::clone(&ports.clock),
         },
-        remove: users::RemoveUser { store: store(), callers: ports.callers.clone() },
+        remove: users::RemoveUser {
+            store: store(),
+            callers: ports.callers.clone(),
+            clock: Arc::clone(&ports.clock),
+        },
         tenant: tenants::ReadTenant { store: store() },
     }
 }
@@ -369,7 +377,7 @@ fn agents_slice(ports: &Ports, tools: &Toolbox) -> Agents {
             clock: clock(),
             ids: Arc::clone(&ports.ids),
         },
-        edit: agents::EditAgent { store: store(), tools },
+        edit: agents::EditAgent { store: store(), tools, clock: clock() },
         publish: agents::PublishAgent { store: store(), clock: clock() },
         archive: agents::ArchiveAgent { store: store(), clock: clock() },
         list: agents::ListAgents { store: store() },
@@ -392,7 +400,7 @@ fn approvals_slice(ports: &Ports) -> Approvals {
             clock: Arc::clone(&ports.clock),
         },
         rules: approvals::ReadApprovalRules { store: store() },
-        replace_rules: approvals::ReplaceApprovalRules { store: store() },
+        replace_rules: approvals::ReplaceApprovalRules { store: store(), clock: Arc::clone(&ports.clock) },
     }
 }
 
@@ -441,7 +449,7 @@ fn schedules_slice(ports: &Ports) -> Schedules {
         change: schedules::ChangeSchedule { store: store(), clock: clock() },
         pause: schedules::PauseSchedule { store: store(), clock: clock() },
         resume: schedules::ResumeSchedule { store: store(), clock: clock() },
-        delete: schedules::DeleteSchedule { store: store() },
+        delete: schedules::DeleteSchedule { store: store(), clock: clock() },
     }
 }
 
@@ -461,7 +469,7 @@ fn webhooks_slice(ports: &Ports) -> Webhooks {
         },
         change: webhooks::ChangeWebhook { store: store(), sender: sender(), clock: clock() },
         rotate: webhooks::RotateSecret { store: store(), secrets: ports.secrets.clone(), clock: clock() },
-        delete: webhooks::DeleteWebhook { store: store() },
+        delete: webhooks::DeleteWebhook { store: store(), clock: clock() },
         deliveries: webhooks::ListDeliveries { store: store() },
         replay: webhooks::ReplayDelivery {
             store: store(),
@@ -492,9 +500,9 @@ fn money_slice(ports: &Ports) -> Money {
         read: money::ReadBudget { store: store(), clock: clock() },
         create: money::CreateBudget { store: store(), clock: clock(), ids: Arc::clone(&ports.ids) },
         change: money::ChangeBudget { store: store(), clock: clock() },
-        remove: money::RemoveBudget { store: store() },
+        remove: money::RemoveBudget { store: store(), clock: clock() },
         prices: money::ReadPrices { store: store() },
-        replace_prices: money::ReplacePrices { store: store() },
+        replace_prices: money::ReplacePrices { store: store(), clock: clock() },
         usage: money::ReadUsage { store: store(), clock: clock() },
     }
 }

@@ -159,6 +159,8 @@ named_enum! {
         PricesUpdate = "prices.update",
         /// See what was used, by whom.
         UsageRead = "usage.read",
+        /// See who changed what.
+        AuditRead = "audit.read",
     }
 }
 
@@ -166,10 +168,10 @@ named_enum! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
-        BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate,
-        RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny, SchedulesRead,
-        SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsageRead, UsersCreate, UsersDelete,
-        UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        AuditRead, BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead,
+        PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
+        SchedulesRead, SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsageRead, UsersCreate,
+        UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -188,6 +190,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | WebhooksUpdate
                     | BudgetsUpdate
                     | PricesUpdate
+                    | AuditRead
             )
             | (
                 Owner | Admin | Operator,
@@ -491,6 +494,8 @@ privileges! {
     UpdatePrices(TenantId) = PricesUpdate;
     /// See what the tenant used.
     ReadUsage(TenantId) = UsageRead;
+    /// See who changed what in the tenant.
+    ReadAudit(TenantId) = AuditRead;
 }
 
 /// Proof that a principal may do `A` to one resource, once. Only [`Principal::permit`] makes one.

@@ -69,6 +69,28 @@ pub struct Definition {
     pub max_concurrent_runs: Option<u32>,
 }
 
+impl Definition {
+    /// The names of what is not as in another one.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("description", self.description != other.description),
+            ("kind", self.strategy.kind() != other.strategy.kind()),
+            ("parameters", self.strategy.parameters() != other.strategy.parameters()),
+            ("instructions", self.instructions != other.instructions),
+            ("model", self.model != other.model),
+            ("tools", self.tools != other.tools),
+            ("capabilities", self.capabilities != other.capabilities),
+            ("examples", self.examples != other.examples),
+            ("limits", self.limits != other.limits),
+            ("approvals", self.approvals != other.approvals),
+            ("max_concurrent_runs", self.max_concurrent_runs != other.max_concurrent_runs),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+}
+
 /// Why a definition is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDefinition {
@@ -291,6 +313,15 @@ impl Agent {
         match &self.state {
             AgentState::Published { current, .. } => Some(current),
             AgentState::Draft { .. } | AgentState::Archived { .. } => None,
+        }
+    }
+
+    /// The newest definition: what is being written, or else what runs use.
+    pub fn newest(&self) -> Option<&Definition> {
+        match &self.state {
+            AgentState::Draft { draft } | AgentState::Published { draft: Some(draft), .. } => Some(draft),
+            AgentState::Published { current, draft: None } => Some(&current.definition),
+            AgentState::Archived { last, .. } => last.as_ref().map(|last| &last.definition),
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod agents;
+pub mod audit;
 pub mod effects;
 pub mod idempotency;
 pub mod ids;

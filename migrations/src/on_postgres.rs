@@ -166,6 +166,33 @@ async fn rows_of_the_version_before_stay() {
     .await;
 }
 
+/// Usage of the version before is usage still, of whichever day, and goes back again.
+#[tokio::test]
+async fn usage_of_the_version_before_stays() {
+    on_a_fresh_database(async |db, role| {
+        Migrator::up(db, Some(10)).await.unwrap();
+        db.execute_unprepared(ROWS[0]).await.unwrap();
+        let used = |day: &str| format!("INSERT INTO usage VALUES ('{ONE}', {day}, '{ONE}', '{ONE}', 'm', 1, 2, 3, 4)");
+        for day in ["'2020-02-29'", "current_date"] {
+            db.execute_unprepared(&used(day)).await.unwrap();
+        }
+        db.execute_unprepared(&format!("GRANT SELECT, INSERT, UPDATE ON usage TO {role}")).await.unwrap();
+        let sum = "SELECT concat(count(*), ' ', sum(calls + input_tokens + output_tokens + cost_micros)) FROM usage";
+        Migrator::up(db, None).await.unwrap();
+        // Who served with the version before may go on.
+        let tx = serving(db, role, ONE).await;
+        tx.execute_unprepared(&format!("{} ON CONFLICT (tenant_id, day, agent_id, user_id, model) DO UPDATE
+            SET calls = usage.calls + 1", used("current_date"))).await.unwrap();
+        tx.execute_unprepared(&used("current_date + 40")).await.unwrap();
+        assert_eq!(column(&tx, sum).await, ["3 31"]);
+        tx.commit().await.unwrap();
+        Migrator::down(db, Some(1)).await.unwrap();
+        assert_eq!(column(db, sum).await, ["3 31"]);
+        db.execute_unprepared(&format!("DROP OWNED BY {role}")).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn up_down_and_up_again_leaves_the_same_schema() {
     on_a_fresh_database(async |db, _| {

@@ -76,7 +76,7 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
 pub(crate) struct Property {
     pub(crate) agent: String,
     user: String,
-    run: String,
+    pub(crate) run: String,
     pub(crate) approval: String,
     pub(crate) schedule: String,
     pub(crate) webhook: String,

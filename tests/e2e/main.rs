@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
 
 mod approvals;
+mod audit;
 mod bad_input;
 mod command_line;
 mod faults;

@@ -156,6 +156,12 @@ async fn a_schedule_has_the_rights_of_whom_it_runs_for_now() {
         own.run(due).await;
         let paused = until(&ada, &path, |schedule| schedule["status"] == "paused").await;
         assert_eq!(paused["paused"]["code"], code, "{paused}");
+        let newest = ada.get("/v1/audit?actor=platform&limit=1").await["items"][0].take();
+        assert_eq!(
+            newest["details"],
+            json!({ "reason": code }),
+            "nobody asked, and it is written down: {newest}"
+        );
         assert!(paused["next_at"].is_null() && paused["last"].is_null());
     }
     assert!(ada.get("/v1/runs").await["items"].as_array().unwrap().is_empty());

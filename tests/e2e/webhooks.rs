@@ -204,6 +204,9 @@ async fn an_endpoint_is_tried_its_secret_changed_and_one_that_is_gone_is_left_al
     assert_eq!(ended(&ada, &path).await["last_attempt"]["status"], 410);
     let gone = ada.get(&path).await;
     assert_eq!((&gone["enabled"], &gone["disabled_reason"]), (&json!(false), &json!("gone")));
+    let records = ada.get("/v1/audit?actor=platform").await;
+    let [disabled] = records["items"].as_array().unwrap().as_slice() else { panic!("{records}") };
+    assert_eq!((&disabled["action"], &disabled["resource"]), (&json!("webhook.disabled"), &gone["id"]));
     assert_eq!(test().await, StatusCode::CONFLICT);
     let body = json!({"url": hook.url, "events": ["run.failed"]});
     ada.request(Method::PUT, &path).json(&body).send().await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike as _, SubsecRound as _, Utc};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, IF_MATCH};
 use http_body_util::BodyExt as _;
 use powerhouse_ports::store::Limit;
 use salvo::http::ReqBody;
@@ -174,6 +174,14 @@ pub(crate) fn page<K: FromStr>(req: &Request) -> Result<(Option<K>, Limit), Prob
         }
     };
     Ok((after, limit))
+}
+
+/// Whether this media type is asked for, by a range that names it.
+pub(crate) fn asks_for(headers: &HeaderMap, media_type: &str) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type))
 }
 
 /// The version in `If-Match`; any when there is none, or `*`.

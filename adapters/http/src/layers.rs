@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::{StatusCode, Version};
 use powerhouse_ports::clock::IdSource;
+use powerhouse_ports::request;
 use salvo::prelude::{Depot, FlowCtrl, Handler, Request, Response, async_trait};
 use tracing::Instrument;
 
@@ -54,13 +55,12 @@ impl Handler for Correlate {
         if let Ok(value) = HeaderValue::from_str(&id) {
             res.headers_mut().insert(CORRELATION_ID, value);
         }
-        depot.insert_typed(CorrelationId(id));
-        async {
+        depot.insert_typed(CorrelationId(id.clone()));
+        let answered = async {
             ctrl.call_next(req, depot, res).await;
             tracing::info!(status = res.status_code.map_or(0, |status| status.as_u16()), "answered");
-        }
-        .instrument(span)
-        .await;
+        };
+        request::serving(id, answered.instrument(span)).await;
     }
 }
 

@@ -16,6 +16,7 @@ mod routes;
 pub use operations::{Exposition, operations};
 pub use routes::agents::Agents;
 pub use routes::approvals::Approvals;
+pub use routes::audit::{Audit, AuditRecordView};
 pub use routes::health::Health;
 pub use routes::money::Money;
 pub use routes::runs::Runs;

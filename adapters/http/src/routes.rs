@@ -18,6 +18,7 @@ use crate::measure::Measure;
 
 pub(crate) mod agents;
 pub(crate) mod approvals;
+pub(crate) mod audit;
 pub(crate) mod health;
 pub(crate) mod money;
 pub(crate) mod runs;
@@ -48,6 +49,8 @@ pub struct Api {
     pub webhooks: webhooks::Webhooks,
     /// Budgets, prices and usage.
     pub money: money::Money,
+    /// Who changed what.
+    pub audit: audit::Audit,
     /// Health.
     pub health: health::Health,
     /// Who calls.
@@ -77,7 +80,8 @@ fn router(api: &Api) -> Router {
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())
         .push(api.webhooks.guarded())
-        .push(api.money.guarded());
+        .push(api.money.guarded())
+        .push(api.audit.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())
 }
 

@@ -105,8 +105,8 @@ fn may_sign_in(role: &Role) -> String {
     sql
 }
 
-/// A role that nobody signs in as: it owns the journal, so that the functions which add and drop its months run with no
-/// more rights than they need (S05). The owner of the rest is a member, and may change the journal in a migration.
+/// A role that nobody signs in as: it owns what is kept by month, so that the functions which add and drop months run with
+/// no more rights than they need (S05). The owner of the rest is a member, and may change those tables in a migration.
 fn owns_partitions(name: &str) -> String {
     let (made, literal, name) = (made(name, "NOLOGIN"), literal(name), identifier(name));
     format!(
@@ -135,6 +135,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules TO {application};
         REVOKE ALL ON FUNCTION record_work, add_usage FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION record_work, add_usage TO {application};
+        GRANT SELECT, INSERT ON audit_records TO {application};
+        GRANT INSERT ON audit_records TO {platform};
+        GRANT SELECT, INSERT, UPDATE ON audit_heads TO {application}, {platform};
         GRANT SELECT, INSERT ON tenants, users TO {platform};
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};
@@ -149,21 +152,33 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT (tenant_id, user_id, key_hash, expires_at) ON idempotency_keys TO {platform};
         GRANT CREATE ON SCHEMA public TO {keeper};
         GRANT SELECT (id, status), REFERENCES ON runs TO {keeper};
+        GRANT REFERENCES ON tenants TO {keeper};
         DROP POLICY IF EXISTS partitions_access ON runs;
         CREATE POLICY partitions_access ON runs FOR SELECT TO {keeper} USING (true);
-        DROP POLICY IF EXISTS partitions_access ON run_events_default;
-        CREATE POLICY partitions_access ON run_events_default TO {keeper} USING (true);
         DO $owned$ DECLARE part regclass; BEGIN
-            FOR part IN SELECT relid FROM pg_partition_tree('run_events') LOOP
+            FOR part IN
+                SELECT relid FROM unnest(ARRAY['run_events', 'usage', 'audit_records']::regclass[]) AS whole,
+                    pg_partition_tree(whole)
+            LOOP
                 EXECUTE format('ALTER TABLE %s OWNER TO %I', part, {keeper_literal});
             END LOOP;
-        END $owned$;
-        ALTER FUNCTION add_run_event_months OWNER TO {keeper};
-        ALTER FUNCTION add_run_event_months SECURITY DEFINER;
-        ALTER FUNCTION drop_run_event_months OWNER TO {keeper};
-        ALTER FUNCTION drop_run_event_months SECURITY DEFINER;
-        GRANT EXECUTE ON FUNCTION add_run_event_months, drop_run_event_months TO {platform};"
+        END $owned$;"
     );
+    for table in ["run_events_default", "usage", "usage_default", "audit_records", "audit_records_default"] {
+        let _ = write!(
+            sql,
+            "DROP POLICY IF EXISTS partitions_access ON {table};
+            CREATE POLICY partitions_access ON {table} TO {keeper} USING (true);"
+        );
+    }
+    for function in ["add_run_event_months", "drop_run_event_months", "add_months", "purge_months"] {
+        let _ = write!(
+            sql,
+            "ALTER FUNCTION {function} OWNER TO {keeper};
+            ALTER FUNCTION {function} SECURITY DEFINER;
+            GRANT EXECUTE ON FUNCTION {function} TO {platform};"
+        );
+    }
     for table in [
         "tenants",
         "users",
@@ -174,6 +189,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         "schedules",
         "webhook_deliveries",
         "idempotency_keys",
+        "audit_heads",
+        "audit_records",
     ] {
         let _ = write!(
             sql,

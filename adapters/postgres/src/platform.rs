@@ -24,13 +24,34 @@ use crate::due::{CLAIM_DELIVERIES, CLAIM_SCHEDULES};
 use crate::queue::{CLAIM, TAKE_TURNS};
 use crate::transaction::PgTransaction;
 
-/// The journal has a part for each month: this one and three more are there in time.
-const ADD_MONTHS: &str = "SELECT add_run_event_months(3)";
+/// What is kept by month has a part for each: this one and three more are there in time.
+const ADD_MONTHS: [&str; 3] = [
+    "SELECT add_run_event_months(3)",
+    "SELECT add_months('usage', 3)",
+    "SELECT add_months('audit_records', 3)",
+];
 const DROP_MONTHS: &str = "SELECT drop_run_event_months($1)";
+const PURGE_MONTHS: &str = "SELECT purge_months($1, $2, $3)";
 
 impl PostgresStore {
     async fn platform(&self) -> Result<Platform<PgTransaction>, StoreError> {
         self.across().await.map(Platform::new)
+    }
+
+    /// Removes the months of a table that were over before this time.
+    async fn purge_months(
+        &self,
+        table: &'static str,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let tx = self.across().await?;
+        let values = [table.into(), before.into(), limit.into()];
+        let purge = Statement::from_sql_and_values(DbBackend::Postgres, PURGE_MONTHS, values);
+        let gone = tx.query_one_raw(purge).await.map_err(store_error(table))?;
+        let gone = gone.map_or(Ok(0), |row| row.try_get_by_index::<i64>(0)).map_err(store_error(table))?;
+        Transaction::commit(tx).await.map_err(store_error(table))?;
+        Ok(gone.unsigned_abs())
     }
 }
 
@@ -78,9 +99,13 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn make_room(&self) -> Result<(), StoreError> {
-        let tx = self.across().await?;
-        tx.execute_unprepared(ADD_MONTHS).await.map_err(store_error("event"))?;
-        Transaction::commit(tx).await.map_err(store_error("event"))
+        // Each in a transaction of its own: none waits for a lock while it has another's.
+        for add in ADD_MONTHS {
+            let tx = self.across().await?;
+            tx.execute_unprepared(add).await.map_err(store_error("month"))?;
+            Transaction::commit(tx).await.map_err(store_error("month"))?;
+        }
+        Ok(())
     }
 
     async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
@@ -88,6 +113,14 @@ impl PlatformStore for PostgresStore {
         let drop_months = Statement::from_sql_and_values(DbBackend::Postgres, DROP_MONTHS, [before.into()]);
         tx.execute_raw(drop_months).await.map_err(store_error("event"))?;
         Platform::new(tx).purge_runs(before, limit).await
+    }
+
+    async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.purge_months("usage", before, limit).await
+    }
+
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.purge_months("audit_records", before, limit).await
     }
 
     async fn session(

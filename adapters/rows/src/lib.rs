@@ -4,6 +4,7 @@
 //! database's dialect where it matters. Start reading at [`Own`], a tenant's transaction; [`platform`] is the other
 //! side.
 
+mod audit;
 mod error;
 pub mod plain;
 pub mod platform;

@@ -23,6 +23,7 @@ pub fn batch(work: &[Plain<'_>]) -> (Value, Vec<usize>) {
 
 /// Work as the function `record_work` reads it.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of a table")]
 struct Row {
     tenant: Uuid,
     id: Uuid,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::Principal;
+use powerhouse_domain::audit::{Actor, AuditAction, Entry};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
@@ -15,6 +16,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::Transaction;
+use crate::audit::append;
 use crate::error::{read_error, store_error};
 use crate::rows::session::{self, digest};
 use crate::rows::tenant::ACTIVE;
@@ -52,6 +54,9 @@ impl<C: Transaction> Platform<C> {
             ..user::active(owner, membership)
         };
         row.insert(&self.0).await.map_err(store_error("user"))?;
+        let actor = Actor::User { user: owner.id(), session: None };
+        let founded = Entry::new(actor, AuditAction::TenantFounded, tenant.id(), tenant.created_at());
+        append(&self.0, tenant.id(), founded.with("plan", tenant.plan())).await?;
         self.0.commit().await.map_err(store_error("tenant"))
     }
 
@@ -96,6 +101,8 @@ impl<C: Transaction> Platform<C> {
         };
         row.insert(&self.0).await.map_err(store_error(SESSION))?;
         remember(&self.0, principal.tenant_id().as_uuid(), principal.session_id().as_uuid(), digest).await?;
+        let opened = Entry::by(principal, AuditAction::SessionOpened, principal.session_id(), now);
+        append(&self.0, principal.tenant_id(), opened).await?;
         self.0.commit().await.map_err(store_error(SESSION))
     }
 
@@ -125,6 +132,8 @@ impl<C: Transaction> Platform<C> {
         let is_newest = found.current_digest == presented;
         if !is_newest && found.previous_digest.as_deref() != Some(presented) {
             end(&self.0, known.session_id, now).await?;
+            let reused = Entry::by(&principal, AuditAction::RefreshReused, session, now);
+            append(&self.0, tenant, reused).await?;
             self.0.commit().await.map_err(store_error(SESSION))?;
             return Ok(Rotation::Reused(principal));
         }
@@ -145,7 +154,11 @@ impl<C: Transaction> Platform<C> {
 
     /// Ends a session.
     pub async fn end_session(self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        end(&self.0, session.as_uuid(), now).await?;
+        for ended in end(&self.0, session.as_uuid(), now).await? {
+            let actor = Actor::User { user: UserId::from_uuid(ended.user_id), session: Some(session) };
+            let entry = Entry::new(actor, AuditAction::SessionEnded, session, now);
+            append(&self.0, TenantId::from_uuid(ended.tenant_id), entry).await?;
+        }
         self.0.commit().await.map_err(store_error(SESSION))
     }
 }
@@ -222,15 +235,19 @@ async fn locked_session(
     query.one(tx).await.map_err(read_error::<session::Entity>(SESSION))
 }
 
-async fn end(tx: &impl ConnectionTrait, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+/// Ends a session. It is returned, unless it had ended before.
+async fn end(
+    tx: &impl ConnectionTrait,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Vec<session::Model>, StoreError> {
     session::Entity::update_many()
         .filter(session::Column::Id.eq(id))
         .filter(session::Column::EndedAt.is_null())
         .col_expr(session::Column::EndedAt, Expr::val(now))
-        .exec(tx)
+        .exec_with_returning(tx)
         .await
-        .map_err(store_error(SESSION))?;
-    Ok(())
+        .map_err(store_error(SESSION))
 }
 
 fn has_ended(session: &session::Model, now: DateTime<Utc>) -> bool {

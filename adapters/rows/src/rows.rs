@@ -4,6 +4,8 @@ pub(crate) mod agent;
 pub(crate) mod agent_version;
 pub(crate) mod approval;
 pub(crate) mod approval_rules;
+pub(crate) mod audit_head;
+pub(crate) mod audit_record;
 pub(crate) mod budget;
 pub(crate) mod budget_window;
 pub(crate) mod idempotency_key;

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
-    PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository,
-    UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
+    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
+    TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -21,6 +21,7 @@ mod agents;
 mod announce;
 mod approval_rules;
 mod approvals;
+mod audit;
 mod budgets;
 mod idempotency;
 mod prices;
@@ -137,6 +138,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditRepository {
         self
     }
 }

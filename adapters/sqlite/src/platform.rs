@@ -79,6 +79,14 @@ impl PlatformStore for SqliteStore {
         self.writing().await?.purge_runs(before, limit).await
     }
 
+    async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_usage(before, limit).await
+    }
+
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.writing().await?.purge_audit(before, limit).await
+    }
+
     async fn session(
         &self,
         scope: &TenantScope,

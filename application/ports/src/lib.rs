@@ -12,6 +12,7 @@ pub mod events;
 pub mod limits;
 pub mod models;
 pub mod platform;
+pub mod request;
 pub mod secrets;
 pub mod store;
 pub mod tokens;

@@ -109,12 +109,19 @@ pub trait PlatformStore: Send + Sync {
     /// Removes sessions that expired before this time, with their tokens: at most `limit`, and how many.
     async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 
-    /// Makes room for the runs of the coming months, where the store keeps them by month.
+    /// Makes room for what comes in the next months, where the store keeps them by month.
     async fn make_room(&self) -> Result<(), StoreError>;
 
     /// Removes runs that have ended, of months (UTC) that were over before this time, with their journals and what
     /// people thought of them: at most `limit` runs, and how many.
     async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
+    /// Removes usage of months (UTC) that were over before this time. What does not go by whole months goes at most
+    /// `limit` rows at a time, and how many did is returned.
+    async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
+    /// Removes audit records in the same way. What is left of a trail still says what it follows.
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
 
     /// A session of this tenant, unless it was ended.
     async fn session(

@@ -11,6 +11,7 @@ use powerhouse_domain::runs::{Approval, ApprovalRules, EventBody, Feedback, Leas
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
+mod audit;
 mod idempotency;
 mod money;
 mod page;
@@ -18,6 +19,7 @@ mod schedules;
 mod webhooks;
 mod work;
 
+pub use audit::{AuditFilter, AuditRepository};
 pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
@@ -99,6 +101,8 @@ pub trait TenantView: Send {
     fn budgets(&mut self) -> &mut dyn BudgetRepository;
     /// What the tenant used.
     fn usage(&mut self) -> &mut dyn UsageRepository;
+    /// Who changed what.
+    fn audit(&mut self) -> &mut dyn AuditRepository;
 }
 
 /// A transaction that may write. Committing consumes it; dropping it rolls back.
@@ -248,6 +252,8 @@ pub struct NewEvent {
 #[cfg(feature = "mock")]
 mod mock;
 
+#[cfg(feature = "mock")]
+pub use audit::MockAuditRepository;
 #[cfg(feature = "mock")]
 pub use mock::MockTenantTx;
 #[cfg(feature = "mock")]

@@ -4,6 +4,8 @@
 
 pub mod agents;
 pub mod approvals;
+pub mod audit;
+mod audited;
 mod measure;
 pub mod money;
 mod once;

@@ -7,6 +7,7 @@ mod read_budgets;
 mod read_usage;
 
 use chrono::{DateTime, Utc};
+use powerhouse_domain::audit::Entry;
 use powerhouse_domain::money::{Budget, BudgetWindow, InvalidCaps, Spending};
 use powerhouse_ports::store::{StoreError, TenantView};
 
@@ -41,6 +42,17 @@ async fn state(
     let window = budget.window(now);
     let spending = view.budgets().spending(window).await?;
     Ok(BudgetState { window, resets_at: budget.period.end(now), spending, budget })
+}
+
+/// With what a budget bounds, and how.
+fn capped(entry: Entry, budget: &Budget) -> Entry {
+    let mut entry = entry.with("scope", budget.scope).with("period", budget.period);
+    for (name, cap) in [("cap_micros", budget.caps.micros()), ("cap_tokens", budget.caps.tokens())] {
+        if let Some(cap) = cap {
+            entry = entry.with(name, cap);
+        }
+    }
+    entry
 }
 
 /// A cap that is none, as the body has it.

@@ -26,7 +26,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
 
 pub(crate) use bill::settle_in_flight;
-pub use housekeeper::Housekeeper;
+pub use housekeeper::{Housekeeper, Retention};
 pub use pulse::{Pulse, Sign, Vitals};
 pub use worker::Worker;
 

@@ -78,6 +78,16 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Edit { .. } => "edit",
+            Self::Reject { .. } => "reject",
+            Self::Settle { .. } => "settle",
+        }
+    }
+
     /// What comes of the call without its being made; nothing when it is to be made.
     pub fn outcome(&self) -> Option<ToolOutput> {
         match self {

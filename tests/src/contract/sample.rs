@@ -62,6 +62,12 @@ pub async fn office(platform: &dyn PlatformStore, plan: Plan) -> Office {
     Office { tenant, owner, membership, principal }
 }
 
+/// An office's owner in another session, which is not stored.
+pub fn signed_in_again(office: &Office) -> Principal {
+    let session = SessionId::from_uuid(next_id());
+    Principal::verified(office.tenant.id(), office.owner.id(), session, Role::Owner)
+}
+
 /// A new member of an office, with this address; not stored.
 pub fn member(office: &Office, email: &str) -> (User, Membership) {
     let email = email.parse().expect("an address");

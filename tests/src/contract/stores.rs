@@ -7,6 +7,7 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 
 pub mod approvals;
+pub mod audit;
 pub mod idempotency;
 pub mod isolation;
 pub mod model;
@@ -63,7 +64,11 @@ macro_rules! store_contract {
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
                 many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up;
             plain: plain_work_is_stored_as_by_its_tenants;
-            retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others;
+            audit: records_are_chained_in_the_order_of_their_commits, a_record_lasts_with_its_change_or_not_at_all, records_survive,
+                records_are_listed_by_what_is_asked_for, trails_are_their_tenants_own, what_becomes_of_sessions_is_written_down;
+            retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others,
+                usage_of_old_months_is_purged_and_no_other,
+                audit_records_of_old_months_are_purged_and_the_rest_is_whole;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
                 tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
                 the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,

@@ -19,9 +19,9 @@ use powerhouse_ports::platform::{
     Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
 };
 use powerhouse_ports::store::{
-    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
-    Plain, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView,
-    UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
+    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, StoreError,
+    TenantStore, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -142,6 +142,10 @@ impl TenantView for MortalTx {
     fn usage(&mut self) -> &mut dyn UsageRepository {
         self.tx.usage()
     }
+
+    fn audit(&mut self) -> &mut dyn AuditRepository {
+        self.tx.audit()
+    }
 }
 
 #[async_trait]
@@ -248,6 +252,14 @@ impl PlatformStore for MortalStores {
 
     async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.stores.platform.purge_runs(before, limit).await
+    }
+
+    async fn purge_usage(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_usage(before, limit).await
+    }
+
+    async fn purge_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
+        self.stores.platform.purge_audit(before, limit).await
     }
 
     async fn session(

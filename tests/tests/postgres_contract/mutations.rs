@@ -15,7 +15,7 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, idempotency, isolation, schedules, twins, webhooks,
+    Stores, approvals, audit, idempotency, isolation, schedules, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -44,6 +44,8 @@ const TABLES: &[&str] = &[
     "budgets",
     "budget_windows",
     "usage",
+    "audit_heads",
+    "audit_records",
 ];
 
 /// What a tenant's transaction tells the database of its tenant.
@@ -217,6 +219,7 @@ async fn isolate(stores: &Stores) {
     approvals::rules_are_their_tenants_own(stores).await;
     idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
+    audit::trails_are_their_tenants_own(stores).await;
 }
 
 /// Whether they do. What is said on the way is that of the assertion that failed.

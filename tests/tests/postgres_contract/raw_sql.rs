@@ -46,6 +46,9 @@ async fn furnished() -> OwnDatabase {
              INSERT INTO budgets VALUES ('{tenant}', '{tenant}', 'tenant', NULL, 'day', 1, 1, now(), 1);
              INSERT INTO budget_windows VALUES ('{tenant}', '{tenant}', now(), 0, 0, 0, 0);
              INSERT INTO usage VALUES ('{tenant}', now(), '{tenant}', '{tenant}', 'm', 1, 1, 1, 1);
+             INSERT INTO audit_heads VALUES ('{tenant}', 1, now(), 'hash-{slug}');
+             INSERT INTO audit_records VALUES ('{tenant}', now(), 1, 'platform', NULL, 'user.added', 'canary-{slug}', NULL,
+                                               '{{}}', 'hash', 'hash-{slug}');
              INSERT INTO queue_turns VALUES ('{tenant}', 1);"
         ))
         .await;
@@ -90,6 +93,7 @@ async fn raw_sql_gets_nothing_that_is_another_tenants() {
         "WITH x AS (SELECT * FROM users) SELECT display_name FROM x UNION SELECT display_name FROM users",
         "SELECT 'canary-' || slug FROM tenants",
         "SELECT task FROM runs",
+        "SELECT resource FROM audit_records",
         "SELECT display_name FROM users TABLESAMPLE BERNOULLI (100)",
         "SELECT display_name FROM users TABLESAMPLE SYSTEM (100) REPEATABLE (1)",
         "SELECT display_name FROM ONLY users FOR UPDATE",
@@ -170,6 +174,10 @@ async fn raw_sql_cannot_change_the_rules() {
         "COPY users TO '/tmp/users'",
         "COPY users FROM '/etc/passwd'",
         "DELETE FROM tenants RETURNING name",
+        "UPDATE audit_records SET resource = 'x'",
+        "DELETE FROM audit_records",
+        "TRUNCATE audit_records",
+        "DELETE FROM audit_heads",
         "TRUNCATE users",
         "LOCK TABLE sessions",
         "SET row_security = off; SELECT display_name FROM users",
@@ -201,6 +209,9 @@ async fn raw_sql_cannot_change_the_rules() {
         "SELECT * FROM budgets",
         "SELECT * FROM budget_windows",
         "SELECT * FROM usage",
+        "SELECT resource FROM audit_records",
+        "UPDATE audit_records SET resource = 'x'",
+        "DELETE FROM audit_records",
         "DELETE FROM users",
         "UPDATE users SET role = 'owner'",
     ] {
@@ -233,6 +244,8 @@ async fn whoever_is_no_tenant_has_no_rows() {
         "budgets",
         "budget_windows",
         "usage",
+        "audit_heads",
+        "audit_records",
     ];
     let told = [
         None,

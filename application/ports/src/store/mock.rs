@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use powerhouse_domain::tenants::Tenant;
 
 use super::{
-    AgentRepository, ApprovalRepository, ApprovalRuleRepository, BudgetRepository, IdempotencyRepository,
-    MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository, MockBudgetRepository,
-    MockIdempotencyRepository, MockPriceRepository, MockRunRepository, MockScheduleRepository,
-    MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
+    IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
+    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
+    MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
+    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
+    TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -38,6 +39,8 @@ pub struct MockTenantTx {
     pub usage: MockUsageRepository,
     /// What `idempotency()` gives.
     pub idempotency: MockIdempotencyRepository,
+    /// What `audit()` gives.
+    pub audit: MockAuditRepository,
     /// How committing fails, if it does.
     pub commit_error: Option<StoreError>,
 }
@@ -86,6 +89,10 @@ impl TenantView for MockTenantTx {
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
         &mut self.usage
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditRepository {
+        &mut self.audit
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Permit, Principal, Privilege};
 use powerhouse_domain::agents::{Agent, AgentChangeRefused, Definition};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::AgentId;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
@@ -19,6 +20,8 @@ pub struct EditAgent {
     pub store: Arc<dyn TenantStore>,
     /// What an agent may call.
     pub tools: Arc<ToolNames>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl EditAgent {
@@ -32,7 +35,9 @@ impl EditAgent {
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::UpdateAgent>(principal, id)?;
         check_tools(&draft, &self.tools)?;
-        change(&*self.store, permit, revision, &Once::unkeyed(), |agent| agent.edit(draft)).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::AgentEdited, id, now);
+        change(&*self.store, permit, revision, &Once::unkeyed(), entry, |agent| agent.edit(draft)).await
     }
 }
 
@@ -55,7 +60,9 @@ impl PublishAgent {
         once: &Once<Agent>,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::PublishAgent>(principal, id)?;
-        change(&*self.store, permit, revision, once, |agent| agent.publish(self.clock.now())).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::AgentPublished, id, now);
+        change(&*self.store, permit, revision, once, entry, |agent| agent.publish(now)).await
     }
 }
 
@@ -77,8 +84,9 @@ impl ArchiveAgent {
         revision: Option<u64>,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::ArchiveAgent>(principal, id)?;
-        change(&*self.store, permit, revision, &Once::unkeyed(), |agent| agent.archive(self.clock.now()))
-            .await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::AgentArchived, id, now);
+        change(&*self.store, permit, revision, &Once::unkeyed(), entry, |agent| agent.archive(now)).await
     }
 }
 
@@ -95,13 +103,26 @@ async fn change<A: Privilege<Resource = AgentId>>(
     permit: Permit<A>,
     revision: Option<u64>,
     once: &Once<Agent>,
+    entry: Entry,
     change: impl FnOnce(Agent) -> Result<Agent, AgentChangeRefused>,
 ) -> Result<Agent, Refused> {
     let mut tx = once.begin(store, &permit.scope()).await?;
     let agent = tx.agents().find(permit.redeem()).await?.ok_or(Refused::NotFound("agent"))?;
     expect_version(agent.revision(), revision)?;
+    let before = agent.newest().cloned();
     let agent = change(agent).map_err(|error| refused(error.reason))?;
     tx.agents().update(&agent).await.map_err(Refused::stale)?;
+    tx.audit().append(described(entry, before.as_ref(), &agent)).await?;
     once.commit(tx, &agent).await?;
     Ok(agent)
+}
+
+/// With what was changed of the definition, and the version that runs use.
+fn described(entry: Entry, before: Option<&Definition>, agent: &Agent) -> Entry {
+    let changed = before.zip(agent.newest()).map_or_else(Vec::new, |(before, now)| now.differences(before));
+    let entry = if changed.is_empty() { entry } else { entry.changing(&changed) };
+    match agent.runnable() {
+        Some(version) => entry.with("version", version.number),
+        None => entry,
+    }
 }

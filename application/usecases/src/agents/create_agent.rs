@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::agents::{Agent, AgentName, Definition};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::AgentId;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::TenantStore;
@@ -36,7 +37,8 @@ impl CreateAgent {
         let permit = permit::<access::CreateAgent>(principal, principal.tenant_id(), "agents", true)?;
         check_tools(&definition, &self.tools)?;
         let id = AgentId::from_uuid(self.ids.next());
-        let agent = Agent::draft(id, name, definition, self.clock.now()).map_err(invalid)?;
+        let now = self.clock.now();
+        let agent = Agent::draft(id, name, definition, now).map_err(invalid)?;
         let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let most = tenant.plan().limits().agents;
@@ -50,6 +52,7 @@ impl CreateAgent {
             .add(&agent)
             .await
             .map_err(Refused::taken("agent_name_taken", "an agent with this name exists"))?;
+        tx.audit().append(Entry::by(principal, AuditAction::AgentCreated, id, now)).await?;
         once.commit(tx, &agent).await?;
         Ok(agent)
     }

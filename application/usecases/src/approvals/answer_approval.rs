@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::ApprovalId;
 use powerhouse_domain::runs::{AnswerRefused, Approval, Decision, EventBody};
 use powerhouse_ports::clock::Clock;
@@ -57,7 +58,11 @@ impl AnswerApproval {
                 by: Some(permit.granted_to()),
             };
             let run_id = run.id();
+            let entry = Entry::by(principal, AuditAction::ApprovalAnswered, id, now)
+                .with("decision", decision.name())
+                .with("run", answered.run());
             if let Some((_, seq)) = Going::write(&mut *tx, run, NewEvent { at: now, body }).await? {
+                tx.audit().append(entry).await?;
                 once.commit(tx, &answered).await?;
                 self.going.tell(&permit.scope(), run_id, seq).await;
                 permit.redeem();

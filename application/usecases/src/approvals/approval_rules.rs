@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::runs::{ApprovalRule, ApprovalRules};
+use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
 use crate::refused::expect_version;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Reads rules.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ impl ReadApprovalRules {
 pub struct ReplaceApprovalRules {
     /// Where they are.
     pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl ReplaceApprovalRules {
@@ -51,7 +55,8 @@ impl ReplaceApprovalRules {
         expect_version(before.version(), version)?;
         let rules = before.replaced(rules).map_err(|error| Refused::invalid("/items", error))?;
         tx.approval_rules().replace(&rules).await.map_err(Refused::stale)?;
-        tx.commit().await?;
+        let entry = Entry::by(principal, AuditAction::ApprovalRulesReplaced, tenant, self.clock.now());
+        audited::commit(tx, entry.with("rules", rules.rules().len())).await?;
         Ok(rules)
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Permit, Principal, Privilege};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::BudgetId;
 use powerhouse_domain::money::Caps;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
-use super::{BudgetState, NO_BUDGET, state};
+use super::{BudgetState, NO_BUDGET, capped, state};
 use crate::refused::expect_version;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Changes budgets.
 #[derive(Clone)]
@@ -36,8 +37,11 @@ impl ChangeBudget {
         expect_version(budget.version, version)?;
         let budget = budget.capped(caps);
         tx.budgets().update(&budget).await.map_err(Refused::stale)?;
-        let state = state(&mut *tx, budget, self.clock.now()).await?;
-        tx.commit().await?;
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::BudgetChanged, id, now);
+        let entry = capped(entry, &budget);
+        let state = state(&mut *tx, budget, now).await?;
+        audited::commit(tx, entry).await?;
         Ok(state)
     }
 }
@@ -47,6 +51,8 @@ impl ChangeBudget {
 pub struct RemoveBudget {
     /// Where budgets are.
     pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl RemoveBudget {
@@ -64,7 +70,8 @@ impl RemoveBudget {
         if !tx.budgets().remove(budget.id).await? {
             return Err(NO_BUDGET);
         }
-        tx.commit().await?;
+        let entry = Entry::by(principal, AuditAction::BudgetRemoved, id, self.clock.now());
+        audited::commit(tx, capped(entry, &budget)).await?;
         Ok(())
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::BudgetId;
 use powerhouse_domain::money::{Budget, BudgetScope, Caps, Period};
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::{TenantStore, TenantTx};
 
-use super::{BudgetState, state};
+use super::{BudgetState, capped, state};
 use crate::{Once, Refused, permit};
 
 /// The most budgets of a tenant.
@@ -62,7 +63,10 @@ impl CreateBudget {
         }
         let budget = Budget::new(BudgetId::from_uuid(self.ids.next()), scope, period, caps, now);
         tx.budgets().add(&budget).await?;
+        let entry = Entry::by(principal, AuditAction::BudgetCreated, budget.id, now);
+        let entry = capped(entry, &budget);
         let state = state(&mut *tx, budget, now).await?;
+        tx.audit().append(entry).await?;
         once.commit(tx, &state).await?;
         Ok(state)
     }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::money::{PriceEntry, PriceList};
+use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// A tenant's own prices, and what is behind them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ impl ReadPrices {
 pub struct ReplacePrices {
     /// Where prices are.
     pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl ReplacePrices {
@@ -62,10 +66,11 @@ impl ReplacePrices {
             return Err(Refused::invalid(format!("/items/{index}"), reason));
         }
         let mut tx = self.store.begin(&permit.scope()).await?;
-        permit.redeem();
+        let tenant = permit.redeem();
         tx.prices().replace(&entries).await.map_err(Refused::stale)?;
         let own = tx.prices().list().await?;
-        tx.commit().await?;
+        let entry = Entry::by(principal, AuditAction::PricesReplaced, tenant, self.clock.now());
+        audited::commit(tx, entry.with("entries", own.len())).await?;
         Ok(TenantPrices { own, defaults: PriceList::defaults() })
     }
 }
@@ -76,6 +81,7 @@ mod tests {
     use powerhouse_domain::access::Role;
     use powerhouse_domain::ids::{SessionId, TenantId, UserId};
     use powerhouse_domain::money::Price;
+    use powerhouse_ports::clock::MockClock;
     use powerhouse_ports::store::MockTenantStore;
     use uuid::Uuid;
 
@@ -90,7 +96,7 @@ mod tests {
     async fn a_list_with_an_entry_twice_or_from_somebody_who_may_not_is_not_stored() {
         let mut store = MockTenantStore::new();
         store.expect_begin().never();
-        let replace = ReplacePrices { store: Arc::new(store) };
+        let replace = ReplacePrices { store: Arc::new(store), clock: Arc::new(MockClock::new()) };
         let entry = PriceEntry::new("m", DateTime::UNIX_EPOCH, Price::FREE).unwrap();
         let refused = replace.execute(&caller(Role::Owner), vec![entry.clone(), entry.clone()]).await;
         assert!(matches!(refused, Err(Refused::Invalid { pointer, .. }) if pointer == "/items/1"));

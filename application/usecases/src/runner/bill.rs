@@ -1,6 +1,7 @@
 //! What runs are billed for in one transaction: settled and set aside with the journal that tells of it, all or nothing
 //! (ADR 0022).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -153,12 +154,11 @@ pub(super) async fn settle_up(
     for ((_, bill), numbers) in billed.iter().zip(numbers) {
         counting.push(match bill.wanted.first() {
             Some(Wanted { at, .. }) if numbers.has_budgets => {
-                let whose = (bill.user, bill.agent);
-                if !known.contains_key(&whose) {
-                    known.insert(whose, tx.budgets().applying(bill.user, bill.agent).await?);
-                }
-                let budgets = known.get(&whose).into_iter().flatten();
-                budgets.map(|budget| (budget.clone(), budget.window(*at))).collect()
+                let budgets = match known.entry((bill.user, bill.agent)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(tx.budgets().applying(bill.user, bill.agent).await?),
+                };
+                budgets.iter().map(|budget| (budget.clone(), budget.window(*at))).collect()
             }
             _ => Counting::new(),
         });
@@ -274,10 +274,10 @@ fn by_window<'a>(settled: impl IntoIterator<Item = &'a Settled>) -> BTreeMap<Bud
 /// Calls and what they used, by what they are counted with.
 type Used = BTreeMap<UsageKey, (u64, Usage)>;
 
-fn count_usage(used: &mut Used, user: UserId, agent: AgentId, settled: &[Settled]) {
+fn count_usage(sums: &mut Used, user: UserId, agent: AgentId, settled: &[Settled]) {
     for call in settled.iter().filter(|call| call.calls > 0) {
         let key = UsageKey { day: call.at.date_naive(), agent, user, model: call.model.clone() };
-        let sum = used.entry(key).or_default();
+        let sum = sums.entry(key).or_default();
         *sum = (sum.0 + call.calls, sum.1.plus(call.used));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Months, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
@@ -20,15 +20,26 @@ const EVERY: Duration = Duration::from_hours(1);
 /// Rows that go in one transaction, so that none is long.
 const AT_ONCE: u32 = 1_000;
 
-/// Clears away sessions that are over, and deliveries, answers and runs that were kept long enough. Each replica has one;
-/// they do not disturb each other.
+/// How long things are kept after their month is over; for ever where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Runs, with their journals.
+    pub runs: Option<TimeDelta>,
+    /// What was used.
+    pub usage: Option<Months>,
+    /// Who changed what.
+    pub audit: Option<Months>,
+}
+
+/// Clears away sessions that are over, and what was kept long enough. Each replica has one; they do not disturb each
+/// other.
 pub struct Housekeeper {
     /// Where sessions and runs are.
     pub platform: Arc<dyn PlatformStore>,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
-    /// How long a run is kept after its month is over; for ever when there is none.
-    pub runs_kept: Option<TimeDelta>,
+    /// How long the rest is kept.
+    pub kept: Retention,
 }
 
 impl Housekeeper {
@@ -49,8 +60,12 @@ impl Housekeeper {
                 self.platform.purge_idempotency_keys(before, AT_ONCE)
             })
             .await;
-            let before = self.runs_kept.and_then(|kept| now.checked_sub_signed(kept));
+            let before = self.kept.runs.and_then(|kept| now.checked_sub_signed(kept));
             self.clear("runs", before, |before| self.platform.purge_runs(before, AT_ONCE)).await;
+            let before = self.kept.usage.and_then(|kept| now.checked_sub_months(kept));
+            self.clear("usage", before, |before| self.platform.purge_usage(before, AT_ONCE)).await;
+            let before = self.kept.audit.and_then(|kept| now.checked_sub_months(kept));
+            self.clear("audit records", before, |before| self.platform.purge_audit(before, AT_ONCE)).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -109,11 +124,11 @@ mod tests {
         StoreError::Unavailable("away for a moment".into())
     }
 
-    async fn work(platform: MockPlatformStore, runs_kept: Option<TimeDelta>) {
+    async fn work(platform: MockPlatformStore, kept: Retention) {
         let mut clock = MockClock::new();
         clock.expect_now().return_const(now());
         let stop = CancellationToken::new();
-        let housekeeper = Housekeeper { platform: Arc::new(platform), clock: Arc::new(clock), runs_kept };
+        let housekeeper = Housekeeper { platform: Arc::new(platform), clock: Arc::new(clock), kept };
         let working = tokio::spawn(housekeeper.run(stop.clone()));
         tokio::time::sleep(EVERY * 5 / 2).await;
         stop.cancel();
@@ -139,11 +154,13 @@ mod tests {
             .withf(|given, limit| *given == now() && *limit == AT_ONCE)
             .returning(|_, _| Ok(0));
         platform.expect_purge_runs().never();
-        work(platform, None).await;
+        platform.expect_purge_usage().never();
+        platform.expect_purge_audit().never();
+        work(platform, Retention::default()).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn runs_go_when_they_were_kept_long_enough() {
+    async fn runs_usage_and_audit_records_go_when_they_were_kept_long_enough() {
         let kept = TimeDelta::days(90);
         let mut platform = MockPlatformStore::new();
         platform.expect_make_room().times(3).returning(|| Ok(()));
@@ -157,6 +174,20 @@ mod tests {
                 .withf(move |given, limit| *given == now() - kept && *limit == AT_ONCE)
                 .return_once(move |_, _| Ok(answer));
         }
-        work(platform, Some(kept)).await;
+        // Of 14 November 2023.
+        let two_years_before = "2021-11-14T22:13:20Z".parse::<DateTime<Utc>>().unwrap();
+        platform
+            .expect_purge_usage()
+            .times(3)
+            .withf(move |given, limit| *given == two_years_before && *limit == AT_ONCE)
+            .returning(|_, _| Ok(0));
+        let month_before = "2023-10-14T22:13:20Z".parse::<DateTime<Utc>>().unwrap();
+        platform
+            .expect_purge_audit()
+            .times(3)
+            .withf(move |given, _| *given == month_before)
+            .returning(|_, _| Ok(0));
+        let (usage, audit) = (Some(Months::new(24)), Some(Months::new(1)));
+        work(platform, Retention { runs: Some(kept), usage, audit }).await;
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Run, RunEvent, RunStatus};
 use powerhouse_ports::clock::Clock;
@@ -47,6 +48,7 @@ impl CancelRun {
                     // The run's row is held from here on: no call is begun or ends beside this.
                     let journal = whole_journal(&mut *tx, id).await?;
                     settle_in_flight(&mut *tx, &run, before_the_end(&journal), now).await?;
+                    tx.audit().append(Entry::by(principal, AuditAction::RunCancelled, id, now)).await?;
                     once.commit(tx, &run).await?;
                     run_ended(run.state().name());
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{ModelReply, StopReason, Usage};
@@ -75,6 +76,9 @@ impl ForkRun {
         }
         let written = Going::write(&mut *tx, new, last.clone()).await?;
         let (new, seq) = written.ok_or(Refused::Stale)?;
+        tx.audit()
+            .append(Entry::by(principal, AuditAction::RunForked, new.id(), now).with("from", old_id))
+            .await?;
         once.commit(tx, &new).await?;
         self.going.tell(&principal.scope(), new.id(), seq).await;
         Ok(new)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{Feedback, Verdict};
 use powerhouse_ports::clock::Clock;
@@ -35,9 +36,12 @@ impl GiveFeedback {
         if !run.state().name().is_final() {
             return Err(Refused::conflict("run_not_ended", "feedback can be given once the run has ended"));
         }
-        let feedback = Feedback::new(permit.granted_to(), verdict, comment, self.clock.now())
+        let now = self.clock.now();
+        let feedback = Feedback::new(permit.granted_to(), verdict, comment, now)
             .map_err(|error| Refused::invalid("/comment", error))?;
         tx.runs().put_feedback(permit.redeem().run, &feedback).await?;
+        let entry = Entry::by(principal, AuditAction::RunJudged, id, now).with("verdict", verdict.as_str());
+        tx.audit().append(entry).await?;
         once.commit(tx, &feedback).await?;
         Ok(feedback)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Ledger, Run};
 use powerhouse_ports::clock::Clock;
@@ -40,10 +41,11 @@ impl PauseRun {
                 once.commit(tx, &run).await?;
                 return Ok(run);
             }
-            let by = permit.granted_to();
-            let asked = NewEvent { at: self.clock.now(), body: EventBody::PauseAsked { by } };
+            let (by, now) = (permit.granted_to(), self.clock.now());
+            let asked = NewEvent { at: now, body: EventBody::PauseAsked { by } };
             match tx.runs().append(&run, &[asked]).await {
                 Ok(seq) => {
+                    tx.audit().append(Entry::by(principal, AuditAction::RunPaused, id, now)).await?;
                     once.commit(tx, &run).await?;
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Ledger, Run};
 use powerhouse_ports::clock::Clock;
@@ -35,9 +36,10 @@ impl ResumeRun {
             if !is_paused || run.state().name().is_final() {
                 return Err(Refused::conflict("run_not_paused", "the run is not paused"));
             }
-            let by = permit.granted_to();
-            let resumed = NewEvent { at: self.clock.now(), body: EventBody::Resumed { by } };
+            let (by, now) = (permit.granted_to(), self.clock.now());
+            let resumed = NewEvent { at: now, body: EventBody::Resumed { by } };
             if let Some((run, seq)) = Going::write(&mut *tx, run, resumed).await? {
+                tx.audit().append(Entry::by(principal, AuditAction::RunResumed, id, now)).await?;
                 once.commit(tx, &run).await?;
                 self.going.tell(&permit.scope(), permit.redeem().run, seq).await;
                 return Ok(run);

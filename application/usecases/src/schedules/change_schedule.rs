@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Permit, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::ScheduleId;
 use powerhouse_domain::schedules::{PauseReason, Plan, Schedule};
 use powerhouse_ports::clock::Clock;
@@ -11,7 +12,7 @@ use powerhouse_ports::store::{TenantStore, TenantTx};
 use super::{NO_SCHEDULE, never};
 use crate::refused::expect_version;
 use crate::runs::check_target;
-use crate::{Once, Refused, permit};
+use crate::{Once, Refused, audited, permit};
 
 /// Changes what a schedule does.
 #[derive(Clone)]
@@ -35,7 +36,9 @@ impl ChangeSchedule {
         let by = permit.granted_to();
         let (mut tx, schedule) = open(&*self.store, permit, version, &Once::unkeyed()).await?;
         check_target(&mut *tx, &plan.order.target).await?;
-        store(tx, schedule.change(by, plan, self.clock.now()).map_err(never)?, &Once::unkeyed()).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::ScheduleChanged, id, now);
+        store(tx, schedule.change(by, plan, now).map_err(never)?, &Once::unkeyed(), entry).await
     }
 }
 
@@ -62,7 +65,9 @@ impl PauseSchedule {
             once.commit(tx, &schedule).await?;
             return Ok(schedule);
         }
-        store(tx, schedule.pause(PauseReason::Asked, self.clock.now()), once).await
+        let now = self.clock.now();
+        let entry = Entry::by(principal, AuditAction::SchedulePaused, id, now);
+        store(tx, schedule.pause(PauseReason::Asked, now), once, entry).await
     }
 }
 
@@ -89,8 +94,9 @@ impl ResumeSchedule {
             once.commit(tx, &schedule).await?;
             return Ok(schedule);
         }
-        let resumed = schedule.resume(self.clock.now());
-        store(tx, resumed.map_err(|error| Refused::conflict("schedule_over", error))?, once).await
+        let now = self.clock.now();
+        let resumed = schedule.resume(now).map_err(|error| Refused::conflict("schedule_over", error))?;
+        store(tx, resumed, once, Entry::by(principal, AuditAction::ScheduleResumed, id, now)).await
     }
 }
 
@@ -99,6 +105,8 @@ impl ResumeSchedule {
 pub struct DeleteSchedule {
     /// Where schedules are.
     pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl DeleteSchedule {
@@ -112,7 +120,7 @@ impl DeleteSchedule {
         let (mut tx, schedule) =
             open(&*self.store, changing(principal, id)?, version, &Once::unkeyed()).await?;
         tx.schedules().remove(schedule.id()).await?;
-        tx.commit().await?;
+        audited::commit(tx, Entry::by(principal, AuditAction::ScheduleRemoved, id, self.clock.now())).await?;
         Ok(())
     }
 }
@@ -138,8 +146,10 @@ async fn store(
     mut tx: Box<dyn TenantTx>,
     schedule: Schedule,
     once: &Once<Schedule>,
+    entry: Entry,
 ) -> Result<Schedule, Refused> {
     tx.schedules().update(&schedule).await.map_err(Refused::stale)?;
+    tx.audit().append(entry).await?;
     once.commit(tx, &schedule).await?;
     Ok(schedule)
 }

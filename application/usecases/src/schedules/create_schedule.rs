@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::ScheduleId;
 use powerhouse_domain::schedules::{MAX_SCHEDULES, Plan, Schedule};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -33,7 +34,8 @@ impl CreateSchedule {
     ) -> Result<Schedule, Refused> {
         let permit = permit::<access::CreateSchedule>(principal, principal.tenant_id(), "schedules", true)?;
         let id = ScheduleId::from_uuid(self.ids.next());
-        let schedule = Schedule::new(id, permit.granted_to(), plan, self.clock.now()).map_err(never)?;
+        let now = self.clock.now();
+        let schedule = Schedule::new(id, permit.granted_to(), plan, now).map_err(never)?;
         let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         check_target(&mut *tx, &schedule.plan().order.target).await?;
         if tx.schedules().count().await? >= MAX_SCHEDULES {
@@ -41,6 +43,7 @@ impl CreateSchedule {
             return Err(Refused::conflict("too_many_schedules", reason));
         }
         tx.schedules().add(&schedule).await?;
+        tx.audit().append(Entry::by(principal, AuditAction::ScheduleCreated, id, now)).await?;
         once.commit(tx, &schedule).await?;
         permit.redeem();
         Ok(schedule)

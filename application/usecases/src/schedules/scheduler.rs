@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::Principal;
+use powerhouse_domain::audit::{Actor, AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::schedules::{DueSchedule, PauseReason, Schedule};
 use powerhouse_domain::users::UserStatus;
@@ -14,8 +15,8 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::{StoreError, TenantTx};
 use tokio_util::sync::CancellationToken;
 
-use crate::Refused;
 use crate::runs::{SubmitRun, SubmitRunCommand};
+use crate::{Refused, audited};
 
 /// Schedules that are claimed at once.
 const AT_ONCE: u32 = 20;
@@ -146,8 +147,19 @@ impl Scheduler {
         let mut tx = self.submit.store.begin(&due.scope()).await?;
         let Some(schedule) = tx.schedules().find(due.schedule()).await? else { return Ok(()) };
         tracing::info!(schedule = %schedule.id(), ?reason, "a schedule was paused");
-        match tx.schedules().update(&schedule.pause(reason, self.submit.clock.now())).await {
-            Ok(()) => tx.commit().await,
+        let now = self.submit.clock.now();
+        let entry = Entry::new(Actor::Platform, AuditAction::SchedulePaused, schedule.id(), now);
+        let entry = entry.with(
+            "reason",
+            match &reason {
+                PauseReason::Asked => "asked",
+                PauseReason::RequesterGone => "requester_gone",
+                PauseReason::Over => "over",
+                PauseReason::Refused(_) => "refused",
+            },
+        );
+        match tx.schedules().update(&schedule.pause(reason, now)).await {
+            Ok(()) => audited::commit(tx, entry).await,
             // Somebody changed it meanwhile: if it is still due, it is claimed again.
             Err(StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),

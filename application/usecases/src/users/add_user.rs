@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Action, Principal, Role};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::UserId;
 use powerhouse_domain::users::{DisplayName, Email, Membership, NewPassword, User};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -74,6 +75,8 @@ impl AddUser {
             .await
             .map_err(Refused::taken("email_taken", "a user with this e-mail address exists"))?;
         let member = (user, membership);
+        let entry = Entry::by(principal, AuditAction::UserAdded, member.0.id(), now).with("role", role);
+        tx.audit().append(entry).await?;
         once.commit(tx, &member).await?;
         Ok(member)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Action, Principal, Role};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::UserId;
 use powerhouse_domain::users::{DisplayName, keeps_an_owner};
 use powerhouse_ports::clock::Clock;
@@ -11,7 +12,7 @@ use powerhouse_ports::store::TenantStore;
 use super::{Member, last_owner, may_assign};
 use crate::refused::expect_version;
 use crate::sessions::Callers;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// What is to change; the rest stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,9 +55,13 @@ impl ChangeUser {
 
         let now = self.clock.now();
         let before = user.version();
+        let mut changed = Vec::new();
+        let mut entry = Entry::by(principal, AuditAction::UserChanged, id, now);
         let owners = tx.users().owners().await?;
         if let Some(role) = command.role.filter(|role| *role != membership.role()) {
             may_assign(principal.role(), role, Action::UsersUpdate)?;
+            entry = entry.with("role_before", membership.role()).with("role", role);
+            changed.push("role");
             membership = membership.change_role(role, owners).map_err(last_owner)?;
             user = user.membership_changed(now);
         }
@@ -64,18 +69,23 @@ impl ChangeUser {
             Some(false) if user.is_active() => {
                 keeps_an_owner(membership.role(), None, owners).map_err(last_owner)?;
                 user = user.disable(now).map_err(|error| Refused::conflict("user_state", error))?;
+                entry = entry.with("is_active", false);
+                changed.push("is_active");
             }
             Some(true) if !user.is_active() => {
                 user = user.enable(now).map_err(|error| Refused::conflict("user_state", error))?;
+                entry = entry.with("is_active", true);
+                changed.push("is_active");
             }
             _ => {}
         }
         if let Some(name) = command.display_name.filter(|name| name != user.display_name()) {
             user = user.rename(name, now);
+            changed.push("display_name");
         }
         if user.version() != before {
             tx.users().update(&user, &membership, before).await.map_err(Refused::stale)?;
-            tx.commit().await?;
+            audited::commit(tx, entry.changing(&changed)).await?;
             self.callers.user_changed(&principal.scope(), id).await;
         }
         Ok((user, membership))

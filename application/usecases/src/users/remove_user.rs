@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Action, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::UserId;
+use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
 use super::{last_owner, may_assign};
 use crate::sessions::Callers;
-use crate::{Refused, permit};
+use crate::{Refused, audited, permit};
 
 /// Removes members.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub struct RemoveUser {
     pub store: Arc<dyn TenantStore>,
     /// Is told of users who go.
     pub callers: Callers,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl RemoveUser {
@@ -28,9 +32,11 @@ impl RemoveUser {
         let id = permit.redeem();
         let (_, membership) = tx.users().find(id).await?.ok_or(Refused::NotFound("user"))?;
         may_assign(principal.role(), membership.role(), Action::UsersDelete)?;
+        let role = membership.role();
         membership.remove(tx.users().owners().await?).map_err(last_owner)?;
         tx.users().remove(id).await?;
-        tx.commit().await?;
+        let entry = Entry::by(principal, AuditAction::UserRemoved, id, self.clock.now()).with("role", role);
+        audited::commit(tx, entry).await?;
         self.callers.user_changed(&principal.scope(), id).await;
         Ok(())
     }

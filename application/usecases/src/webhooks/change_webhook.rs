@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::Principal;
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::WebhookId;
 use powerhouse_domain::webhooks::{Endpoint, EndpointUrl, Filter};
 use powerhouse_ports::clock::Clock;
@@ -11,7 +12,7 @@ use powerhouse_ports::webhooks::WebhookSender;
 
 use super::{Created, NO_WEBHOOK, Secrets, changing, check_url};
 use crate::refused::expect_version;
-use crate::{Once, Refused};
+use crate::{Once, Refused, audited};
 
 /// All that people choose of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +51,19 @@ impl ChangeWebhook {
         let EndpointSettings { url, filter, is_enabled } = settings;
         check_url(&*self.sender, url.as_str())?;
         expect_version(endpoint.version, version)?;
-        let endpoint = endpoint.change(url, filter, is_enabled, self.clock.now());
+        let now = self.clock.now();
+        let mut changed = Vec::new();
+        for (name, has_changed) in [
+            ("url", url != endpoint.url),
+            ("events", filter != endpoint.filter),
+            ("is_enabled", is_enabled != endpoint.is_enabled()),
+        ] {
+            changed.extend(has_changed.then_some(name));
+        }
+        let entry = Entry::by(principal, AuditAction::WebhookChanged, id, now).changing(&changed);
+        let endpoint = endpoint.change(url, filter, is_enabled, now);
         tx.webhooks().update(&endpoint).await.map_err(Refused::stale)?;
-        tx.commit().await?;
+        audited::commit(tx, entry.with("is_enabled", is_enabled)).await?;
         Ok(endpoint)
     }
 }
@@ -81,8 +92,10 @@ impl RotateSecret {
         let mut tx = once.begin(&*self.store, &scope).await?;
         let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
         let before = tx.webhooks().secrets(id).await?.ok_or(NO_WEBHOOK)?;
-        let (secret, sealed) = self.secrets.rotate(&scope, id, before, self.clock.now())?;
+        let now = self.clock.now();
+        let (secret, sealed) = self.secrets.rotate(&scope, id, before, now)?;
         tx.webhooks().put_secrets(id, &sealed).await.map_err(Refused::stale)?;
+        tx.audit().append(Entry::by(principal, AuditAction::WebhookSecretRotated, id, now)).await?;
         let created = Created { endpoint, secret };
         once.commit(tx, &created).await?;
         Ok(created)
@@ -94,6 +107,8 @@ impl RotateSecret {
 pub struct DeleteWebhook {
     /// Where they are.
     pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl DeleteWebhook {
@@ -109,7 +124,7 @@ impl DeleteWebhook {
         let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
         expect_version(endpoint.version, version)?;
         tx.webhooks().remove(id).await?;
-        tx.commit().await?;
+        audited::commit(tx, Entry::by(principal, AuditAction::WebhookRemoved, id, self.clock.now())).await?;
         Ok(())
     }
 }

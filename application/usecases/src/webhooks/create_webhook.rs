@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::WebhookId;
 use powerhouse_domain::webhooks::{Endpoint, EndpointState, EndpointUrl, Filter, MAX_WEBHOOKS, Secret};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -63,6 +64,8 @@ impl CreateWebhook {
             return Err(Refused::conflict("too_many_webhooks", reason));
         }
         tx.webhooks().add(&endpoint, &sealed).await?;
+        let entry = Entry::by(principal, AuditAction::WebhookCreated, endpoint.id, endpoint.created_at);
+        tx.audit().append(entry).await?;
         let created = Created { endpoint, secret };
         once.commit(tx, &created).await?;
         permit.redeem();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use powerhouse_domain::audit::{Actor, AuditAction, Entry};
 use powerhouse_domain::webhooks::{Attempt, Delivery, DueDelivery, Endpoint, Retries, Secret, signatures};
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Secrets;
+use crate::audited;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 32;
@@ -162,11 +164,14 @@ impl Deliverer {
         }
         if delivery.is_gone()
             && let Some(endpoint) = tx.webhooks().find(due.webhook()).await?
+            && endpoint.is_enabled()
         {
             let now = self.clock.now();
+            let entry = Entry::new(Actor::Platform, AuditAction::WebhookDisabled, endpoint.id, now);
             match tx.webhooks().update(&endpoint.gone(now)).await {
+                Ok(()) => return audited::commit(tx, entry).await,
                 // Somebody changed it right then: the next 410 will tell.
-                Ok(()) | Err(StoreError::Conflict { .. }) => {}
+                Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

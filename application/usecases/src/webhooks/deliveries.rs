@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
+use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::{MessageId, WebhookId};
 use powerhouse_domain::webhooks::{Announcement, Delivery};
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -63,10 +64,11 @@ impl ReplayDelivery {
         if !endpoint.is_enabled() {
             return Err(Refused::conflict("webhook_disabled", "the webhook is disabled"));
         }
-        let replayed = delivery
-            .replay(self.clock.now())
-            .map_err(|error| Refused::conflict("delivery_pending", error))?;
+        let now = self.clock.now();
+        let replayed = delivery.replay(now).map_err(|error| Refused::conflict("delivery_pending", error))?;
         tx.webhooks().replay(&replayed).await.map_err(Refused::stale)?;
+        let entry = Entry::by(principal, AuditAction::DeliveryReplayed, id, now);
+        tx.audit().append(entry.with("message", message)).await?;
         once.commit(tx, &replayed).await?;
         self.wake.notify_one();
         Ok(replayed)
@@ -101,8 +103,11 @@ impl TestWebhook {
             return Err(Refused::conflict("webhook_disabled", "the webhook is disabled"));
         }
         let message = MessageId::from_uuid(self.ids.next());
-        tx.webhooks().announce(id, &Announcement::test(message, self.clock.now())).await?;
+        let now = self.clock.now();
+        tx.webhooks().announce(id, &Announcement::test(message, now)).await?;
         let delivery = tx.webhooks().delivery(id, message).await?.ok_or(Refused::NotFound("delivery"))?;
+        let entry = Entry::by(principal, AuditAction::WebhookTested, id, now);
+        tx.audit().append(entry.with("message", message)).await?;
         once.commit(tx, &delivery).await?;
         self.wake.notify_one();
         Ok(delivery)

@@ -9,7 +9,7 @@ use powerhouse_ports::platform::{RefreshDigest, Rotation, Standing};
 use super::Stores;
 use crate::contract::sample::{Office, at, next_id, office};
 
-fn digest() -> RefreshDigest {
+pub(super) fn digest() -> RefreshDigest {
     let mut digest = [0; 32];
     digest[..16].copy_from_slice(next_id().as_bytes());
     digest

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::NaiveDate;
-use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue};
 use powerhouse_domain::money::{Grouping, UsageGroup};
 use powerhouse_usecases::money::{ReadUsage, ReadUsageQuery};
@@ -11,6 +11,7 @@ use salvo::oapi::{Components, EndpointOutRegister, Operation, ToSchema, endpoint
 use salvo::prelude::{Depot, Json, Request, Response, Writer, async_trait};
 use serde::Serialize;
 
+use crate::body::asks_for;
 use crate::guard::principal;
 use crate::problem::Problem;
 
@@ -112,12 +113,8 @@ fn quoted(value: &str) -> String {
     if value.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value }
 }
 
-/// Whether CSV is asked for, by a media range that names it.
 fn wants_csv(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/csv"))
+    asks_for(headers, "text/csv")
 }
 
 fn day(req: &Request, name: &'static str) -> Result<Option<NaiveDate>, Problem> {
@@ -169,6 +166,8 @@ impl GetUsage {
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT;
+
     use super::*;
 
     #[test]

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use http::HeaderValue;
-use http::header::{ACCEPT, CONTENT_LOCATION, HeaderMap};
+use http::header::{CONTENT_LOCATION, HeaderMap};
 use powerhouse_usecases::runs::RunWatch;
 use salvo::prelude::Response;
 use salvo::sse::{SseEvent, SseKeepAlive};
 
 use super::views::EventView;
+use crate::body::asks_for;
 use crate::problem::Problem;
 
 /// How often a quiet stream shows that it lives.
@@ -18,13 +19,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Whether the caller asks for a stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|text| text.split(',')).any(|range| {
-        range
-            .split(';')
-            .next()
-            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
-    })
+    asks_for(headers, "text/event-stream")
 }
 
 /// The event after which the caller reads on; the beginning when it names none.
@@ -69,6 +64,8 @@ fn events(watch: RunWatch) -> impl Stream<Item = Result<SseEvent, Infallible>> +
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT;
+
     use super::*;
 
     #[test]
