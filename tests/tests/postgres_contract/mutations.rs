@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::runs::Lease;
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{Limit, Plain, StoreError, TenantStore, TenantTx, TenantView};
+use powerhouse_ports::platform::PlatformStore as _;
+use powerhouse_ports::store::{Limit, Plain, StoreError, TenantStore, TenantTx, TenantView, Work};
 use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
@@ -314,4 +317,39 @@ async fn s07_a_transaction_of_nobody_or_of_another_has_nothing() {
         assert!(tx.agents().add(&agent("new")).await.is_err(), "{told:?}");
         assert!(tx.runs().add(&run(ours.owner.id(), &agents[0], 6)).await.is_err(), "{told:?}");
     }
+}
+
+/// The function says itself whose each row is, so it has the same two walls: a lease that names the wrong tenant gets
+/// nothing with either of them, and something only without both.
+#[tokio::test]
+async fn s07_the_function_that_records_work_has_both_walls() {
+    const FILTER: &str = "tenant_id = tenant AND id = item.id";
+    let own = migrated().await;
+    let store = open(&own).await;
+    let (ours, theirs) = (office(&store, Plan::Team).await, office(&store, Plan::Team).await);
+    let accepted = run(theirs.owner.id(), &agent("helper"), 5);
+    let mut tx = store.begin(&theirs.principal.scope()).await.unwrap();
+    tx.runs().add(&accepted).await.unwrap();
+    tx.commit().await.unwrap();
+    let granted = store.claim(1, at(6), Duration::from_hours(1)).await.unwrap().remove(0);
+    let forged = Lease::granted(ours.tenant.id(), granted.run(), granted.token(), granted.expires_at(), 0);
+    let work = Work { lease: forged, run: accepted.start(at(7)).unwrap(), events: Vec::new() };
+    let tried = async || {
+        let plain = Plain { work: &work, seen: 1, is_free: false, used: &[] };
+        store.record_plain(&[plain]).await.unwrap()[0]
+    };
+    let walls = async |rls: &str, filter: &str| {
+        own.run(&format!("ALTER TABLE runs {rls} ROW LEVEL SECURITY")).await;
+        own.run(&format!(
+            "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('record_work'::regproc), '{FILTER}', '{filter}'); END $do$"
+        ))
+        .await;
+    };
+    assert_eq!(tried().await, None, "with both walls");
+    walls("DISABLE", FILTER).await;
+    assert_eq!(tried().await, None, "with the filter alone");
+    walls("ENABLE", "id = item.id").await;
+    assert_eq!(tried().await, None, "with row-level security alone");
+    walls("DISABLE", "id = item.id").await;
+    assert_eq!(tried().await, Some(1), "with neither");
 }

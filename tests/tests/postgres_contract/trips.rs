@@ -19,7 +19,7 @@ use crate::{migrated, open};
 
 /// Over a network on which each round trip takes as long as three tenths of a second.
 #[tokio::test]
-async fn reads_and_plain_work_take_as_many_round_trips_as_they_must() {
+async fn reads_take_as_many_round_trips_as_they_must() {
     const ONE_WAY: Duration = Duration::from_millis(150);
     let own = migrated().await;
     let target = own.owner();
