@@ -32,21 +32,21 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Adds what calls of one tenant used, each sum once.
+/// Adds what calls of one tenant used, each sum once. In this language it is planned once for a connection.
 const ADD_USAGE: &str = "
     CREATE FUNCTION add_usage(tenant uuid, used jsonb) RETURNS void
-    LANGUAGE sql SET search_path = pg_catalog, public, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$ BEGIN
         INSERT INTO usage AS kept (tenant_id, day, agent_id, user_id, model, calls, input_tokens, output_tokens, cost_micros)
-        SELECT tenant, day, agent, by, call.model, sum(call.calls), sum(input), sum(output), sum(cost)
-        FROM jsonb_to_recordset(used) AS call(
+        SELECT add_usage.tenant, day, agent, by, call.model, sum(call.calls), sum(input), sum(output), sum(cost)
+        FROM jsonb_to_recordset(add_usage.used) AS call(
             day date, agent uuid, by uuid, model text, calls bigint, input bigint, output bigint, cost bigint
         )
         GROUP BY day, agent, by, call.model ORDER BY day, agent, by, call.model
         ON CONFLICT (tenant_id, day, agent_id, user_id, model) DO UPDATE SET
             calls = kept.calls + EXCLUDED.calls, input_tokens = kept.input_tokens + EXCLUDED.input_tokens,
             output_tokens = kept.output_tokens + EXCLUDED.output_tokens,
-            cost_micros = kept.cost_micros + EXCLUDED.cost_micros
-    $$";
+            cost_micros = kept.cost_micros + EXCLUDED.cost_micros;
+    END $$";
 
 /// Stores work in the order of its tenants, and returns for each the newest number of its run's journal; nothing, where
 /// nothing was stored. That is so when the run is not its worker's any more, when anybody else has written to its journal,

@@ -13,12 +13,34 @@ use uuid::Uuid;
 use crate::rows::signed;
 use crate::rows::stored::{StoredState, write};
 
-/// The work as JSON, in the order of its tenants, and for each item there which one it was here.
-pub fn batch(work: &[Plain<'_>]) -> (Value, Vec<usize>) {
+/// Some of the work, as JSON.
+pub struct Part {
+    /// An array of it.
+    pub json: String,
+    /// For each item, which one it is of the whole.
+    pub items: Vec<usize>,
+}
+
+/// The work in the order of its tenants, in parts of at most so many bytes, where each item is less than that.
+pub fn parts(work: &[Plain<'_>], most: usize) -> Result<Vec<Part>, serde_json::Error> {
     let mut order: Vec<usize> = (0..work.len()).collect();
     order.sort_by_key(|index| work[*index].work.lease.scope().tenant_id());
-    let rows: Vec<Row> = order.iter().map(|index| Row::from(&work[*index])).collect();
-    (write(&rows), order)
+    let mut parts: Vec<Part> = Vec::new();
+    for index in order {
+        let row = serde_json::to_string(&Row::from(&work[index]))?;
+        match parts.last_mut().filter(|part| part.json.len() + row.len() < most) {
+            Some(part) => {
+                part.json.push(',');
+                part.json.push_str(&row);
+                part.items.push(index);
+            }
+            None => parts.push(Part { json: format!("[{row}"), items: vec![index] }),
+        }
+    }
+    for part in &mut parts {
+        part.json.push(']');
+    }
+    Ok(parts)
 }
 
 /// Work as the function `record_work` reads it.

@@ -69,8 +69,8 @@ pub trait TenantStore: Send + Sync {
     /// Opens a transaction that sees one state of this tenant's rows, that of its first read. It waits for no writer and
     /// holds none up; the store refuses whatever would write.
     async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError>;
-    /// Stores what workers did to runs of any tenants, each for its lease's, in one transaction and as few round trips as
-    /// the store can. For each the newest sequence number, as by [`RunRepository::record`] and [`UsageRepository::add`];
+    /// Stores what workers did to runs of any tenants, each for its lease's, in as few transactions and round trips as the
+    /// store can; some of it may be stored when it fails. For each the newest sequence number, as by [`RunRepository::record`] and [`UsageRepository::add`];
     /// or nothing, when nothing of it was stored: the case is not plain, the run not the worker's, or the store has no
     /// such way. A transaction of the tenant's tells. In the order of the tenants, so that no two wait for each other.
     async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError>;

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::ids::{AgentId, SessionId, TenantId, UserId};
+use powerhouse_domain::runs::{FencingToken, Lease};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::platform::PlatformStore as _;
-use powerhouse_ports::store::{StoreError, TenantStore as _};
+use powerhouse_ports::store::{Plain, StoreError, TenantStore as _, Work};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
-use powerhouse_tests::contract::sample::{at, office};
+use powerhouse_tests::contract::sample::{agent, at, office, run};
 use powerhouse_tests::contract::stores::{Stores, plain};
 use powerhouse_tests::own_database::{APPLICATION, PLATFORM};
 use powerhouse_tests::proxy::{Mode, Proxy};
@@ -42,7 +43,13 @@ async fn reads_take_as_many_round_trips_as_they_must() {
         assert!(view.agents().find(AgentId::from_uuid(id)).await.unwrap().is_none());
     };
     let standing = async || assert!(store.standing(&scope, user).await.unwrap().is_none());
-    let record = async || assert!(store.record_plain(&[]).await.unwrap().is_empty());
+    let accepted = run(user, &agent("helper"), 5);
+    let lease = Lease::granted(tenant, accepted.id(), FencingToken(1), at(9), 0);
+    let work = Work { lease, run: accepted, events: Vec::new() };
+    let record = async || {
+        let plain = Plain { work: &work, seen: 1, is_free: true, used: &[] };
+        assert_eq!(store.record_plain(&[plain]).await.unwrap(), [None]);
+    };
     // The first time, a statement is parsed too.
     find().await;
     standing().await;
