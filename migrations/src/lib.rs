@@ -17,6 +17,7 @@ mod m0007_budgets;
 mod m0008_schedules;
 mod m0009_webhooks;
 mod m0010_approvals;
+mod m0012_admission;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_schedules::Migration),
             Box::new(m0009_webhooks::Migration),
             Box::new(m0010_approvals::Migration),
+            Box::new(m0012_admission::Migration),
         ]
     }
 }

@@ -2,7 +2,6 @@
 
 mod deltas;
 mod drive;
-mod ending;
 mod gate;
 mod housekeeper;
 mod journalling;

@@ -11,7 +11,7 @@ use crate::effects::{EffectFailure, Effects};
 use crate::model::{Message, ModelRequest};
 use crate::tools::{ToolCall, ToolOutput, ToolSpec};
 
-pub(super) const MAX_TURNS: Bounded = Bounded { field: "max_turns", min: 1, max: 32, default: 8 };
+pub(super) const MAX_TURNS: Bounded = Bounded { field: "max_turns", min: 1, max: 512, default: 8 };
 
 /// The parameters of the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Parameters with 1 to 32 turns.
+    /// Parameters with 1 to 512 turns.
     pub fn new(max_turns: u32) -> Result<Self, ParameterError> {
         Ok(Self { max_turns: MAX_TURNS.check(max_turns)? })
     }

@@ -4,8 +4,8 @@ use powerhouse_domain::ids::AgentId;
 use powerhouse_domain::runs::{Placement, Priority, Task, Verdict};
 use powerhouse_domain::selection::{Target, Wish};
 use powerhouse_usecases::runs::{
-    CancelRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, ResumeRun, SubmitRun,
-    SubmitRunCommand, WatchRun,
+    CancelRun, ExplainRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, RecordRun,
+    ResumeRun, SubmitRun, SubmitRunCommand, WatchRun,
 };
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -18,10 +18,14 @@ use crate::guard::principal;
 use crate::problem::Problem;
 use crate::reply::Reply;
 
+mod explanation;
+mod journal;
 mod prefer;
 mod steer;
 mod stream;
 mod views;
+
+pub use journal::{JournalDocument, NotReplayable};
 
 use views::{FeedbackView, RunPage, RunView, StepsView};
 
@@ -36,6 +40,10 @@ pub struct Runs {
     pub read: ReadRun,
     /// Reads steps.
     pub steps: ReadSteps,
+    /// Explains.
+    pub explain: ExplainRun,
+    /// Reads for a replay.
+    pub record: RecordRun,
     /// Watches.
     pub watch: WatchRun,
     /// Cancels.
@@ -55,6 +63,8 @@ impl Runs {
         let one = Router::with_path("{run_id}")
             .get(GetRun(self.read.clone()))
             .push(Router::with_path("steps").get(GetSteps(self.steps.clone())))
+            .push(Router::with_path("explain").get(explanation::Explain(self.explain.clone())))
+            .push(Router::with_path("journal").get(journal::GetJournal(self.record.clone())))
             .push(Router::with_path("events").get(GetEvents(self.watch.clone())))
             .push(Router::with_path("cancel").post(Cancel(self.cancel.clone())))
             .push(Router::with_path("pause").post(steer::Pause(self.pause.clone())))

@@ -59,7 +59,9 @@ impl ForkRun {
         );
         // Delay and deadline were the other run's.
         let Placement { priority, agent_limit, .. } = *old.placement();
-        let new = new.placed(Placement { priority, agent_limit, ..Placement::default() });
+        let new = new
+            .placed(Placement { priority, agent_limit, ..Placement::default() })
+            .admitted_as(principal.role());
         tx.runs().add(&new).await?;
         let forked = EventBody::Forked { from: old_id, step: command.step };
         let mut events = vec![NewEvent { at: now, body: forked }];
