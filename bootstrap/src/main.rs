@@ -1,11 +1,13 @@
 //! The binary: wires the adapters to the use cases, and serves them. Start reading at [`serve`] and `wiring.rs`.
 
 mod cli;
+mod client;
 mod doctor;
 mod first_owner;
 mod logging;
 mod model;
 mod operations;
+mod replay;
 mod run;
 mod serve;
 mod settings;
@@ -55,6 +57,7 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
             layers.settings()?;
         }
         Command::Doctor => return doctor::examine(&layers.settings()?).await,
+        Command::Replay(arguments) => return replay::replay(arguments, layers).await,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -78,7 +78,9 @@ pub(super) fn steady(value: &Value) -> Value {
         Value::Number(number) if number.is_f64() => {
             #[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
             let single = number.as_f64().map(|fraction| fraction as f32);
-            single.map_or(Value::Null, |single| Number::from_f64(single.into()).map_or(Value::Null, Value::from))
+            single.map_or(Value::Null, |single| {
+                Number::from_f64(single.into()).map_or(Value::Null, Value::from)
+            })
         }
         Value::Array(items) => items.iter().map(steady).collect(),
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), steady(value))).collect(),
@@ -156,7 +158,10 @@ mod tests {
     #[test]
     fn it_stays_what_it_was() {
         let journal = [edited(0.5, None, 1), ended("0", "1"), EventBody::Succeeded { answer: "1".into() }];
-        assert_eq!(of(&journal).to_string(), "GOLDEN");
+        assert_eq!(
+            of(&journal).to_string(),
+            "a9ffa6d71f6abb5d898ca5ae8842f87e222dc42f03735d0e85b3296ad3d10771"
+        );
         assert_eq!(of(&journal).to_string().parse(), Ok(of(&journal)));
         for text in ["", "x", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32)] {
             assert_eq!(text.parse::<EventHash>(), Err(InvalidEventHash));

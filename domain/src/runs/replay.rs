@@ -180,20 +180,20 @@ impl Replayer {
     fn follow(&mut self, event: &EventBody) -> Result<(), String> {
         match event {
             EventBody::StepStarted { key, kind, fingerprint, .. } => {
-                let request = self.request(key)?;
-                if StepKind::from(&request) != *kind {
-                    return Err(format!("the strategy now asks for {}", told(&request)));
+                let step = self.step(key)?;
+                if step.kind != *kind {
+                    return Err(format!("the strategy asks for {}", in_words(&step.kind)));
                 }
-                if fingerprint.as_ref().is_some_and(|recorded| *recorded != request.fingerprint()) {
+                if fingerprint.as_ref().is_some_and(|recorded| *recorded != step.fingerprint) {
                     return Err(ANOTHER_REQUEST.to_owned());
                 }
             }
             EventBody::ApprovalAsked { key, question, .. } => {
-                let request = self.request(key)?;
-                self.compare_question(key, question, &request)?;
+                self.step(key)?;
+                self.compare_question(key, question)?;
             }
             EventBody::ApprovalAnswered { key, decision, .. } => {
-                self.request(key)?;
+                self.step(key)?;
                 self.decided.extend(decision.outcome().map(|output| (key.clone(), output)));
                 self.hash = self.hash.then(event);
             }
@@ -205,36 +205,34 @@ impl Replayer {
         Ok(())
     }
 
-    /// What the strategy has asked for under a key that the journal tells of.
-    fn request(&mut self, key: &EffectKey) -> Result<EffectRequest, String> {
-        let Some(request) = self.asked.get(key).cloned() else {
+    /// The step of an effect that the journal tells of, and that the strategy has asked for.
+    fn step(&mut self, key: &EffectKey) -> Result<&mut ReplayedStep, String> {
+        let Some(request) = self.asked.get(key) else {
             return Err(format!("the strategy does not ask for effect {key} here"));
         };
-        if self.number(key).is_none() {
+        let index = self.steps.iter().position(|step| step.key == *key).unwrap_or_else(|| {
             self.steps.push(ReplayedStep {
                 number: self.steps.len() + 1,
                 key: key.clone(),
-                kind: StepKind::from(&request),
+                kind: StepKind::from(request),
                 fingerprint: request.fingerprint(),
                 has_ended: false,
             });
-        }
-        Ok(request)
+            self.steps.len() - 1
+        });
+        Ok(&mut self.steps[index])
     }
 
     /// A person was asked about the call that the strategy makes, or about the one that a person made of it.
-    fn compare_question(
-        &self,
-        key: &EffectKey,
-        question: &Question,
-        request: &EffectRequest,
-    ) -> Result<(), String> {
+    fn compare_question(&self, key: &EffectKey, question: &Question) -> Result<(), String> {
         let (Question::ToolCall { name, arguments } | Question::InDoubt { name, arguments }) = question;
-        let EffectRequest::Tool(tool) = request else {
-            return Err(format!("a person was asked about {name}, and the strategy asks for {}", told(request)));
+        let Some(EffectRequest::Tool(tool)) = self.asked.get(key) else {
+            return Err(format!("a person was asked about {name}, and the strategy asks for a model"));
         };
         let edited = match self.ledger.open.get(key) {
-            Some(OpenEffect::Begun { arguments } | OpenEffect::Answered { arguments, .. }) => arguments.as_ref(),
+            Some(OpenEffect::Begun { arguments } | OpenEffect::Answered { arguments, .. }) => {
+                arguments.as_ref()
+            }
             _ => None,
         };
         let meant = edited.unwrap_or(&tool.arguments);
@@ -251,7 +249,7 @@ impl Replayer {
         fingerprint: &Fingerprint,
         outcome: &EffectOutcome,
     ) -> Result<(), String> {
-        self.request(key)?;
+        self.step(key)?;
         if self.decided.remove(key).is_some_and(|decided| EffectOutcome::Tool(decided) != *outcome) {
             return Err("what came of it is not what a person decided".to_owned());
         }
@@ -260,10 +258,8 @@ impl Replayer {
             return Err(ANOTHER_REQUEST.to_owned());
         }
         self.hash = self.hash.then(&entry.into());
+        self.step(key)?.has_ended = true;
         self.asked.remove(key);
-        if let Some(step) = self.steps.iter_mut().find(|step| step.key == *key) {
-            step.has_ended = true;
-        }
         if self.ended.is_none() {
             self.poll();
         }
@@ -276,14 +272,14 @@ impl Replayer {
             _ if is_from_outside(recorded, self.ended.is_some()) => recorded.clone(),
             Some(ending) => ending.event(),
             None => {
-                return Err(format!("the journal says {}, and the strategy still waits", in_words(recorded)));
+                return Err(format!("the journal {}, and the strategy still waits", told(recorded)));
             }
         };
         self.hash = self.hash.then(&replayed);
         if replayed == *recorded {
             Ok(())
         } else {
-            Err(format!("the journal says {}, the strategy {}", in_words(recorded), in_words(&replayed)))
+            Err(format!("the journal {}, the strategy {}", told(recorded), told(&replayed)))
         }
     }
 }
@@ -303,18 +299,23 @@ fn is_from_outside(end: &EventBody, strategy_has_ended: bool) -> bool {
     }
 }
 
-fn told(request: &EffectRequest) -> String {
-    match StepKind::from(request) {
+fn in_words(kind: &StepKind) -> String {
+    match kind {
         StepKind::Model { purpose } => format!("the model, for `{purpose}`"),
         StepKind::Tool { name } => format!("the tool `{name}`"),
     }
 }
 
-fn in_words(end: &EventBody) -> String {
+/// The most characters of an answer that a difference shows.
+const MAX_SHOWN: usize = 160;
+
+fn told(end: &EventBody) -> String {
     match end {
-        EventBody::Succeeded { answer } => format!("answers {answer:?}"),
+        EventBody::Succeeded { answer } => {
+            format!("answers {:?}", answer.chars().take(MAX_SHOWN).collect::<String>())
+        }
         EventBody::Failed { code, message } => format!("fails with {code} ({message})"),
-        other => other.name().to_owned(),
+        other => format!("ends with {}", other.name()),
     }
 }
 

@@ -225,7 +225,8 @@ impl GetRun {
 
 struct GetSteps(ReadSteps);
 
-/// A run's steps, each with what it used; together they add up to the run's usage
+/// A run's steps, each with what it used; with the calls that were lost, which `explain` lists, they add up to the run's
+/// usage
 #[endpoint(operation_id = "list_run_steps", tags("runs"), security(["bearer" = []]),
     parameters(("run_id" = String, Path, description = "`run_…`")),
     responses((status_code = 200, description = "The steps.", body = StepsView)))]

@@ -97,7 +97,9 @@ pub enum NotReplayable {
 impl std::fmt::Display for NotReplayable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Format(format) => write!(f, "it is a journal of form {format}, and this release reads form {FORMAT}"),
+            Self::Format(format) => {
+                write!(f, "it is a journal of form {format}, and this release reads form {FORMAT}")
+            }
             Self::Part { pointer, reason } => write!(f, "{pointer} is not what it must be: {reason}"),
         }
     }
@@ -112,18 +114,19 @@ fn part<E: std::fmt::Display>(pointer: impl Into<String>) -> impl FnOnce(E) -> N
 impl JournalDocument {
     fn new(run: &Run, recording: &Recording) -> Self {
         let Recording { strategy, brief, journal } = recording;
-        let tools = brief.tools.iter().cloned().map(|ToolSpec { name, description, parameters }| JournalTool {
-            name,
-            description,
-            parameters,
-        });
-        let events = journal.iter().map(|Recorded { event: RunEvent { seq, at, body }, hash }| JournalEvent {
-            seq: *seq,
-            at: instant(*at),
-            // Its stored form: it cannot fail, since every key is a string.
-            body: serde_json::to_value(body).unwrap_or_default(),
-            hash: hash.to_string(),
-        });
+        let tools = brief
+            .tools
+            .iter()
+            .cloned()
+            .map(|ToolSpec { name, description, parameters }| JournalTool { name, description, parameters });
+        let events =
+            journal.iter().map(|Recorded { event: RunEvent { seq, at, body }, hash }| JournalEvent {
+                seq: *seq,
+                at: instant(*at),
+                // Its stored form: it cannot fail, since every key is a string.
+                body: serde_json::to_value(body).unwrap_or_default(),
+                hash: hash.to_string(),
+            });
         Self {
             format: FORMAT,
             run: run.id().to_string(),
@@ -160,8 +163,7 @@ impl JournalDocument {
             description,
             parameters,
         });
-        let brief =
-            Brief { task: self.task, instructions: self.agent.instructions, tools: tools.collect() };
+        let brief = Brief { task: self.task, instructions: self.agent.instructions, tools: tools.collect() };
         let journal = self.events.into_iter().enumerate().map(|(index, event)| recorded(index, event));
         let recording = Recording { strategy, brief, journal: journal.collect::<Result<_, _>>()? };
         if recording.hash().to_string() != self.event_hash {

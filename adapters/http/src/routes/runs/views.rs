@@ -47,7 +47,9 @@ impl From<&Selection> for SelectionView {
             agent: selection.agent.to_string(),
             agent_version: selection.agent_version,
             reason: selection.reason.clone(),
-            scores: scores.map(|(agent, score)| ScoreView { agent: agent.to_string(), score: *score }).collect(),
+            scores: scores
+                .map(|(agent, score)| ScoreView { agent: agent.to_string(), score: *score })
+                .collect(),
         }
     }
 }
