@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use powerhouse_tests::stub_model::{Answer as ModelAnswer, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -150,4 +151,21 @@ async fn a_run_is_made_anew_from_a_step() {
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert_eq!(refused.json::<Value>().await.unwrap()["pointer"], pointer);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_call_that_failed_can_be_given_its_answer() {
+    let stub = StubModel::start([ModelAnswer::error(400, "no")]).await.unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let ada = server.tenant("acme").await;
+    let definition = json!({"kind": "direct", "description": "Answers"});
+    let agent = ada.post("/v1/agents", &json!({"name": "clerk", "definition": definition})).await;
+    let agent = agent["id"].as_str().unwrap();
+    ada.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+    let run = ada.run(&json!({"task": TASK, "agent": agent})).await;
+    assert_eq!(run["failure"]["code"], "model_rejected");
+    let path = format!("/v1/runs/{}/fork", run["id"].as_str().unwrap());
+    let fork = ada.post(&path, &json!({"step": "0", "output": "It is 47.5."})).await;
+    let fork = ada.ended(fork["id"].as_str().unwrap()).await;
+    assert_eq!(fork["answer"], "It is 47.5.", "{fork}");
 }

@@ -13,6 +13,7 @@ mod money;
 mod postgres;
 mod raw_requests;
 mod redis;
+mod replay;
 mod runs;
 mod schedules;
 mod server;
