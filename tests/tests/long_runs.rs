@@ -1,7 +1,11 @@
 //! A run of n steps takes space in proportion to n, and so does the reading that driving it takes: shown with 1,000 steps,
 //! whose conversation grows with each of them.
 
-#![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "these are tests, also their helpers, and they measure"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn of(bodies: &[EventBody]) -> EventHash {
-        bodies.iter().fold(EventHash::start(), |hash, body| hash.then(body))
+        bodies.iter().fold(EventHash::start(), EventHash::then)
     }
 
     fn edited(amount: f64, by: Option<UserId>, approval: u128) -> EventBody {

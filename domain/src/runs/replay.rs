@@ -115,15 +115,13 @@ pub fn replay(recording: &Recording) -> Replay {
     replayer.poll();
     let mut end = None;
     for (expected, Recorded { event, hash }) in (1..).zip(journal) {
-        let checked = match event.seq == expected {
-            true if end.is_some() => Err("the run had ended before".to_owned()),
-            true => replayer.follow(&event.body),
-            false => Err(format!("the journal has no event {expected}")),
+        let checked = if event.seq != expected {
+            Err(format!("the journal has no event {expected}"))
+        } else if end.is_some() {
+            Err("the run had ended before".to_owned())
+        } else {
+            replayer.follow(&event.body, *hash)
         };
-        let checked = checked.and_then(|()| match replayer.hash == *hash {
-            true => Ok(()),
-            false => Err("the event hash is another: the journal was changed".to_owned()),
-        });
         if let Err(what) = checked {
             let step = key_of(&event.body).and_then(|key| replayer.number(key));
             let difference = Some(Difference { step, seq: event.seq, what });
@@ -177,7 +175,7 @@ impl Replayer {
     }
 
     /// Does what an event says was done, and says what is different.
-    fn follow(&mut self, event: &EventBody) -> Result<(), String> {
+    fn follow(&mut self, event: &EventBody, recorded: EventHash) -> Result<(), String> {
         match event {
             EventBody::StepStarted { key, kind, fingerprint, .. } => {
                 let step = self.step(key)?;
@@ -202,7 +200,11 @@ impl Replayer {
             _ => {}
         }
         self.ledger.note(event);
-        Ok(())
+        if self.hash == recorded {
+            Ok(())
+        } else {
+            Err("the event hash is another: the journal was changed".to_owned())
+        }
     }
 
     /// The step of an effect that the journal tells of, and that the strategy has asked for.

@@ -24,7 +24,7 @@ fn journal(bodies: Vec<(i64, EventBody)>) -> Vec<RunEvent> {
 }
 
 fn run() -> Run {
-    let limits = RunLimits { steps: 9, tokens: 999, cost_micros: 0, wall_clock: Duration::from_secs(60) };
+    let limits = RunLimits { steps: 9, tokens: 999, cost_micros: 0, wall_clock: Duration::from_mins(1) };
     let selection: Selection = selection::named(AgentId::from_uuid(Uuid::nil()), 3);
     let (id, by) = (RunId::from_uuid(Uuid::nil()), ada());
     Run::accept(id, by, Task::new("Pay").unwrap(), selection, limits, at(0)).admitted_as(Role::Member)

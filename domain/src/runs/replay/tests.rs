@@ -223,10 +223,10 @@ fn an_end_that_is_not_the_strategys_is_found() {
 }
 
 /// A payment about which a person was asked: the events up to the question, and those after the answer.
-fn approved(decision: Decision, outcome: ToolOutput) -> Vec<EventBody> {
+fn approved(decision: &Decision, outcome: ToolOutput) -> Vec<EventBody> {
     let (key, approval) = ("1".parse::<EffectKey>().unwrap(), ApprovalId::from_uuid(Uuid::nil()));
     let arguments = json!({"amount": 5});
-    let said = vec![calls(std::slice::from_ref(&arguments)), said("Done.")];
+    let said = [calls(std::slice::from_ref(&arguments)), said("Done.")];
     let mut bodies = Vec::new();
     let strategy = strategy(AgentKind::React);
     let mut execution = Execution::start([], |fx| strategy.execute(brief(), fx));
@@ -267,15 +267,15 @@ fn what_people_decide_is_replayed_and_what_came_of_it_must_follow() {
         (reject.clone(), refused),
         (Decision::Settle { output: "paid".into() }, ToolOutput::ok("paid")),
     ] {
-        let replayed = of(AgentKind::React, approved(decision.clone(), outcome));
+        let replayed = of(AgentKind::React, approved(&decision, outcome));
         assert_eq!(replayed.difference, None, "{decision:?}");
         assert_eq!(replayed.steps.len(), 3);
     }
-    let done_all_the_same = difference(approved(reject, ToolOutput::ok("paid 5")));
+    let done_all_the_same = difference(approved(&reject, ToolOutput::ok("paid 5")));
     assert!(done_all_the_same.starts_with("differs at step 2 "), "{done_all_the_same}");
     assert!(done_all_the_same.ends_with("what came of it is not what a person decided"));
 
-    let mut bodies = approved(Decision::Approve, ToolOutput::ok("paid 5"));
+    let mut bodies = approved(&Decision::Approve, ToolOutput::ok("paid 5"));
     for body in &mut bodies {
         if let EventBody::ApprovalAsked { question: Question::ToolCall { arguments, .. }, .. } = body {
             *arguments = json!({"amount": 500});

@@ -1,6 +1,7 @@
 //! Why a run went as it did, as callers read it.
 
 use chrono::TimeDelta;
+use powerhouse_domain::access::Role;
 use powerhouse_domain::effects::EffectOutcome;
 use powerhouse_domain::runs::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, Question, Run, RunLimits, StepKind, StepTold, Times,
@@ -350,7 +351,7 @@ impl ExplanationView {
             admission: AdmissionView {
                 requested_by: run.requested_by().to_string(),
                 action: "runs.create",
-                role: told.admitted_as.map(|role| role.as_str()),
+                role: told.admitted_as.map(Role::as_str),
                 limits: run.limits().into(),
                 budgets: told.budgets.iter().map(ToString::to_string).collect(),
             },
