@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Doctor,
     /// Submit a task to a server, and watch it.
     Run(RunArguments),
+    /// Do a run again offline, from its journal, and compare. No model and no tool is called.
+    Replay(ReplayArguments),
     /// Work with exports of the audit trail.
     Audit {
         #[command(subcommand)]
@@ -61,7 +63,6 @@ pub(crate) enum ConfigCommand {
     Check,
 }
 
-/// The password is read from `POWERHOUSE_PASSWORD`, never from the command line, which others can see.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// What is to be done.
@@ -69,6 +70,29 @@ pub(crate) struct RunArguments {
     /// The agent that does it, `agent_…`; the platform chooses when left out.
     #[arg(long)]
     pub(crate) agent: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+    /// Print the run's events as JSON, one a line, and the run itself last.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// The run, `run_…`, whose journal the server gives; or a file with a journal, for which no server is needed.
+    #[arg(value_name = "RUN|FILE")]
+    pub(crate) run: String,
+    /// Keep the journal in this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
+}
+
+/// The server to talk to. The password is read from `POWERHOUSE_PASSWORD`, never from the command line, which others can
+/// see.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
     /// The server; the configured address when left out.
     #[arg(long, env = "POWERHOUSE_URL")]
     pub(crate) url: Option<url::Url>,
@@ -78,9 +102,6 @@ pub(crate) struct RunArguments {
     /// The address to sign in with; the first owner's when left out.
     #[arg(long, env = "POWERHOUSE_EMAIL")]
     pub(crate) email: Option<String>,
-    /// Print the run's events as JSON, one a line, and the run itself last.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Prints a line for people. Nobody reads when it cannot be written, so that is no error.
@@ -111,5 +132,6 @@ mod tests {
         assert!(Cli::try_parse_from(["powerhouse", "run"]).is_err());
         assert!(Cli::try_parse_from(["powerhouse", "audit", "verify", "-"]).is_ok());
         assert!(Cli::try_parse_from(["powerhouse", "audit", "verify", "-", "--head", "F00"]).is_err());
+        assert!(Cli::try_parse_from(["powerhouse", "replay"]).is_err());
     }
 }

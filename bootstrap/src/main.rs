@@ -2,11 +2,13 @@
 
 mod audit;
 mod cli;
+mod client;
 mod doctor;
 mod first_owner;
 mod logging;
 mod model;
 mod operations;
+mod replay;
 mod run;
 mod serve;
 mod settings;
@@ -57,6 +59,7 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         }
         Command::Doctor => return doctor::examine(&layers.settings()?).await,
         Command::Audit { command: AuditCommand::Verify(arguments) } => audit::verify(&arguments)?,
+        Command::Replay(arguments) => return replay::replay(arguments, layers).await,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }
     Ok(ExitCode::SUCCESS)

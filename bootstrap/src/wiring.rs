@@ -273,7 +273,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         sessions: sessions_slice(ports),
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
-        runs: runs_slice(ports),
+        runs: runs_slice(ports, tools),
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
@@ -404,7 +404,7 @@ fn approvals_slice(ports: &Ports) -> Approvals {
     }
 }
 
-fn runs_slice(ports: &Ports) -> Runs {
+fn runs_slice(ports: &Ports, tools: &Toolbox) -> Runs {
     let store = || Arc::clone(&ports.store);
     let bus = || Arc::clone(&ports.bus);
     let clock = || Arc::clone(&ports.clock);
@@ -413,6 +413,8 @@ fn runs_slice(ports: &Ports) -> Runs {
         list: runs::ListRuns { store: store() },
         read: runs::ReadRun { store: store() },
         steps: runs::ReadSteps { store: store() },
+        explain: runs::ExplainRun { store: store() },
+        record: runs::RecordRun { store: store(), tools: tools.clone() },
         watch: runs::WatchRun { store: store(), bus: bus() },
         cancel: runs::CancelRun { store: store(), bus: bus(), clock: clock() },
         pause: runs::PauseRun { store: store(), bus: bus(), clock: clock() },

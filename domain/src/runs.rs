@@ -8,17 +8,22 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::access::Role;
 use crate::ids::{AgentId, RunId, UserId};
 use crate::model::Usage;
 
 mod approval_rules;
 mod approvals;
+mod ending;
+mod event_hash;
 mod events;
+mod explanation;
 mod feedback;
 mod lease;
 mod ledger;
 mod limits;
 mod placement;
+mod replay;
 mod steps;
 
 pub use approval_rules::{
@@ -26,12 +31,18 @@ pub use approval_rules::{
     ToolPattern,
 };
 pub use approvals::{Answer, AnswerRefused, Approval, Decision, Demand, MAX_ANSWER_CHARS, Question};
+pub use ending::Ending;
+pub use event_hash::{EventHash, InvalidEventHash};
 pub use events::{EventBody, RunEvent, settled, steps};
+pub use explanation::{
+    Asked, Attempt, Cost, Explanation, LostCall, Pause, StepTold, Times, Told, Wait, explain,
+};
 pub use feedback::{Feedback, InvalidComment, Verdict};
 pub use lease::{FencingToken, Lease};
 pub use ledger::{Ledger, OpenEffect};
 pub use limits::{LimitExceeded, RunLimits};
 pub use placement::{InvalidPlacement, InvalidPriority, Placement, Priority};
+pub use replay::{Difference, Recorded, Recording, Replay, ReplayedStep, replay};
 pub use steps::{Step, StepKind, StepRefused, StepState};
 
 /// The most characters that a task may have.
@@ -236,6 +247,7 @@ pub struct RunTransitionRefused {
 pub struct Run {
     id: RunId,
     requested_by: UserId,
+    admitted_as: Option<Role>,
     task: Task,
     selection: Selection,
     limits: RunLimits,
@@ -253,6 +265,8 @@ pub struct RunParts {
     pub id: RunId,
     /// Who asked for it.
     pub requested_by: UserId,
+    /// The role that allowed it.
+    pub admitted_as: Option<Role>,
     /// What is to be done.
     pub task: Task,
     /// Who does it, and why.
@@ -285,6 +299,7 @@ impl Run {
         Self {
             id,
             requested_by,
+            admitted_as: None,
             task,
             selection,
             limits,
@@ -301,6 +316,7 @@ impl Run {
         let RunParts {
             id,
             requested_by,
+            admitted_as,
             task,
             selection,
             limits,
@@ -310,13 +326,31 @@ impl Run {
             created_at,
             version,
         } = parts;
-        Self { id, requested_by, task, selection, limits, placement, state, usage, created_at, version }
+        Self {
+            id,
+            requested_by,
+            admitted_as,
+            task,
+            selection,
+            limits,
+            placement,
+            state,
+            usage,
+            created_at,
+            version,
+        }
     }
 
     /// The same run, which the queue is to treat in this way.
     #[must_use]
     pub fn placed(self, placement: Placement) -> Self {
         Self { placement, ..self }
+    }
+
+    /// The same run, which this role of whoever asked for it has allowed.
+    #[must_use]
+    pub fn admitted_as(self, role: Role) -> Self {
+        Self { admitted_as: Some(role), ..self }
     }
 
     /// Its id.
@@ -327,6 +361,11 @@ impl Run {
     /// Who asked for it.
     pub fn requested_by(&self) -> UserId {
         self.requested_by
+    }
+
+    /// The role that allowed whoever asked for it to start it, as it was then; runs from before that was kept have none.
+    pub fn admission(&self) -> Option<Role> {
+        self.admitted_as
     }
 
     /// What is to be done.

@@ -6,8 +6,10 @@ use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
 
+use crate::agents::Definition;
 use crate::effects::{EffectFailure, Effects};
 use crate::model::{Message, ModelReply, ModelRequest, StopReason};
+use crate::runs::Task;
 use crate::tools::ToolSpec;
 
 pub mod chain_of_thought;
@@ -34,6 +36,11 @@ pub struct Brief {
 }
 
 impl Brief {
+    /// What the agent of this definition is given for a task.
+    pub fn of(task: &Task, definition: &Definition, tools: Vec<ToolSpec>) -> Self {
+        Self { task: task.as_str().to_owned(), instructions: definition.instructions.clone(), tools }
+    }
+
     /// The start of a conversation: the agent's instructions, then the strategy's guidance, then `user`.
     fn conversation(&self, guidance: &str, user: impl Into<String>) -> Vec<Message> {
         let parts = [self.instructions.trim(), guidance];

@@ -18,6 +18,7 @@ mod m0008_schedules;
 mod m0009_webhooks;
 mod m0010_approvals;
 mod m0011_audit;
+mod m0012_admission;
 mod m0013_keys_and_rules;
 mod m0014_record_work;
 #[cfg(test)]
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_webhooks::Migration),
             Box::new(m0010_approvals::Migration),
             Box::new(m0011_audit::Migration),
+            Box::new(m0012_admission::Migration),
             Box::new(m0013_keys_and_rules::Migration),
             Box::new(m0014_record_work::Migration),
         ]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use powerhouse_tests::stub_model::{Answer as ModelAnswer, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -206,4 +207,21 @@ async fn the_tenant_and_the_strategy_may_want_a_persons_word_too() {
         let (status, _, problem) = put(&rules, None).await;
         assert_eq!((status, &problem["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(pointer)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_call_that_failed_can_be_given_its_answer() {
+    let stub = StubModel::start([ModelAnswer::error(400, "no")]).await.unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let ada = server.tenant("acme").await;
+    let definition = json!({"kind": "direct", "description": "Answers"});
+    let agent = ada.post("/v1/agents", &json!({"name": "clerk", "definition": definition})).await;
+    let agent = agent["id"].as_str().unwrap();
+    ada.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+    let run = ada.run(&json!({"task": TASK, "agent": agent})).await;
+    assert_eq!(run["failure"]["code"], "model_rejected");
+    let path = format!("/v1/runs/{}/fork", run["id"].as_str().unwrap());
+    let fork = ada.post(&path, &json!({"step": "0", "output": "It is 47.5."})).await;
+    let fork = ada.ended(fork["id"].as_str().unwrap()).await;
+    assert_eq!(fork["answer"], "It is 47.5.", "{fork}");
 }

@@ -15,6 +15,7 @@ mod money;
 mod postgres;
 mod raw_requests;
 mod redis;
+mod replay;
 mod runs;
 mod schedules;
 mod server;

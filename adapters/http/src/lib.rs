@@ -19,7 +19,7 @@ pub use routes::approvals::Approvals;
 pub use routes::audit::{Audit, AuditRecordView};
 pub use routes::health::Health;
 pub use routes::money::Money;
-pub use routes::runs::Runs;
+pub use routes::runs::{JournalDocument, NotReplayable, Runs};
 pub use routes::schedules::Schedules;
 pub use routes::sessions::Sessions;
 pub use routes::tenants::Tenants;

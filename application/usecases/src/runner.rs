@@ -3,7 +3,6 @@
 mod bill;
 mod deltas;
 mod drive;
-mod ending;
 mod gate;
 mod housekeeper;
 mod journalling;

@@ -1,6 +1,7 @@
 //! Runs: accepting a task, watching what happens, stopping it, and saying what it was worth.
 
 mod cancel_run;
+mod explain_run;
 mod fork_run;
 mod give_feedback;
 mod going;
@@ -17,6 +18,8 @@ use powerhouse_domain::runs::Run;
 use powerhouse_ports::store::TenantView;
 
 pub use cancel_run::CancelRun;
+pub(crate) use explain_run::brief;
+pub use explain_run::{ExplainRun, RecordRun};
 pub use fork_run::{ForkRun, ForkRunCommand};
 pub use give_feedback::GiveFeedback;
 pub use going::Going;

@@ -17,7 +17,7 @@ const CONFIRM_CALLS: &str = "confirm_calls";
 /// The most characters of what the model said that is given as the reason of a call.
 const MAX_REASON_CHARS: usize = 300;
 
-pub(super) const MAX_TURNS: Bounded = Bounded { field: "max_turns", min: 1, max: 32, default: 8 };
+pub(super) const MAX_TURNS: Bounded = Bounded { field: "max_turns", min: 1, max: 512, default: 8 };
 
 /// The parameters of the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Parameters with 1 to 32 turns.
+    /// Parameters with 1 to 512 turns.
     pub fn new(max_turns: u32) -> Result<Self, ParameterError> {
         Ok(Self { max_turns: MAX_TURNS.check(max_turns)?, confirm_calls: false })
     }

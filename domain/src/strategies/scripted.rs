@@ -198,11 +198,11 @@ fn kinds_parse_and_their_defaults_are_those_of_the_schema() {
 #[test]
 fn parameters_are_refused_with_a_pointer() {
     let pointer = |value| Strategy::from_parameters(AgentKind::React, &value).map_err(|e| e.pointer());
-    for value in [json!(0), json!(33), json!(-1), json!(1.5), json!("8")] {
+    for value in [json!(0), json!(513), json!(-1), json!(1.5), json!("8")] {
         assert_eq!(pointer(json!({"max_turns": value})), Err("/max_turns".into()));
     }
     assert_eq!(pointer(json!({"a/b": 1})), Err("/a~1b".into()));
     assert_eq!(pointer(json!([])), Err(String::new()));
     let error = Strategy::from_parameters(AgentKind::React, &json!({"max_turns": 0}));
-    assert_eq!(error, Err(ParameterError::OutOfBounds { field: "max_turns", min: 1, max: 32 }));
+    assert_eq!(error, Err(ParameterError::OutOfBounds { field: "max_turns", min: 1, max: 512 }));
 }

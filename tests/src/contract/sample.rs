@@ -111,6 +111,7 @@ pub fn run(requested_by: UserId, agent: &Agent, second: i64) -> Run {
     let task = Task::new("2 + 2").expect("a task");
     let id = RunId::from_uuid(next_id());
     Run::accept(id, requested_by, task, selection::named(agent.id(), 1), limits(), at(second))
+        .admitted_as(Role::Member)
 }
 
 /// A queued run that is not stored, accepted at this time; its id says so.

@@ -16,11 +16,11 @@ use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
 use powerhouse_domain::money::{Budget, BudgetScope, Caps, Grouping, Period, in_flight};
 use powerhouse_domain::runs::{
-    Approval, ApprovalRule, ApprovalRules, Decision, Demand, EventBody, Question, Run, RunLimits, RunState,
-    Task,
+    Approval, ApprovalRule, ApprovalRules, Decision, Demand, EventBody, Question, Recording, Run, RunEvent,
+    RunLimits, RunState, Task, explain, replay,
 };
 use powerhouse_domain::selection;
-use powerhouse_domain::strategies::{AgentKind, Strategy};
+use powerhouse_domain::strategies::{AgentKind, Brief, Strategy};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_memory::{MemoryEventBus, UuidV7Source};
 use powerhouse_ports::clock::{Clock, IdSource as _};
@@ -47,7 +47,7 @@ mod mortal;
 mod world;
 
 use mortal::{Life, MortalStores};
-use world::{Downstream, Hand, Later, Oracle, output};
+use world::{Downstream, Hand, Later, Oracle, output, spec};
 
 /// A run is given up by the test when it has not ended by then.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -287,6 +287,9 @@ impl Scene {
             Careful::Policy => demands == [("pay", Demand::Policy { reason: "money".into() })],
         };
         assert!(is_asked, "{:?}: {demands:?}", self.scenario);
+        let chosen = run.selection();
+        let version = view.agents().version(chosen.agent, chosen.agent_version).await.unwrap().unwrap();
+        explained_and_replayed(&run, &version.definition, events);
         let effects = self.downstream.counts();
         for (call, count) in &effects {
             assert!(*count == 1 || call.starts_with("look"), "{call} took effect {count} times");
@@ -297,6 +300,16 @@ impl Scene {
             effects: effects.into_keys().map(|call| (call, 1)).collect(),
         }
     }
+}
+
+/// Whatever happened to a run, its journal tells what it cost, and replays.
+fn explained_and_replayed(run: &Run, definition: &Definition, events: Vec<RunEvent>) {
+    let told = explain(run, &events);
+    assert_eq!(told.cost.used, told.cost.steps.plus(told.cost.lost_and_counted()), "{told:#?}");
+    let brief = Brief::of(run.task(), definition, vec![spec("look"), spec("pay")]);
+    let replayed = replay(&Recording::of(definition.strategy, brief, events));
+    assert_eq!((replayed.difference, replayed.hash), (None, told.hash));
+    assert_eq!(replayed.steps.len(), told.steps.len());
 }
 
 /// Drives a run by processes that die at these moments of their lives, then by one that is left alone.

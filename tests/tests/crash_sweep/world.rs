@@ -57,6 +57,11 @@ impl Downstream {
     }
 }
 
+/// A tool as a model is offered it.
+pub(crate) fn spec(tool: &str) -> ToolSpec {
+    ToolSpec { name: tool.into(), description: String::new(), parameters: json!({"type": "object"}) }
+}
+
 /// A tool of one process on the world. `pay` must not be repeated, `look` may.
 pub(crate) struct Hand {
     pub(crate) name: &'static str,
@@ -67,7 +72,7 @@ pub(crate) struct Hand {
 #[async_trait]
 impl Tool for Hand {
     fn spec(&self) -> ToolSpec {
-        ToolSpec { name: self.name.into(), description: String::new(), parameters: json!({"type": "object"}) }
+        spec(self.name)
     }
 
     fn is_safe_to_repeat(&self) -> bool {

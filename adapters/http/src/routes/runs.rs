@@ -5,8 +5,8 @@ use powerhouse_domain::ids::{AgentId, RunId};
 use powerhouse_domain::runs::{self, Placement, Priority, Run, Task, Verdict};
 use powerhouse_domain::selection::{Target, Wish};
 use powerhouse_usecases::runs::{
-    CancelRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, ResumeRun, SubmitRun,
-    SubmitRunCommand, WatchRun,
+    CancelRun, ExplainRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, RecordRun,
+    ResumeRun, SubmitRun, SubmitRunCommand, WatchRun,
 };
 use powerhouse_usecases::{Answer, Refused};
 use salvo::Router;
@@ -21,10 +21,14 @@ use crate::idempotency::{REPLAYED, answer, once};
 use crate::problem::Problem;
 use crate::reply::Reply;
 
+mod explanation;
+mod journal;
 mod prefer;
 mod steer;
 mod stream;
 mod views;
+
+pub use journal::{JournalDocument, NotReplayable};
 
 use views::{FeedbackView, RunPage, RunView, StepsView};
 
@@ -39,6 +43,10 @@ pub struct Runs {
     pub read: ReadRun,
     /// Reads steps.
     pub steps: ReadSteps,
+    /// Explains.
+    pub explain: ExplainRun,
+    /// Reads for a replay.
+    pub record: RecordRun,
     /// Watches.
     pub watch: WatchRun,
     /// Cancels.
@@ -58,6 +66,8 @@ impl Runs {
         let one = Router::with_path("{run_id}")
             .get(GetRun(self.read.clone()))
             .push(Router::with_path("steps").get(GetSteps(self.steps.clone())))
+            .push(Router::with_path("explain").get(explanation::Explain(self.explain.clone())))
+            .push(Router::with_path("journal").get(journal::GetJournal(self.record.clone())))
             .push(Router::with_path("events").get(GetEvents(self.watch.clone())))
             .push(Router::with_path("cancel").post(Cancel(self.cancel.clone())))
             .push(Router::with_path("pause").post(steer::Pause(self.pause.clone())))
@@ -242,7 +252,8 @@ impl GetRun {
 
 struct GetSteps(ReadSteps);
 
-/// A run's steps, each with what it used; together they add up to the run's usage
+/// A run's steps, each with what it used; with the calls that were lost, which `explain` lists, they add up to the run's
+/// usage
 #[endpoint(operation_id = "list_run_steps", tags("runs"), security(["bearer" = []]),
     parameters(("run_id" = String, Path, description = "`run_…`")),
     responses((status_code = 200, description = "The steps.", body = StepsView)))]

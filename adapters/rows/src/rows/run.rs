@@ -20,6 +20,8 @@ pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) id: Uuid,
     pub(crate) requested_by: Uuid,
+    /// The role that allowed it; none for runs from before this was kept.
+    pub(crate) admitted_as: Option<String>,
     pub(crate) task: String,
     pub(crate) agent_id: Uuid,
     pub(crate) agent_version: i64,
@@ -94,6 +96,7 @@ pub(crate) fn accepted(tenant: Uuid, run: &Run) -> ActiveModel {
         tenant_id: Set(tenant),
         id: Set(run.id().as_uuid()),
         requested_by: Set(run.requested_by().as_uuid()),
+        admitted_as: Set(run.admission().map(|role| role.as_str().to_owned())),
         task: Set(run.task().as_str().to_owned()),
         agent_id: Set(selection.agent.as_uuid()),
         agent_version: Set(selection.agent_version.into()),
@@ -126,6 +129,11 @@ impl TryFrom<Model> for Run {
         Ok(Self::restore(RunParts {
             id: RunId::from_uuid(row.id),
             requested_by: UserId::from_uuid(row.requested_by),
+            admitted_as: row
+                .admitted_as
+                .map(|role| role.parse())
+                .transpose()
+                .map_err(corrupt("runs", "admitted_as"))?,
             task: Task::new(row.task).map_err(corrupt("runs", "task"))?,
             selection: selection.into(),
             limits: limits.into(),

@@ -17,10 +17,10 @@ use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execut
 use powerhouse_domain::ids::{ApprovalId, StepId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
-    Approval, ApprovalRules, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
+    Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
     RunTransitionRefused, StepKind, settled,
 };
-use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
+use powerhouse_domain::strategies::{Answer, StrategyError};
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError};
@@ -31,14 +31,13 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
-use super::ending::Ending;
 use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::scribe::Scribe;
 use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
-use crate::runs::whole_journal;
+use crate::runs::{brief, whole_journal};
 
 /// How often text that has come is written, at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -310,12 +309,7 @@ impl Drive {
                 Ok(Progress::Waiting(issued)) => self.undone.extend(issued),
                 Ok(Progress::Done(result)) => return Ok(Some(result.into())),
                 Ok(Progress::Diverged(divergence)) => return Ok(Some(divergence.into())),
-                Err(_) => {
-                    return Ok(Some(Ending::failed(
-                        "strategy_failed",
-                        "the agent's strategy failed unexpectedly",
-                    )));
-                }
+                Err(_) => return Ok(Some(Ending::panicked())),
             }
             match self.dispatch().await? {
                 Dispatched::Done => return Ok(None),
@@ -556,12 +550,7 @@ fn execute(
     run: &Run,
     journal: Vec<RunEvent>,
 ) -> Execution<Result<Answer, StrategyError>> {
-    let specs = definition.tools.iter().filter_map(|name| workshop.tools.get(name)).map(|tool| tool.spec());
-    let brief = Brief {
-        task: run.task().as_str().to_owned(),
-        instructions: definition.instructions.clone(),
-        tools: specs.collect(),
-    };
+    let brief = brief(run, definition, &workshop.tools);
     let strategy = definition.strategy;
     Execution::start(settled(journal), move |fx| strategy.execute(brief, fx))
 }

@@ -7,7 +7,7 @@ use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{ModelReply, StopReason, Usage};
-use powerhouse_domain::runs::{EventBody, Placement, Run, RunEvent};
+use powerhouse_domain::runs::{EventBody, Placement, Run, RunEvent, StepKind};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::{NewEvent, TenantStore};
@@ -65,7 +65,9 @@ impl ForkRun {
         );
         // Delay and deadline were the other run's.
         let Placement { priority, agent_limit, .. } = *old.placement();
-        let new = new.placed(Placement { priority, agent_limit, ..Placement::default() });
+        let new = new
+            .placed(Placement { priority, agent_limit, ..Placement::default() })
+            .admitted_as(principal.role());
         tx.runs().add(&new).await?;
         let forked = EventBody::Forked { from: old_id, step: command.step };
         let mut events = vec![NewEvent { at: now, body: forked }];
@@ -87,10 +89,11 @@ impl ForkRun {
 
 /// The steps of the old journal that the new one has.
 fn taken_over(journal: &[RunEvent], command: &ForkRunCommand) -> Result<Vec<EventBody>, Refused> {
-    let begun = journal
-        .iter()
-        .position(|event| matches!(&event.body, EventBody::StepStarted { key, .. } if *key == command.step));
-    let begun = begun.ok_or_else(|| Refused::invalid("/step", "the run has no such step"))?;
+    let begun = journal.iter().enumerate().find_map(|(index, event)| match &event.body {
+        EventBody::StepStarted { key, kind, .. } if *key == command.step => Some((index, kind)),
+        _ => None,
+    });
+    let (begun, kind) = begun.ok_or_else(|| Refused::invalid("/step", "the run has no such step"))?;
     let mut taken = Vec::new();
     let has_ended = |wanted: &EffectKey| {
         journal[..begun]
@@ -118,7 +121,7 @@ fn taken_over(journal: &[RunEvent], command: &ForkRunCommand) -> Result<Vec<Even
         let (fingerprint, outcome) = ended
             .ok_or_else(|| Refused::invalid("/output", "the step has no outcome that could be replaced"))?;
         taken.push(journal[begun].body.clone());
-        let outcome = replaced(outcome, output);
+        let outcome = replaced(kind, outcome, output);
         taken.push(EventBody::StepEnded { key: command.step.clone(), fingerprint, outcome });
     }
     Ok(taken)
@@ -132,15 +135,16 @@ fn unpaid(outcome: EffectOutcome) -> EffectOutcome {
     }
 }
 
-/// An outcome of the same kind with another text.
-fn replaced(outcome: EffectOutcome, output: &str) -> EffectOutcome {
-    match unpaid(outcome) {
-        EffectOutcome::Model(reply) => EffectOutcome::Model(ModelReply {
+/// An outcome of this kind of step with another text, also where there was none because the step failed.
+fn replaced(kind: &StepKind, outcome: EffectOutcome, output: &str) -> EffectOutcome {
+    match kind {
+        StepKind::Model { .. } => EffectOutcome::Model(ModelReply {
             text: output.to_owned(),
             tool_calls: Vec::new(),
             stop: StopReason::EndTurn,
-            ..reply
+            usage: Usage::default(),
+            model: if let EffectOutcome::Model(reply) = outcome { reply.model } else { String::new() },
         }),
-        EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => EffectOutcome::Tool(ToolOutput::ok(output)),
+        StepKind::Tool { .. } => EffectOutcome::Tool(ToolOutput::ok(output)),
     }
 }

@@ -82,7 +82,9 @@ impl SubmitRun {
         let version = agent.runnable().ok_or(Refused::NotFound("agent"))?;
         let limits = version.definition.limits.narrowed_by(&plan_limits(&tenant.plan().limits()));
         let placement = Placement { agent_limit: version.definition.max_concurrent_runs, ..placement };
-        let run = Run::accept(id, principal.user_id(), task, selection, limits, now).placed(placement);
+        let run = Run::accept(id, principal.user_id(), task, selection, limits, now)
+            .placed(placement)
+            .admitted_as(principal.role());
         tx.runs().add(&run).await?;
         Ok(run)
     }

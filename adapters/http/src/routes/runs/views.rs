@@ -3,7 +3,7 @@
 use powerhouse_domain::effects::EffectOutcome;
 use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::runs::{
-    EventBody, Feedback, Run, RunEvent, RunState, Step, StepKind, StepState, Verdict,
+    EventBody, Feedback, Run, RunEvent, RunFailure, RunState, Selection, Step, StepKind, StepState, Verdict,
 };
 use salvo::oapi::ToSchema;
 use salvo::sse::SseEvent;
@@ -32,12 +32,26 @@ impl From<Usage> for UsageView {
 /// Why an agent was chosen.
 #[derive(Debug, Serialize, ToSchema)]
 #[salvo(schema(name = "Selection"))]
-struct SelectionView {
+pub(super) struct SelectionView {
     agent: String,
     agent_version: u32,
     reason: String,
     /// The candidates, best first.
     scores: Vec<ScoreView>,
+}
+
+impl From<&Selection> for SelectionView {
+    fn from(selection: &Selection) -> Self {
+        let scores = selection.scores.iter();
+        Self {
+            agent: selection.agent.to_string(),
+            agent_version: selection.agent_version,
+            reason: selection.reason.clone(),
+            scores: scores
+                .map(|(agent, score)| ScoreView { agent: agent.to_string(), score: *score })
+                .collect(),
+        }
+    }
 }
 
 /// A candidate's score.
@@ -51,10 +65,15 @@ struct ScoreView {
 /// Why a run has no answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[salvo(schema(name = "RunFailure"))]
-struct FailureView {
+pub(super) struct FailureView {
     /// Stable, for programs.
     code: String,
     message: String,
+}
+
+pub(super) fn failure(state: &RunState) -> Option<FailureView> {
+    let RunState::Failed { failure: RunFailure { code, message }, .. } = state else { return None };
+    Some(FailureView { code: code.clone(), message: message.clone() })
 }
 
 /// A run.
@@ -87,24 +106,14 @@ pub(super) struct RunView {
 
 impl From<&Run> for RunView {
     fn from(run: &Run) -> Self {
-        let selection = run.selection();
         let mut view = Self {
             id: run.id().to_string(),
             task: run.task().as_str().to_owned(),
             status: run.state().name().as_str(),
             answer: None,
-            failure: None,
+            failure: failure(run.state()),
             waiting_for: None,
-            selection: SelectionView {
-                agent: selection.agent.to_string(),
-                agent_version: selection.agent_version,
-                reason: selection.reason.clone(),
-                scores: selection
-                    .scores
-                    .iter()
-                    .map(|(agent, score)| ScoreView { agent: agent.to_string(), score: *score })
-                    .collect(),
-            },
+            selection: run.selection().into(),
             usage: run.usage().into(),
             requested_by: run.requested_by().to_string(),
             priority: run.placement().priority.get(),
@@ -121,12 +130,9 @@ impl From<&Run> for RunView {
                 view.answer = Some(answer.clone());
                 view.ended_at = Some(instant(*ended_at));
             }
-            RunState::Failed { failure, ended_at, .. } => {
-                view.failure =
-                    Some(FailureView { code: failure.code.clone(), message: failure.message.clone() });
-                view.ended_at = Some(instant(*ended_at));
-            }
-            RunState::Cancelled { ended_at, .. } | RunState::TimedOut { ended_at, .. } => {
+            RunState::Failed { ended_at, .. }
+            | RunState::Cancelled { ended_at, .. }
+            | RunState::TimedOut { ended_at, .. } => {
                 view.ended_at = Some(instant(*ended_at));
             }
         }
@@ -194,7 +200,7 @@ impl From<&Step> for StepView {
     }
 }
 
-fn is_failure(outcome: &EffectOutcome) -> bool {
+pub(super) fn is_failure(outcome: &EffectOutcome) -> bool {
     match outcome {
         EffectOutcome::Model(_) => false,
         EffectOutcome::Tool(output) => output.is_error,

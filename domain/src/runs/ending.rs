@@ -1,40 +1,53 @@
 //! How a run ends: the last state and the last event, which say the same.
 
 use chrono::{DateTime, Utc};
-use powerhouse_domain::effects::{Divergence, FailureClass};
-use powerhouse_domain::runs::{EventBody, LimitExceeded, Run, RunFailure, RunTransitionRefused};
-use powerhouse_domain::strategies::{Answer, StrategyError};
+
+use super::{EventBody, LimitExceeded, Run, RunFailure, RunTransitionRefused};
+use crate::effects::{Divergence, FailureClass};
+use crate::strategies::{Answer, StrategyError};
 
 /// How a run ends, cancelling aside.
-#[derive(Debug, PartialEq)]
-pub(super) enum Ending {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// With its answer.
     Answered(Answer),
+    /// With none, and why.
     Failed(RunFailure),
+    /// Its time was over.
     TimedOut,
 }
 
 impl Ending {
-    pub(super) fn failed(code: &str, message: impl Into<String>) -> Self {
+    /// With a failure.
+    pub fn failed(code: &str, message: impl Into<String>) -> Self {
         Self::Failed(RunFailure { code: code.into(), message: message.into() })
     }
 
-    /// The run in its last state, and the event that says so.
-    pub(super) fn apply(
-        self,
-        run: Run,
-        now: DateTime<Utc>,
-    ) -> Result<(Run, EventBody), RunTransitionRefused> {
+    /// With that of a strategy which panicked.
+    pub fn panicked() -> Self {
+        Self::failed("strategy_failed", "the agent's strategy failed unexpectedly")
+    }
+
+    /// The event that says so.
+    pub fn event(&self) -> EventBody {
         match self {
-            Self::Answered(Answer { text }) => {
-                let body = EventBody::Succeeded { answer: text.clone() };
-                Ok((run.succeed(text, now)?, body))
+            Self::Answered(Answer { text }) => EventBody::Succeeded { answer: text.clone() },
+            Self::Failed(RunFailure { code, message }) => {
+                EventBody::Failed { code: code.clone(), message: message.clone() }
             }
-            Self::Failed(failure) => {
-                let body = EventBody::Failed { code: failure.code.clone(), message: failure.message.clone() };
-                Ok((run.fail(failure, now)?, body))
-            }
-            Self::TimedOut => Ok((run.time_out(now)?, EventBody::TimedOut)),
+            Self::TimedOut => EventBody::TimedOut,
         }
+    }
+
+    /// The run in its last state, and the event that says so.
+    pub fn apply(self, run: Run, now: DateTime<Utc>) -> Result<(Run, EventBody), RunTransitionRefused> {
+        let event = self.event();
+        let run = match self {
+            Self::Answered(Answer { text }) => run.succeed(text, now)?,
+            Self::Failed(failure) => run.fail(failure, now)?,
+            Self::TimedOut => run.time_out(now)?,
+        };
+        Ok((run, event))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The API, as far as `powerhouse run` uses it.
+//! The API, as far as the commands use it that talk to a server.
 
 use std::time::Duration;
 
@@ -12,37 +12,41 @@ use url::Url;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::cli::ServerArguments;
+use crate::first_owner;
+use crate::settings::Settings;
+
 /// How often in a row a stream may break off without an event.
-pub(super) const MAX_BREAKS: u32 = 5;
+pub(crate) const MAX_BREAKS: u32 = 5;
 /// How long is waited before a stream is taken up again.
-pub(super) const PAUSE: Duration = Duration::from_millis(300);
+pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 /// How long a request may take, streams aside.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) struct Credentials {
-    pub(super) tenant: String,
-    pub(super) email: String,
-    pub(super) password: Zeroizing<String>,
+struct Credentials {
+    tenant: String,
+    email: String,
+    password: Zeroizing<String>,
 }
 
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Zeroizing<String>,
 }
 
 /// One event of a run.
-pub(super) struct Event {
-    pub(super) name: String,
-    pub(super) seq: u64,
-    pub(super) data: Value,
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) seq: u64,
+    pub(crate) data: Value,
 }
 
-pub(super) struct Events(BoxStream<'static, Result<Sse, sse_stream::Error>>);
+pub(crate) struct Events(BoxStream<'static, Result<Sse, sse_stream::Error>>);
 
 impl Events {
     /// The next event; nothing when the stream is over, or has broken off.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Event>> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Event>> {
         while let Some(Ok(Sse { event, data, .. })) = self.0.next().await {
             let (Some(name), Some(data)) = (event, data) else { continue };
             let data: Value =
@@ -58,7 +62,17 @@ impl Events {
 }
 
 impl Client {
-    pub(super) async fn sign_in(base: Url, credentials: &Credentials) -> anyhow::Result<Self> {
+    /// Signs in to the server that the arguments name, or the settings.
+    pub(crate) async fn of(server: &ServerArguments, settings: &Settings) -> anyhow::Result<Self> {
+        let credentials = credentials(server, settings)?;
+        let base = match &server.url {
+            Some(url) => url.clone(),
+            None => format!("http://{}", settings.address).parse().context("the server's URL")?,
+        };
+        Self::sign_in(base, &credentials).await
+    }
+
+    async fn sign_in(base: Url, credentials: &Credentials) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
@@ -68,11 +82,11 @@ impl Client {
         let body = json!({"tenant": tenant, "email": email, "password": password.as_str()});
         let answer = client.send(client.request(Method::POST, "v1/sessions")?.json(&body)).await?;
         let session: Value = answer.json().await.context("the server's answer is no JSON")?;
-        client.token = Zeroizing::new(super::text(&session, "access_token").to_owned());
+        client.token = Zeroizing::new(text(&session, "access_token").to_owned());
         Ok(client)
     }
 
-    pub(super) async fn sign_out(&self) {
+    pub(crate) async fn sign_out(&self) {
         if let Ok(request) = self.request(Method::DELETE, "v1/sessions/current") {
             // The session ends by itself otherwise.
             let _ = request.send().await;
@@ -80,7 +94,7 @@ impl Client {
     }
 
     /// Submits a task; gives the run's id.
-    pub(super) async fn submit(&self, task: &str, agent: Option<&str>) -> anyhow::Result<String> {
+    pub(crate) async fn submit(&self, task: &str, agent: Option<&str>) -> anyhow::Result<String> {
         let mut body = json!({ "task": task });
         if let Some(agent) = agent {
             body["agent"] = json!(agent);
@@ -88,20 +102,26 @@ impl Client {
         let request =
             self.request(Method::POST, "v1/runs")?.header("Idempotency-Key", Uuid::new_v4().to_string());
         let run = self.send_once(&request.json(&body)).await?;
-        Ok(super::text(&run, "id").to_owned())
+        Ok(text(&run, "id").to_owned())
     }
 
-    pub(super) async fn run(&self, id: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn run(&self, id: &str) -> anyhow::Result<Value> {
         let answer = self.send(self.request(Method::GET, &format!("v1/runs/{id}"))?).await?;
         answer.json().await.context("the server's answer is no JSON")
     }
 
-    pub(super) async fn cancel(&self, id: &str) -> anyhow::Result<()> {
+    /// A run's journal, as the server wrote it.
+    pub(crate) async fn journal(&self, id: &str) -> anyhow::Result<String> {
+        let answer = self.send(self.request(Method::GET, &format!("v1/runs/{id}/journal"))?).await?;
+        answer.text().await.context("the server's answer broke off")
+    }
+
+    pub(crate) async fn cancel(&self, id: &str) -> anyhow::Result<()> {
         self.send(self.request(Method::POST, &format!("v1/runs/{id}/cancel"))?).await.map(drop)
     }
 
     /// A run's events after one of them.
-    pub(super) async fn events(&self, id: &str, after: u64) -> anyhow::Result<Events> {
+    pub(crate) async fn events(&self, id: &str, after: u64) -> anyhow::Result<Events> {
         let request = self.http.get(self.url(&format!("v1/runs/{id}/events"))?);
         let request = request.bearer_auth(self.token.as_str()).header("Last-Event-ID", after);
         let answer = self.send(request).await?;
@@ -151,11 +171,11 @@ impl Client {
         }
         let failed = answer.error_for_status_ref().err().map(reqwest::Error::without_url);
         let problem: Value = answer.json().await.unwrap_or_default();
-        let detail = match super::text(&problem, "detail") {
+        let detail = match text(&problem, "detail") {
             "" => status.to_string(),
             detail => detail.to_owned(),
         };
-        let detail = match super::text(&problem, "pointer") {
+        let detail = match text(&problem, "pointer") {
             "" => detail,
             pointer => format!("{}: {detail}", pointer.trim_start_matches('/')),
         };
@@ -163,11 +183,31 @@ impl Client {
             bail!("{detail} (tenant and address are --tenant and --email)");
         }
         // Whoever has a key may try again.
-        let is_passing =
-            status.is_server_error() || super::text(&problem, "code") == "idempotency_key_in_use";
+        let is_passing = status.is_server_error() || text(&problem, "code") == "idempotency_key_in_use";
         match is_passing.then_some(failed).flatten() {
             Some(error) => Err(anyhow::Error::new(error).context(detail)),
             None => bail!(detail),
         }
     }
+}
+
+fn credentials(server: &ServerArguments, settings: &Settings) -> anyhow::Result<Credentials> {
+    let tenant = server.tenant.clone().unwrap_or_else(|| first_owner::TENANT.to_owned());
+    let email = server.email.clone().unwrap_or_else(|| first_owner::EMAIL.to_owned());
+    let given = std::env::var("POWERHOUSE_PASSWORD").ok().map(Zeroizing::new);
+    let is_first_owner = tenant == first_owner::TENANT && email == first_owner::EMAIL;
+    let password = given.or_else(|| is_first_owner.then(|| first_owner::password(settings)).flatten());
+    let password = password.with_context(|| {
+        format!(
+            "there is no password: set POWERHOUSE_PASSWORD, with POWERHOUSE_TENANT and POWERHOUSE_EMAIL; or start \
+             the server first, in this folder, which makes {}",
+            settings.owner_password().display()
+        )
+    })?;
+    Ok(Credentials { tenant, email, password })
+}
+
+/// What a value says, as text; nothing when it is not there.
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
 }
