@@ -19,4 +19,5 @@ mod replay;
 mod runs;
 mod schedules;
 mod server;
+mod under_kills;
 mod webhooks;

@@ -162,6 +162,7 @@ fn spawn(folder: &Path, settings: &[(String, String)]) -> (Child, String, String
 }
 
 /// Somebody who has signed in.
+#[derive(Clone)]
 pub(crate) struct Caller {
     http: Client,
     base: String,

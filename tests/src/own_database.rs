@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test that has no database has failed")]
 
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use url::Url;
 use uuid::Uuid;
 
@@ -45,6 +45,15 @@ impl OwnDatabase {
     /// Runs SQL as the superuser.
     pub async fn run(&self, sql: &str) {
         run(&self.owner(), sql).await;
+    }
+
+    /// The rows of a query of one column of text, as the superuser.
+    pub async fn ask(&self, sql: &str) -> Vec<String> {
+        let db = Database::connect(self.owner().as_str()).await.expect("the superuser may connect");
+        let rows =
+            db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it is SQL");
+        db.close().await.expect("it is closed");
+        rows.iter().map(|row| row.try_get_by_index(0).expect("a text")).collect()
     }
 
     /// A connection as a role.

@@ -104,6 +104,13 @@ impl Answer {
         self
     }
 
+    /// Then what another answer would send.
+    #[must_use]
+    pub fn then(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self
+    }
+
     /// From here on, sends nothing until the client has gone.
     #[must_use]
     pub fn hang(mut self) -> Self {
@@ -154,9 +161,13 @@ impl Received {
     }
 }
 
+/// Answers a call by what it says.
+type Speaker = Box<dyn Fn(&Received) -> Answer + Send + Sync>;
+
 #[derive(Default)]
 struct Shared {
     answers: Mutex<VecDeque<Answer>>,
+    speaker: Option<Speaker>,
     received: Mutex<Vec<Received>>,
     deserted: AtomicUsize,
 }
@@ -171,10 +182,19 @@ pub struct StubModel {
 impl StubModel {
     /// A stub with these answers, on a port of its own.
     pub async fn start(answers: impl IntoIterator<Item = Answer>) -> io::Result<Self> {
+        Self::sharing(Shared { answers: Mutex::new(answers.into_iter().collect()), ..Shared::default() })
+            .await
+    }
+
+    /// A stub that answers each call by what it says, on a port of its own.
+    pub async fn answering(speak: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> io::Result<Self> {
+        Self::sharing(Shared { speaker: Some(Box::new(speak)), ..Shared::default() }).await
+    }
+
+    async fn sharing(shared: Shared) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let shared =
-            Arc::new(Shared { answers: Mutex::new(answers.into_iter().collect()), ..Shared::default() });
+        let shared = Arc::new(shared);
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, serving })
     }
@@ -216,8 +236,10 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let answer = if received.head.starts_with("GET ") {
         Answer::other("application/json", &json!({"data": [{"id": "stub-1"}]}).to_string())
     } else {
+        let spoken = shared.speaker.as_ref().map(|speak| speak(&received));
         shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
-        let next = shared.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next =
+            spoken.or_else(|| shared.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
         next.unwrap_or_else(|| Answer::error(500, "the stub has no answer left"))
     };
     let mut head = format!("HTTP/1.1 {} Stub\r\nconnection: close\r\n", answer.status);
