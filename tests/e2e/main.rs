@@ -19,5 +19,6 @@ mod replay;
 mod runs;
 mod schedules;
 mod server;
+mod streams;
 mod under_kills;
 mod webhooks;
