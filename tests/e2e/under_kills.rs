@@ -72,7 +72,7 @@ impl Killer {
     }
 }
 
-async fn servers(own: &OwnDatabase, stub: &StubModel) -> Vec<Server> {
+fn servers(own: &OwnDatabase, stub: &StubModel) -> Vec<Server> {
     let urls = urls(own);
     let base_url = stub.base_url();
     let mut settings = settings(&urls, &base_url);
@@ -122,12 +122,11 @@ async fn ended(own: &OwnDatabase, mut look: impl AsyncFnMut()) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the long form is run for its figures")]
 async fn every_run_ends_and_each_step_is_journalled_once() {
     let runs = runs(160).next_multiple_of(8);
     let stub = StubModel::answering(speak).await.unwrap();
     let own = migrated().await;
-    let servers = servers(&own, &stub).await;
+    let servers = servers(&own, &stub);
     submit(&servers[0].tenant("acme").await, runs).await;
     let begun = Instant::now();
     let killer = Killer::of(servers);
@@ -159,12 +158,11 @@ async fn every_run_ends_and_each_step_is_journalled_once() {
 
 /// Three quarters of the runs are too many for the budget.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the long form is run for its figures")]
 async fn what_is_spent_never_passes_a_budget() {
     let runs = runs(48).next_multiple_of(8);
     let stub = StubModel::answering(speak).await.unwrap();
     let own = migrated().await;
-    let servers = servers(&own, &stub).await;
+    let servers = servers(&own, &stub);
     let ada = servers[0].tenant("acme").await;
     let price = json!({"model": "stub-1", "effective_from": "2026-01-01T00:00:00Z", "input_micros": 1_000_000,
         "output_micros": 1_000_000, "max_output_tokens": 50});
