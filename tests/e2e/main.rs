@@ -6,6 +6,7 @@ mod approvals;
 mod audit;
 mod bad_input;
 mod command_line;
+mod fairness;
 mod faults;
 mod first_run;
 mod idempotency;

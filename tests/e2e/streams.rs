@@ -8,11 +8,12 @@ use futures::StreamExt as _;
 use powerhouse_tests::own_redis::OwnRedis;
 use powerhouse_tests::stub_model::{Answer, StubModel};
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::postgres::{migrated, settings, urls};
 use crate::server::{Caller, Server};
+use crate::under_kills::published;
 
 const READERS: usize = 8;
 /// How long one read of the whole may take.
@@ -109,9 +110,8 @@ async fn a_stream_that_breaks_off_anywhere_is_whole() {
     let ada = first.tenant("acme").await;
     let definition = json!({"kind": "react", "description": "Calculates", "tools": ["calculator"],
         "approvals": ["calculator"]});
-    let agent = ada.post("/v1/agents", &json!({"name": "careful", "definition": definition})).await;
-    ada.post(&format!("/v1/agents/{}/publish", agent["id"].as_str().unwrap()), &Value::Null).await;
-    let run = ada.post("/v1/runs", &json!({"task": "What is 6 * 7?", "agent": agent["id"]})).await;
+    let agent = published(&ada, &definition).await;
+    let run = ada.post("/v1/runs", &json!({"task": "What is 6 * 7?", "agent": agent})).await;
     let path = format!("/v1/runs/{}/events", run["id"].as_str().unwrap());
 
     let mut reading = JoinSet::new();

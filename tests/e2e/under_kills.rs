@@ -83,11 +83,17 @@ fn servers(own: &OwnDatabase, stub: &StubModel) -> Vec<Server> {
     std::iter::once(first).chain(others).collect()
 }
 
+/// The id of an agent that was made and published.
+pub(crate) async fn published(caller: &Caller, definition: &Value) -> String {
+    let agent = caller.post("/v1/agents", &json!({"name": "worker", "definition": definition})).await;
+    let agent = agent["id"].as_str().unwrap().to_owned();
+    caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+    agent
+}
+
 async fn submit(ada: &Caller, runs: usize) {
     let definition = json!({"kind": "react", "description": "Looks at the clock", "tools": ["current_time"]});
-    let agent = ada.post("/v1/agents", &json!({"name": "clock", "definition": definition})).await;
-    ada.post(&format!("/v1/agents/{}/publish", agent["id"].as_str().unwrap()), &Value::Null).await;
-    let body = json!({"task": "What time is it?", "agent": agent["id"]});
+    let body = json!({"task": "What time is it?", "agent": published(ada, &definition).await});
     let mut submitting = JoinSet::new();
     for _ in 0..8 {
         let (ada, body) = (ada.clone(), body.clone());

@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a test that has no database has failed")]
 
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
@@ -54,6 +55,16 @@ impl OwnDatabase {
             db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it is SQL");
         db.close().await.expect("it is closed");
         rows.iter().map(|row| row.try_get_by_index(0).expect("a text")).collect()
+    }
+
+    /// The rows that a query gives, as objects of JSON, whosever they are.
+    pub async fn rows(&self, query: &str) -> Vec<Value> {
+        let db = Database::connect(self.owner().as_str()).await.expect("the superuser may connect");
+        let sql = format!("SELECT to_jsonb(found) FROM ({query}) AS found");
+        let rows =
+            db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it is SQL");
+        db.close().await.expect("it is closed");
+        rows.iter().map(|row| row.try_get_by_index(0).expect("it is JSON")).collect()
     }
 
     /// A connection as a role.
