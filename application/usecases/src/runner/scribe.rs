@@ -289,3 +289,128 @@ async fn write(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use chrono::DateTime;
+    use powerhouse_domain::ids::{AgentId, RunId, UserId};
+    use powerhouse_domain::model::Usage;
+    use powerhouse_domain::runs::{FencingToken, Lease, Run, RunLimits, Task};
+    use powerhouse_domain::selection;
+    use tokio::sync::Semaphore;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A store whose plain writes wait for leave. It has no other way.
+    struct Slow {
+        /// How many were in each write.
+        writes: Mutex<Vec<usize>>,
+        leave: Semaphore,
+        knows_plain: bool,
+    }
+
+    #[async_trait]
+    impl TenantStore for Slow {
+        async fn begin(&self, _: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
+            Err(StoreError::Unavailable("there is no other way".into()))
+        }
+
+        async fn read(&self, _: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
+            Err(StoreError::Unavailable("there is no other way".into()))
+        }
+
+        async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
+            self.writes.lock().unwrap().push(work.len());
+            self.leave.acquire().await.unwrap().forget();
+            Ok(work.iter().map(|plain| self.knows_plain.then_some(plain.seen + 1)).collect())
+        }
+    }
+
+    fn entry(tenant: u128, seen: u64) -> Entry {
+        let (user, agent) = (UserId::from_uuid(Uuid::nil()), AgentId::from_uuid(Uuid::nil()));
+        let id = RunId::from_uuid(Uuid::from_u128(seen.into()));
+        let (now, chosen) = (DateTime::UNIX_EPOCH, selection::named(agent, 1));
+        let limits = RunLimits { steps: 9, tokens: 9, cost_micros: 0, wall_clock: Duration::from_secs(9) };
+        let run = Run::accept(id, user, Task::new("go").unwrap(), chosen, limits, now);
+        let tenant = TenantId::from_uuid(Uuid::from_u128(tenant));
+        let lease = Lease::granted(tenant, id, FencingToken(1), now, 0);
+        let bill = Bill {
+            user,
+            agent,
+            model: "m".into(),
+            under_way: Usage::default(),
+            wanted: Vec::new(),
+            settled: Vec::new(),
+            decided: BTreeMap::new(),
+            prices: None,
+            has_terms: false,
+        };
+        Entry { work: Work { lease, run, events: Vec::new() }, bill, questions: Vec::new(), seen }
+    }
+
+    fn slow(knows_plain: bool) -> (Arc<Slow>, Arc<Scribe>) {
+        let store = Arc::new(Slow { writes: Mutex::default(), leave: Semaphore::new(0), knows_plain });
+        let scribe = Arc::new(Scribe::new(store.clone()));
+        (store, scribe)
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_others_are_written_goes_together_whosever_it_is() {
+        let (store, scribe) = slow(true);
+        let mut writing = JoinSet::new();
+        for seen in 1..=9 {
+            let scribe = Arc::clone(&scribe);
+            writing.spawn(async move { scribe.write(entry(seen.into(), seen)).await.unwrap() });
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+        while store.writes.lock().unwrap().len() < Lane::Plain.writers() {
+            tokio::task::yield_now().await;
+        }
+        store.leave.add_permits(9);
+        for (entry, outcome) in writing.join_all().await {
+            assert_eq!(outcome.unwrap(), entry.seen + 1, "each has its own answer");
+        }
+        let writes = store.writes.lock().unwrap().clone();
+        assert_eq!(writes.iter().sum::<usize>(), 9);
+        assert!(writes.len() < 5, "two at once, and then what waited: {writes:?}");
+        assert!(scribe.desk.queues.lock().unwrap().is_empty(), "nobody writes any more");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_plain_goes_the_tenants_way() {
+        let (store, scribe) = slow(false);
+        store.leave.add_permits(1);
+        let (back, outcome) = scribe.write(entry(1, 5)).await.unwrap();
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        assert_eq!(
+            (back.seen, store.writes.lock().unwrap().len()),
+            (5, 1),
+            "the entry comes back, to be tried again"
+        );
+    }
+
+    #[tokio::test]
+    async fn writing_ends_with_who_writes() {
+        let (store, scribe) = slow(true);
+        let waiting = tokio::spawn({
+            let scribe = Arc::clone(&scribe);
+            async move { scribe.write(entry(1, 1)).await.map(drop) }
+        });
+        while store.writes.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        waiting.abort();
+        drop(waiting.await);
+        assert_eq!(Arc::strong_count(&scribe), 1);
+        drop(scribe);
+        while Arc::strong_count(&store) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
