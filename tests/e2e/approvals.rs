@@ -15,10 +15,7 @@ const TASK: &str = "What is 12.5 % of 380?";
 async fn careful(caller: &Caller) -> String {
     let definition = json!({"kind": "react", "description": "Calculates", "tools": ["calculator"],
         "approvals": ["calculator"]});
-    let agent = caller.post("/v1/agents", &json!({"name": "careful", "definition": definition})).await;
-    let agent = agent["id"].as_str().unwrap().to_owned();
-    caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
-    agent
+    caller.publish("careful", &definition).await
 }
 
 /// The run as soon as it is in this state.
@@ -188,9 +185,7 @@ async fn the_tenant_and_the_strategy_may_want_a_persons_word_too() {
 
     let definition = json!({"kind": "react", "description": "Calculates", "tools": ["calculator"],
         "parameters": {"confirm_calls": true}});
-    let confirming = ada.post("/v1/agents", &json!({"name": "confirming", "definition": definition})).await;
-    let confirming = confirming["id"].as_str().unwrap().to_owned();
-    ada.post(&format!("/v1/agents/{confirming}/publish"), &Value::Null).await;
+    let confirming = ada.publish("confirming", &definition).await;
     let (run, question) = asked(&ada, &confirming).await;
     assert_eq!(question["demanded_by"], "strategy");
     assert_eq!(question["reason"], "the agent asks before each call");
@@ -215,9 +210,7 @@ async fn a_model_call_that_failed_can_be_given_its_answer() {
     let server = Server::with_model(&stub.base_url());
     let ada = server.tenant("acme").await;
     let definition = json!({"kind": "direct", "description": "Answers"});
-    let agent = ada.post("/v1/agents", &json!({"name": "clerk", "definition": definition})).await;
-    let agent = agent["id"].as_str().unwrap();
-    ada.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+    let agent = ada.publish("clerk", &definition).await;
     let run = ada.run(&json!({"task": TASK, "agent": agent})).await;
     assert_eq!(run["failure"]["code"], "model_rejected");
     let path = format!("/v1/runs/{}/fork", run["id"].as_str().unwrap());

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use powerhouse_domain::ids::RunId;
 use powerhouse_tests::own_database::OwnDatabase;
+use powerhouse_tests::scale;
 use powerhouse_tests::stub_model::{Answer, StubModel};
 use serde_json::{Value, json};
 use tokio::time::{sleep, sleep_until};
 
 use crate::postgres::{migrated, settings, urls};
 use crate::server::{Caller, Server};
-use crate::under_kills::published;
 
 const SERVERS: usize = 2;
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,7 +36,7 @@ struct Scale {
 impl Scale {
     fn chosen() -> Self {
         let (seconds, millis) = (Duration::from_secs, Duration::from_millis);
-        match std::env::var("QUEUED_RUNS").ok().and_then(|text| text.parse().ok()) {
+        match scale("QUEUED_RUNS") {
             None => {
                 Self { runs: 400, users: 10, concurrency: 4, takes: millis(100), own: 8, every: millis(200) }
             }
@@ -138,7 +138,8 @@ async fn a_tenant_with_a_long_queue_holds_no_other_up() {
     let _second = first.beside();
     let (large, small) = (first.tenant("large").await, first.tenant("small").await);
     let definition = json!({"kind": "direct", "description": "Works", "model": "stub-1"});
-    let (for_large, for_small) = (published(&large, &definition).await, published(&small, &definition).await);
+    let (for_large, for_small) =
+        (large.publish("worker", &definition).await, small.publish("worker", &definition).await);
 
     submit(&small, &for_small, &scale).await;
     queue(&own, &large, &for_large, &scale).await;

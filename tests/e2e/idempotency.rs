@@ -305,9 +305,7 @@ async fn a_call_has_its_key_over_a_crash_and_every_other_call_another() {
     let mut server = Server::with_model(&stub.base_url());
     let ada = server.tenant("acme").await;
     let definition = json!({"kind": "direct", "description": "Answers"});
-    let agent = ada.post("/v1/agents", &json!({"name": "plain", "definition": definition})).await;
-    ada.post(&format!("/v1/agents/{}/publish", agent["id"].as_str().unwrap()), &Value::Null).await;
-    let task = json!({"task": "Write.", "agent": agent["id"]});
+    let task = json!({"task": "Write.", "agent": ada.publish("plain", &definition).await});
     let run = ada.post("/v1/runs", &task).await;
     while stub.received().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -95,9 +95,7 @@ impl Property {
 
     async fn named(caller: &Caller, name: &str, email: &str) -> Self {
         let definition = json!({"kind": "direct", "description": CANARY});
-        let agent = caller.post("/v1/agents", &json!({"name": name, "definition": definition})).await;
-        let agent = agent["id"].as_str().unwrap().to_owned();
-        caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+        let agent = caller.publish(name, &definition).await;
         let user = json!({"email": email, "display_name": CANARY, "role": "member",
             "password": "correct horse battery"});
         let user = caller.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
@@ -128,9 +126,7 @@ impl Property {
     async fn asked(caller: &Caller, name: &str) -> String {
         let definition = json!({"kind": "react", "description": CANARY, "tools": ["calculator"],
             "approvals": ["calculator"]});
-        let agent = json!({"name": format!("careful-{name}"), "definition": definition});
-        let agent = caller.post("/v1/agents", &agent).await["id"].as_str().unwrap().to_owned();
-        caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+        let agent = caller.publish(&format!("careful-{name}"), &definition).await;
         let run = caller.post("/v1/runs", &json!({"task": "What is 12.5 % of 380?", "agent": agent})).await;
         for _ in 0..500 {
             let open = caller.get("/v1/approvals?state=open&limit=100").await;

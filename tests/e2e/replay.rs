@@ -45,13 +45,6 @@ async fn replays(server: &Server, ada: &Caller, run: &Value) -> (PathBuf, String
     (file, shown)
 }
 
-async fn agent(ada: &Caller, name: &str, definition: Value) -> String {
-    let agent = ada.post("/v1/agents", &json!({"name": name, "definition": definition})).await;
-    let agent = agent["id"].as_str().unwrap().to_owned();
-    ada.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
-    agent
-}
-
 /// The run as soon as it is in this state.
 async fn becomes(ada: &Caller, run: &Value, status: &str) -> Value {
     for _ in 0..1_000 {
@@ -78,17 +71,13 @@ async fn runs_of_every_kind_replay_also_without_the_server() {
     for kind in ["direct", "chain_of_thought", "react", "plan_and_execute", "reflection", "debate"] {
         let tools = if kind == "react" { json!(["calculator", "current_time"]) } else { json!([]) };
         let name = kind.replace('_', "-");
-        let agent = agent(&ada, &name, json!({"kind": kind, "description": kind, "tools": tools})).await;
+        let agent = ada.publish(&name, &json!({"kind": kind, "description": kind, "tools": tools})).await;
         let run = ada.run(&json!({"task": TASK, "agent": agent})).await;
         files.push(replays(&server, &ada, &run).await.0);
     }
-    let failed = agent(
-        &ada,
-        "short",
-        json!({"kind": "react", "description": "Short", "tools": ["calculator"],
-        "limits": {"steps": 1, "tokens": 9000, "cost_micros": 0, "seconds": 60}}),
-    );
-    let run = ada.run(&json!({"task": TASK, "agent": failed.await})).await;
+    let short = json!({"kind": "react", "description": "Short", "tools": ["calculator"],
+        "limits": {"steps": 1, "tokens": 9000, "cost_micros": 0, "seconds": 60}});
+    let run = ada.run(&json!({"task": TASK, "agent": ada.publish("short", &short).await})).await;
     assert_eq!(run["failure"]["code"], "limit_reached");
     files.push(replays(&server, &ada, &run).await.0);
     server.stop();
@@ -104,7 +93,7 @@ async fn what_people_decided_replays_and_is_told() {
     let ada = server.tenant("acme").await;
     let careful = json!({"kind": "react", "description": "Calculates", "tools": ["calculator"],
         "approvals": ["calculator"]});
-    let careful = agent(&ada, "careful", careful).await;
+    let careful = ada.publish("careful", &careful).await;
     for decision in [
         json!({"decision": "approve"}),
         json!({"decision": "edit", "arguments": {"expression": "0.30000000000000004 + 2"}}),

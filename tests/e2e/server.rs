@@ -194,6 +194,14 @@ impl Caller {
         well(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Makes and publishes an agent; gives its id.
+    pub(crate) async fn publish(&self, name: &str, definition: &Value) -> String {
+        let agent = self.post("/v1/agents", &json!({"name": name, "definition": definition})).await;
+        let agent = agent["id"].as_str().unwrap().to_owned();
+        self.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
+        agent
+    }
+
     /// The id of an agent that every tenant starts with.
     pub(crate) async fn agent(&self, name: &str) -> String {
         let agents = self.get("/v1/agents?limit=100").await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use powerhouse_tests::own_redis::OwnRedis;
+use powerhouse_tests::scale;
 use powerhouse_tests::stub_model::{Answer, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -13,7 +14,6 @@ use tokio::task::JoinSet;
 
 use crate::postgres::{migrated, settings, urls};
 use crate::server::{Caller, Server};
-use crate::under_kills::published;
 
 const READERS: usize = 8;
 /// How long one read of the whole may take.
@@ -77,8 +77,7 @@ impl Reader {
 }
 
 fn is_whole(read: &str) -> bool {
-    read.lines()
-        .any(|line| line.trim_end() == "event: run.succeeded" || line.trim_end() == "event:run.succeeded")
+    read.lines().filter_map(|line| line.strip_prefix("event:")).any(|name| name.trim() == "run.succeeded")
 }
 
 /// Asks for a sum first, and then talks for some seconds.
@@ -100,7 +99,7 @@ async fn talker() -> StubModel {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_breaks_off_anywhere_is_whole() {
-    let breaks: usize = std::env::var("RECONNECTS").ok().and_then(|text| text.parse().ok()).unwrap_or(80);
+    let breaks: usize = scale("RECONNECTS").unwrap_or(80);
     let (stub, own, redis) = (talker().await, migrated().await, OwnRedis::start());
     let (urls, base_url, redis_url) = (urls(&own), stub.base_url(), redis.url());
     let mut settings = settings(&urls, &base_url);
@@ -110,7 +109,7 @@ async fn a_stream_that_breaks_off_anywhere_is_whole() {
     let ada = first.tenant("acme").await;
     let definition = json!({"kind": "react", "description": "Calculates", "tools": ["calculator"],
         "approvals": ["calculator"]});
-    let agent = published(&ada, &definition).await;
+    let agent = ada.publish("careful", &definition).await;
     let run = ada.post("/v1/runs", &json!({"task": "What is 6 * 7?", "agent": agent})).await;
     let path = format!("/v1/runs/{}/events", run["id"].as_str().unwrap());
 

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use powerhouse_tests::own_database::OwnDatabase;
+use powerhouse_tests::scale;
 use powerhouse_tests::stub_model::{Answer, Received, StubModel};
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::postgres::{migrated, settings, urls};
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 
 /// As many runs as the environment says, or as many as a short test has time for.
 fn runs(short: usize) -> usize {
-    std::env::var("RUNS_UNDER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(short)
+    scale("RUNS_UNDER_KILLS").unwrap_or(short)
 }
 
 /// Calls a tool twice, and answers then. It takes its time, so that there is something to kill, and needs many tokens.
@@ -83,17 +84,9 @@ fn servers(own: &OwnDatabase, stub: &StubModel) -> Vec<Server> {
     std::iter::once(first).chain(others).collect()
 }
 
-/// The id of an agent that was made and published.
-pub(crate) async fn published(caller: &Caller, definition: &Value) -> String {
-    let agent = caller.post("/v1/agents", &json!({"name": "worker", "definition": definition})).await;
-    let agent = agent["id"].as_str().unwrap().to_owned();
-    caller.post(&format!("/v1/agents/{agent}/publish"), &Value::Null).await;
-    agent
-}
-
 async fn submit(ada: &Caller, runs: usize) {
     let definition = json!({"kind": "react", "description": "Looks at the clock", "tools": ["current_time"]});
-    let body = json!({"task": "What time is it?", "agent": published(ada, &definition).await});
+    let body = json!({"task": "What time is it?", "agent": ada.publish("clock", &definition).await});
     let mut submitting = JoinSet::new();
     for _ in 0..8 {
         let (ada, body) = (ada.clone(), body.clone());

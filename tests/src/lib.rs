@@ -1,6 +1,5 @@
 //! What tests of several crates share: the contract suites, each generic over a harness, run against every adapter,
-//! a
-//! stub of a model's API, and databases of one's own.
+//! a stub of a model's API, and databases of one's own.
 
 pub mod contract;
 pub mod own_database;
@@ -8,3 +7,8 @@ pub mod own_pgbouncer;
 pub mod own_redis;
 pub mod proxy;
 pub mod stub_model;
+
+/// How much there is to be of something, by the environment: tests that have a long form take it from there.
+pub fn scale<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    std::env::var(variable).ok()?.parse().ok()
+}

@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test that has no database has failed")]
 
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement, TryGetable};
 use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
@@ -50,21 +50,20 @@ impl OwnDatabase {
 
     /// The rows of a query of one column of text, as the superuser.
     pub async fn ask(&self, sql: &str) -> Vec<String> {
-        let db = Database::connect(self.owner().as_str()).await.expect("the superuser may connect");
-        let rows =
-            db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it is SQL");
-        db.close().await.expect("it is closed");
-        rows.iter().map(|row| row.try_get_by_index(0).expect("a text")).collect()
+        self.query(sql).await
     }
 
     /// The rows that a query gives, as objects of JSON, whosever they are.
     pub async fn rows(&self, query: &str) -> Vec<Value> {
+        self.query(&format!("SELECT to_jsonb(found) FROM ({query}) AS found")).await
+    }
+
+    /// The first column of each row.
+    async fn query<T: TryGetable>(&self, sql: &str) -> Vec<T> {
         let db = Database::connect(self.owner().as_str()).await.expect("the superuser may connect");
-        let sql = format!("SELECT to_jsonb(found) FROM ({query}) AS found");
-        let rows =
-            db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.expect("it is SQL");
+        let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await;
         db.close().await.expect("it is closed");
-        rows.iter().map(|row| row.try_get_by_index(0).expect("it is JSON")).collect()
+        rows.expect("it is SQL").iter().map(|row| row.try_get_by_index(0).expect("its type")).collect()
     }
 
     /// A connection as a role.

@@ -52,6 +52,13 @@ fn used_on(day: &str) -> String {
     format!("INSERT INTO usage VALUES ('{TENANT}', ({day})::date, '{TENANT}', '{TENANT}', 'm', 1, 1, 1, 1);")
 }
 
+async fn found_tenant(own: &OwnDatabase) {
+    own.run(&format!(
+        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
+    ))
+    .await;
+}
+
 /// As far on as when the month after the next begins, and a day.
 const IN_TWO_MONTHS: &str = "date_trunc('month', now() AT TIME ZONE 'UTC') + interval '2 months 1 day'";
 
@@ -63,10 +70,7 @@ async fn in_two_months(db: &impl ConnectionTrait) -> chrono::DateTime<chrono::Ut
 #[tokio::test]
 async fn usage_has_its_months_and_they_go_when_they_were_over_long_enough() {
     let (own, owner) = migrated().await;
-    own.run(&format!(
-        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
-    ))
-    .await;
+    found_tenant(&own).await;
     let store = open(&own).await;
     let made = months_of(&owner, "usage").await;
     assert_eq!(made.len(), 4, "this month and three more");
@@ -112,10 +116,7 @@ fn run_of(month: &str, status: &str) -> String {
 async fn months_come_in_time_and_what_strayed_is_put_there() {
     let (own, owner) = migrated().await;
     assert_eq!(months(&owner).await.len(), 4, "this month and three more");
-    own.run(&format!(
-        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
-    ))
-    .await;
+    found_tenant(&own).await;
     let later = "now() + interval '3 months'";
     let last = months(&owner).await.pop().unwrap();
     own.run(&format!("DROP TABLE {last}; {}", run_of(later, "queued"))).await;
@@ -138,10 +139,7 @@ async fn months_come_in_time_and_what_strayed_is_put_there() {
 #[tokio::test]
 async fn a_month_is_dropped_when_no_run_up_to_its_end_is_under_way() {
     let (own, owner) = migrated().await;
-    own.run(&format!(
-        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
-    ))
-    .await;
+    found_tenant(&own).await;
     let first = months(&owner).await.remove(0);
     own.run(&run_of("now() - interval '40 days'", "running")).await;
     own.run(&run_of("now()", "succeeded")).await;
@@ -164,10 +162,7 @@ async fn a_month_is_dropped_when_no_run_up_to_its_end_is_under_way() {
 #[tokio::test]
 async fn the_audit_trail_has_its_months_too() {
     let (own, owner) = migrated().await;
-    own.run(&format!(
-        "INSERT INTO tenants VALUES ('{TENANT}', 'one', 'n', 'free', 'active', NULL, NULL, 1, now(), now());"
-    ))
-    .await;
+    found_tenant(&own).await;
     let store = open(&own).await;
     let made = months_of(&owner, "audit_records").await;
     assert_eq!(made.len(), 4, "this month and three more");

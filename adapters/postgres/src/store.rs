@@ -102,7 +102,7 @@ impl PostgresStore {
 
     /// A transaction across tenants.
     pub(crate) async fn across(&self) -> Result<PgTransaction, StoreError> {
-        PgTransaction::of_platform(&self.platform).await
+        PgTransaction::of_nobody(&self.platform).await
     }
 
     /// Measures the connections of both roles.

@@ -40,12 +40,8 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &tenant(scope)).await
     }
 
-    /// A transaction across tenants.
-    pub(crate) async fn of_platform(pool: &Pool) -> Result<Self, StoreError> {
-        Self::begin(pool, "BEGIN", "").await
-    }
-
-    /// A transaction of no tenant: it has nothing, unless what it calls says whose it is.
+    /// A transaction of no tenant: across all, for the platform's role; for the application's it has nothing, unless what it
+    /// calls says whose it is.
     pub(crate) async fn of_nobody(pool: &Pool) -> Result<Self, StoreError> {
         Self::begin(pool, "BEGIN", "").await
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use powerhouse_domain::access::{Principal, TenantScope};
+use powerhouse_domain::audit::Entry;
 use powerhouse_domain::idempotency::{IdempotencyKey, RequestHash};
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
@@ -138,6 +139,17 @@ impl<T> Once<T> {
             keyed.claim(&mut *tx).await?;
         }
         Ok(tx)
+    }
+
+    /// Writes down what was done in this transaction, and makes it last, with the answer that is given for it.
+    pub(crate) async fn commit_audited(
+        &self,
+        mut tx: Box<dyn TenantTx>,
+        done: &T,
+        entry: Entry,
+    ) -> Result<(), Refused> {
+        tx.audit().append(entry).await?;
+        self.commit(tx, done).await
     }
 
     /// Makes the changes last, with the answer that is given for them.

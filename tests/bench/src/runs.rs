@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Row as _};
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::time::{Instant, interval_at};
 
 use crate::http::Connection;
 use crate::model;
@@ -215,7 +215,6 @@ async fn starts(
     let pace = Duration::from_secs(1) / u32::try_from(load.per_second)?;
     submit(address, submitters, runs, &json!({}), Some(pace)).await?;
     ended(db, runs).await?;
-    sleep(Duration::from_millis(100)).await;
     let measured = sqlx::query(
         "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY took), percentile_cont(0.99) WITHIN GROUP (ORDER BY took),
                 percentile_cont(0.99) WITHIN GROUP (ORDER BY whole)

@@ -31,6 +31,7 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::scale;
 use powerhouse_usecases::Once;
 use powerhouse_usecases::Refused;
 use powerhouse_usecases::approvals::AnswerApproval;
@@ -388,7 +389,7 @@ fn numbers(seed: u64) -> impl Iterator<Item = usize> {
 /// Several processes of one run are killed, one after another. As many runs as `CRASH_SCENARIOS` says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_survives_several_deaths() {
-    let runs: u64 = std::env::var("CRASH_SCENARIOS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let runs: u64 = scale("CRASH_SCENARIOS").unwrap_or(60);
     let folder = TempDir::new().unwrap();
     let own = OwnDatabase::empty().await;
     let databases = [on_sqlite(&folder).await, on_postgres(&own).await];

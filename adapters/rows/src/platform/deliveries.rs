@@ -67,10 +67,6 @@ impl<C: Transaction> Platform<C> {
 
     /// Removes deliveries that ended before this time: at most `limit`, and how many.
     pub async fn purge_deliveries(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        let values = [before.into(), i64::from(limit).into()];
-        let purge = Statement::from_sql_and_values(self.0.get_database_backend(), PURGE, values);
-        let gone = self.0.execute_raw(purge).await.map_err(store_error(DELIVERY))?.rows_affected();
-        self.0.commit().await.map_err(store_error(DELIVERY))?;
-        Ok(gone)
+        self.purge(DELIVERY, PURGE, before, limit).await
     }
 }

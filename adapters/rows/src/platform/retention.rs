@@ -4,7 +4,9 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use powerhouse_domain::ids::earliest_uuid;
 use powerhouse_ports::store::StoreError;
 use sea_orm::sea_query::{Expr, Order, Query, SimpleExpr};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
+};
 use uuid::Uuid;
 
 use super::{Platform, SESSION};
@@ -76,6 +78,21 @@ impl<C: Transaction> Platform<C> {
     pub async fn purge_audit(self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         let month = month_of(before).and_time(NaiveTime::MIN).and_utc();
         self.purge_rows::<audit_record::Entity>(audit_record::Column::At.lt(month), limit).await
+    }
+
+    /// Removes by one statement, which is given a time and the limit; how many rows.
+    pub(super) async fn purge(
+        self,
+        entity: &'static str,
+        statement: &str,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let values = [before.into(), i64::from(limit).into()];
+        let purge = Statement::from_sql_and_values(self.0.get_database_backend(), statement, values);
+        let gone = self.0.execute_raw(purge).await.map_err(store_error(entity))?.rows_affected();
+        self.0.commit().await.map_err(store_error(entity))?;
+        Ok(gone)
     }
 
     async fn purge_rows<E: EntityTrait>(self, is_over: SimpleExpr, limit: u32) -> Result<u64, StoreError> {

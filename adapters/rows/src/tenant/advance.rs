@@ -40,22 +40,15 @@ impl<C: Transaction> Own<C> {
         Ok(if is_held { StoreError::Conflict { entity: RUN } } else { StoreError::LeaseLost })
     }
 
-    /// Stores what workers did, and takes numbers for their events.
-    pub(super) async fn advance_each(
-        &self,
-        work: &[&Work],
-    ) -> Result<Vec<Result<Numbers, StoreError>>, StoreError> {
-        let mut outcomes = Vec::new();
-        for Work { lease, run, events } in work {
-            let mut update = self.recording(lease, run, events);
-            update.returning(self.numbers_of(events));
-            let row = self.tx.query_one(&update).await.map_err(store_error(RUN))?;
-            outcomes.push(match row {
-                Some(row) => Ok(numbers(&row)?),
-                None => Err(self.why_refused(lease).await?),
-            });
+    /// Stores what a worker did, and takes numbers for its events; or why that was refused.
+    pub(super) async fn advance_one(&self, work: &Work) -> Result<Result<Numbers, StoreError>, StoreError> {
+        let Work { lease, run, events } = work;
+        let mut update = self.recording(lease, run, events);
+        update.returning(self.numbers_of(events));
+        match self.tx.query_one(&update).await.map_err(store_error(RUN))? {
+            Some(row) => numbers(&row).map(Ok),
+            None => self.why_refused(lease).await.map(Err),
         }
-        Ok(outcomes)
     }
 
     /// What a statement that advances a run returns.

@@ -185,7 +185,11 @@ impl<C: Transaction> RunRepository for Own<C> {
         &mut self,
         work: &[&'a Work],
     ) -> Result<Vec<Result<Numbers, StoreError>>, StoreError> {
-        self.advance_each(work).await
+        let mut outcomes = Vec::new();
+        for work in work {
+            outcomes.push(self.advance_one(work).await?);
+        }
+        Ok(outcomes)
     }
 
     async fn journal<'a>(&mut self, work: &[&'a Work], numbers: &[Numbers]) -> Result<(), StoreError> {

@@ -112,8 +112,7 @@ async fn change<A: Privilege<Resource = AgentId>>(
     let before = agent.newest().cloned();
     let agent = change(agent).map_err(|error| refused(error.reason))?;
     tx.agents().update(&agent).await.map_err(Refused::stale)?;
-    tx.audit().append(described(entry, before.as_ref(), &agent)).await?;
-    once.commit(tx, &agent).await?;
+    once.commit_audited(tx, &agent, described(entry, before.as_ref(), &agent)).await?;
     Ok(agent)
 }
 

@@ -52,8 +52,7 @@ impl CreateAgent {
             .add(&agent)
             .await
             .map_err(Refused::taken("agent_name_taken", "an agent with this name exists"))?;
-        tx.audit().append(Entry::by(principal, AuditAction::AgentCreated, id, now)).await?;
-        once.commit(tx, &agent).await?;
+        once.commit_audited(tx, &agent, Entry::by(principal, AuditAction::AgentCreated, id, now)).await?;
         Ok(agent)
     }
 }

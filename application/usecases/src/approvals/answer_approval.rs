@@ -62,8 +62,7 @@ impl AnswerApproval {
                 .with("decision", decision.name())
                 .with("run", answered.run());
             if let Some((_, seq)) = Going::write(&mut *tx, run, NewEvent { at: now, body }).await? {
-                tx.audit().append(entry).await?;
-                once.commit(tx, &answered).await?;
+                once.commit_audited(tx, &answered, entry).await?;
                 self.going.tell(&permit.scope(), run_id, seq).await;
                 permit.redeem();
                 return Ok(answered);

@@ -66,8 +66,7 @@ impl CreateBudget {
         let entry = Entry::by(principal, AuditAction::BudgetCreated, budget.id, now);
         let entry = capped(entry, &budget);
         let state = state(&mut *tx, budget, now).await?;
-        tx.audit().append(entry).await?;
-        once.commit(tx, &state).await?;
+        once.commit_audited(tx, &state, entry).await?;
         Ok(state)
     }
 }

@@ -48,8 +48,8 @@ impl CancelRun {
                     // The run's row is held from here on: no call is begun or ends beside this.
                     let journal = whole_journal(&mut *tx, id).await?;
                     settle_in_flight(&mut *tx, &run, before_the_end(&journal), now).await?;
-                    tx.audit().append(Entry::by(principal, AuditAction::RunCancelled, id, now)).await?;
-                    once.commit(tx, &run).await?;
+                    once.commit_audited(tx, &run, Entry::by(principal, AuditAction::RunCancelled, id, now))
+                        .await?;
                     run_ended(run.state().name());
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);

@@ -41,8 +41,7 @@ impl GiveFeedback {
             .map_err(|error| Refused::invalid("/comment", error))?;
         tx.runs().put_feedback(permit.redeem().run, &feedback).await?;
         let entry = Entry::by(principal, AuditAction::RunJudged, id, now).with("verdict", verdict.as_str());
-        tx.audit().append(entry).await?;
-        once.commit(tx, &feedback).await?;
+        once.commit_audited(tx, &feedback, entry).await?;
         Ok(feedback)
     }
 }

@@ -45,8 +45,8 @@ impl PauseRun {
             let asked = NewEvent { at: now, body: EventBody::PauseAsked { by } };
             match tx.runs().append(&run, &[asked]).await {
                 Ok(seq) => {
-                    tx.audit().append(Entry::by(principal, AuditAction::RunPaused, id, now)).await?;
-                    once.commit(tx, &run).await?;
+                    once.commit_audited(tx, &run, Entry::by(principal, AuditAction::RunPaused, id, now))
+                        .await?;
                     self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
                     return Ok(run);
                 }

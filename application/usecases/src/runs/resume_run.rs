@@ -39,8 +39,7 @@ impl ResumeRun {
             let (by, now) = (permit.granted_to(), self.clock.now());
             let resumed = NewEvent { at: now, body: EventBody::Resumed { by } };
             if let Some((run, seq)) = Going::write(&mut *tx, run, resumed).await? {
-                tx.audit().append(Entry::by(principal, AuditAction::RunResumed, id, now)).await?;
-                once.commit(tx, &run).await?;
+                once.commit_audited(tx, &run, Entry::by(principal, AuditAction::RunResumed, id, now)).await?;
                 self.going.tell(&permit.scope(), permit.redeem().run, seq).await;
                 return Ok(run);
             }

@@ -149,7 +149,6 @@ async fn store(
     entry: Entry,
 ) -> Result<Schedule, Refused> {
     tx.schedules().update(&schedule).await.map_err(Refused::stale)?;
-    tx.audit().append(entry).await?;
-    once.commit(tx, &schedule).await?;
+    once.commit_audited(tx, &schedule, entry).await?;
     Ok(schedule)
 }

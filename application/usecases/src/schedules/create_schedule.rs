@@ -43,8 +43,8 @@ impl CreateSchedule {
             return Err(Refused::conflict("too_many_schedules", reason));
         }
         tx.schedules().add(&schedule).await?;
-        tx.audit().append(Entry::by(principal, AuditAction::ScheduleCreated, id, now)).await?;
-        once.commit(tx, &schedule).await?;
+        once.commit_audited(tx, &schedule, Entry::by(principal, AuditAction::ScheduleCreated, id, now))
+            .await?;
         permit.redeem();
         Ok(schedule)
     }

@@ -76,8 +76,7 @@ impl AddUser {
             .map_err(Refused::taken("email_taken", "a user with this e-mail address exists"))?;
         let member = (user, membership);
         let entry = Entry::by(principal, AuditAction::UserAdded, member.0.id(), now).with("role", role);
-        tx.audit().append(entry).await?;
-        once.commit(tx, &member).await?;
+        once.commit_audited(tx, &member, entry).await?;
         Ok(member)
     }
 }

@@ -95,9 +95,9 @@ impl RotateSecret {
         let now = self.clock.now();
         let (secret, sealed) = self.secrets.rotate(&scope, id, before, now)?;
         tx.webhooks().put_secrets(id, &sealed).await.map_err(Refused::stale)?;
-        tx.audit().append(Entry::by(principal, AuditAction::WebhookSecretRotated, id, now)).await?;
         let created = Created { endpoint, secret };
-        once.commit(tx, &created).await?;
+        once.commit_audited(tx, &created, Entry::by(principal, AuditAction::WebhookSecretRotated, id, now))
+            .await?;
         Ok(created)
     }
 }

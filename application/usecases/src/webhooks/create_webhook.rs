@@ -65,9 +65,8 @@ impl CreateWebhook {
         }
         tx.webhooks().add(&endpoint, &sealed).await?;
         let entry = Entry::by(principal, AuditAction::WebhookCreated, endpoint.id, endpoint.created_at);
-        tx.audit().append(entry).await?;
         let created = Created { endpoint, secret };
-        once.commit(tx, &created).await?;
+        once.commit_audited(tx, &created, entry).await?;
         permit.redeem();
         Ok(created)
     }

@@ -68,8 +68,7 @@ impl ReplayDelivery {
         let replayed = delivery.replay(now).map_err(|error| Refused::conflict("delivery_pending", error))?;
         tx.webhooks().replay(&replayed).await.map_err(Refused::stale)?;
         let entry = Entry::by(principal, AuditAction::DeliveryReplayed, id, now);
-        tx.audit().append(entry.with("message", message)).await?;
-        once.commit(tx, &replayed).await?;
+        once.commit_audited(tx, &replayed, entry.with("message", message)).await?;
         self.wake.notify_one();
         Ok(replayed)
     }
@@ -107,8 +106,7 @@ impl TestWebhook {
         tx.webhooks().announce(id, &Announcement::test(message, now)).await?;
         let delivery = tx.webhooks().delivery(id, message).await?.ok_or(Refused::NotFound("delivery"))?;
         let entry = Entry::by(principal, AuditAction::WebhookTested, id, now);
-        tx.audit().append(entry.with("message", message)).await?;
-        once.commit(tx, &delivery).await?;
+        once.commit_audited(tx, &delivery, entry.with("message", message)).await?;
         self.wake.notify_one();
         Ok(delivery)
     }
