@@ -24,6 +24,7 @@ mod ledger;
 mod limits;
 mod placement;
 mod replay;
+mod room;
 mod steps;
 
 pub use approval_rules::{
@@ -43,6 +44,7 @@ pub use ledger::{Ledger, OpenEffect};
 pub use limits::{LimitExceeded, RunLimits};
 pub use placement::{InvalidPlacement, InvalidPriority, Placement, Priority};
 pub use replay::{Difference, Recorded, Recording, Replay, ReplayedStep, replay};
+pub use room::Room;
 pub use steps::{Step, StepKind, StepRefused, StepState};
 
 /// The most characters that a task may have.

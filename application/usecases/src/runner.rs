@@ -61,6 +61,8 @@ pub struct Workshop {
 pub struct Settings {
     /// Runs at the same time in this process.
     pub concurrency: u32,
+    /// Further ones, of tenants that have no other under way: a backlog of one tenant never fills these.
+    pub for_newcomers: u32,
     /// How long a claim lasts without a heartbeat.
     pub lease: Duration,
     /// How often the queue is looked at when nobody wakes the worker.
@@ -77,6 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             concurrency: 64,
+            for_newcomers: 8,
             lease: Duration::from_secs(30),
             poll_every: Duration::from_millis(500),
             tool_timeout: Duration::from_mins(1),

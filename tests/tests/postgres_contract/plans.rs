@@ -14,7 +14,7 @@ use powerhouse_domain::ids::{
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
-use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Verdict};
 use powerhouse_domain::schedules::PauseReason;
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::store::{AuditFilter, Limit, NewEvent, TenantStore as _, TenantTx};
@@ -577,7 +577,7 @@ async fn queue(watched: &mut Watched) {
     let claiming = ["runs_due", "runs_leased", "runs_pkey or runs_by_id", "tenants_pkey"];
     watched
         .across("claim", &claiming, async |store| {
-            leases = store.claim(10, now, minute).await.unwrap();
+            leases = store.claim(Room::for_anyone(10), now, minute).await.unwrap();
             assert_eq!(leases.len(), 10);
         })
         .await;
