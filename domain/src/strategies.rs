@@ -6,15 +6,16 @@ use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
 
-use crate::agents::Definition;
+use crate::agents::{Definition, SubAgent};
 use crate::effects::{EffectFailure, Effects};
 use crate::model::{Message, ModelReply, ModelRequest, StopReason};
-use crate::runs::Task;
+use crate::runs::{Formation, Run};
 use crate::tools::ToolSpec;
 
 pub mod chain_of_thought;
 pub mod debate;
 mod direct;
+mod formation;
 mod kind;
 pub mod plan_and_execute;
 pub mod react;
@@ -33,12 +34,22 @@ pub struct Brief {
     pub instructions: String,
     /// The tools it may call. Only ReAct calls any.
     pub tools: Vec<ToolSpec>,
+    /// The agents that it may have do something.
+    pub agents: Vec<SubAgent>,
+    /// The agents that work on the task before it, if any do.
+    pub formation: Option<Formation>,
 }
 
 impl Brief {
-    /// What the agent of this definition is given for a task.
-    pub fn of(task: &Task, definition: &Definition, tools: Vec<ToolSpec>) -> Self {
-        Self { task: task.as_str().to_owned(), instructions: definition.instructions.clone(), tools }
+    /// What the agent of this definition is given for a run.
+    pub fn of(run: &Run, definition: &Definition, tools: Vec<ToolSpec>) -> Self {
+        Self {
+            task: run.task().as_str().to_owned(),
+            instructions: definition.instructions.clone(),
+            tools,
+            agents: definition.agents.clone(),
+            formation: run.selection().formation.clone(),
+        }
     }
 
     /// The start of a conversation: the agent's instructions, then the strategy's guidance, then `user`.
@@ -84,6 +95,14 @@ pub enum StrategyError {
     Truncated {
         /// The call's purpose.
         purpose: String,
+    },
+    /// An agent whose answer is needed has none.
+    #[error("the agent `{agent}` has no answer: {reason}")]
+    NoAnswerOf {
+        /// The agent's name.
+        agent: String,
+        /// Why.
+        reason: String,
     },
     /// The provider's filter stopped the model.
     #[error("the provider's content filter stopped the reply to `{purpose}`")]
@@ -133,7 +152,14 @@ impl Strategy {
 
     /// Works on the brief. Deterministic: all that varies comes through `fx`.
     pub fn execute(&self, brief: Brief, fx: Effects) -> StrategyFuture {
-        match *self {
+        let strategy = *self;
+        if brief.formation.is_some() {
+            return Box::pin(async move {
+                let brief = formation::prepared(brief, &fx).await?;
+                strategy.execute(brief, fx).await
+            });
+        }
+        match strategy {
             Self::Direct => Box::pin(direct::run(brief, fx)),
             Self::ChainOfThought(parameters) => Box::pin(chain_of_thought::run(brief, parameters, fx)),
             Self::React(parameters) => Box::pin(react::run(brief, parameters, fx)),

@@ -7,6 +7,7 @@ mod audit;
 mod bad_input;
 mod command_line;
 mod fairness;
+mod families;
 mod faults;
 mod first_run;
 mod idempotency;

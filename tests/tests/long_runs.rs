@@ -110,6 +110,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         examples: Vec::new(),
         limits,
         max_concurrent_runs: None,
+        agents: Vec::new(),
     };
     let (now, ids) = (Utc::now(), UuidV7Source);
     let agent = Agent::draft(AgentId::from_uuid(ids.next()), "worker".parse().unwrap(), definition, now);
@@ -133,12 +134,13 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         bus: Arc::new(MemoryEventBus::default()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7Source),
+        wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
         settings: Settings { poll_every: Duration::from_millis(50), ..Settings::default() },
     };
     let began = Instant::now();
     let stop = CancellationToken::new();
-    let worker = Worker { workshop: Arc::new(workshop), wake: Arc::new(Notify::new()) };
+    let worker = Worker { workshop: Arc::new(workshop) };
     let working = tokio::spawn(worker.run(stop.clone()));
     let run = timeout(PATIENCE, ended(stores, &office.principal, run.id())).await.expect("it ends");
     let took = began.elapsed();
@@ -150,7 +152,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
     let events = journal(stores, &office.principal, run.id()).await;
     let told = explain(&run, &events);
     assert_eq!(told.steps.len(), steps as usize + 1, "so many steps, and the answer");
-    let brief = Brief::of(run.task(), &agent.runnable().unwrap().definition, vec![Look.spec()]);
+    let brief = Brief::of(&run, &agent.runnable().unwrap().definition, vec![Look.spec()]);
     let replayed = replay(&Recording::of(strategy, brief, events.clone()));
     assert_eq!((replayed.difference, replayed.hash), (None, told.hash));
     let asked = model.asked();

@@ -95,6 +95,7 @@ impl Scene {
             examples: Vec::new(),
             limits,
             max_concurrent_runs: Some(5),
+            agents: Vec::new(),
         };
         let agent = AgentId::from_uuid(ids.next());
         let draft = Agent::draft(agent, "worker".parse().unwrap(), definition, now).unwrap();
@@ -105,6 +106,7 @@ impl Scene {
         let tools =
             ["long", "panics", "stuck"].map(|name| (name.to_owned(), Arc::new(Odd(name)) as Arc<dyn Tool>));
         let settings = Settings { tool_timeout: Duration::from_millis(100), ..Settings::default() };
+        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let workshop = Arc::new(Workshop {
             platform: store.clone(),
             store,
@@ -114,15 +116,15 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock,
             ids,
+            wake: Arc::clone(&wake),
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
-        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         Self { _folder: folder, workshop, wake, principal, agent, stop, workers: Vec::new() }
     }
 
     fn start_worker(&mut self) {
-        let worker = Worker { workshop: Arc::clone(&self.workshop), wake: Arc::clone(&self.wake) };
+        let worker = Worker { workshop: Arc::clone(&self.workshop) };
         self.workers.push(tokio::spawn(worker.run(self.stop.clone())));
     }
 
@@ -141,7 +143,11 @@ impl Scene {
         };
         let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
         submit
-            .execute(&self.principal, SubmitRunCommand { task, target, placement }, &Once::unkeyed())
+            .execute(
+                &self.principal,
+                SubmitRunCommand { task, target, formation: None, placement },
+                &Once::unkeyed(),
+            )
             .await
             .unwrap()
     }

@@ -34,7 +34,7 @@ use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_usecases::Once;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
-use powerhouse_usecases::runs::{CancelRun, SubmitRun, SubmitRunCommand};
+use powerhouse_usecases::runs::{CancelRun, Going, SubmitRun, SubmitRunCommand};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -154,6 +154,7 @@ impl Scene {
             capabilities: Vec::new(),
             approvals: Vec::new(),
             max_concurrent_runs: None,
+            agents: Vec::new(),
             examples: Vec::new(),
             limits,
         };
@@ -195,6 +196,7 @@ impl Scene {
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(UuidV7Source),
+            wake: Arc::clone(&self.wake),
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings: Settings {
                 concurrency: 6,
@@ -203,7 +205,7 @@ impl Scene {
                 ..Settings::default()
             },
         };
-        let worker = Worker { workshop: Arc::new(workshop), wake: Arc::clone(&self.wake) };
+        let worker = Worker { workshop: Arc::new(workshop) };
         tokio::spawn(worker.run(self.stop.clone()))
     }
 
@@ -216,17 +218,25 @@ impl Scene {
             ids: Arc::new(UuidV7Source),
         };
         let task = Task::new("Work").unwrap();
-        let command =
-            SubmitRunCommand { task, target: Target::Agent(self.agent), placement: Placement::default() };
+        let command = SubmitRunCommand {
+            task,
+            target: Target::Agent(self.agent),
+            formation: None,
+            placement: Placement::default(),
+        };
         submit.execute(&self.principal, command, &Once::unkeyed()).await.unwrap().id()
     }
 
     async fn cancel(&self, id: RunId) {
         let (store, bus) = (self.stores.tenants.clone(), self.bus.clone());
         // One that has ended cannot be cancelled.
-        let _ = CancelRun { store, bus, clock: Arc::new(SystemClock) }
-            .execute(&self.principal, id, &Once::unkeyed())
-            .await;
+        let _ = CancelRun {
+            store,
+            going: Going { bus, wake: Arc::clone(&self.wake) },
+            clock: Arc::new(SystemClock),
+        }
+        .execute(&self.principal, id, &Once::unkeyed())
+        .await;
     }
 
     async fn spending(&self, budget: &Budget) -> Spending {

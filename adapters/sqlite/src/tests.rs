@@ -58,6 +58,7 @@ fn agent(number: u128) -> Agent {
         examples: Vec::new(),
         limits: limits(),
         max_concurrent_runs: None,
+        agents: Vec::new(),
     };
     let name = format!("agent-{number}").parse().unwrap();
     let draft = Agent::draft(AgentId::from_uuid(id(number)), name, definition, now()).unwrap();

@@ -3,6 +3,7 @@
 mod bill;
 mod deltas;
 mod drive;
+mod family;
 mod gate;
 mod housekeeper;
 mod journalling;
@@ -23,6 +24,9 @@ use powerhouse_ports::models::ModelProvider;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
+use tokio::sync::Notify;
+
+use crate::runs::Going;
 
 pub(crate) use bill::settle_in_flight;
 pub use housekeeper::{Housekeeper, Retention};
@@ -50,10 +54,19 @@ pub struct Workshop {
     pub clock: Arc<dyn Clock>,
     /// Gives ids.
     pub ids: Arc<dyn IdSource>,
+    /// Says that a run of this process may be claimed.
+    pub wake: Arc<Notify>,
     /// Says that it lives.
     pub pulse: Arc<Pulse>,
     /// How it works.
     pub settings: Settings,
+}
+
+impl Workshop {
+    /// Lets runs go on.
+    pub(crate) fn going(&self) -> Going {
+        Going { bus: Arc::clone(&self.bus), wake: Arc::clone(&self.wake) }
+    }
 }
 
 /// How the runner works.

@@ -23,6 +23,7 @@ fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> 
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
         max_concurrent_runs: None,
+        agents: Vec::new(),
     };
     let now = DateTime::UNIX_EPOCH;
     let id = AgentId::from_uuid(Uuid::from_u128(number));

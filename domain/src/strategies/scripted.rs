@@ -8,17 +8,19 @@ use serde_json::json;
 use super::{AgentKind, Answer, Brief, ParameterError, Strategy, StrategyError};
 use crate::effects::{
     Divergence, EffectFailure, EffectOutcome, EffectRequest, Execution, Issued, JournalEntry, Progress,
-    ToolRequest,
+    SubRunOutput, SubRunRequest, ToolRequest,
 };
 use crate::model::{ModelReply, ModelRequest, StopReason, Usage};
 use crate::tools::{ToolCall, ToolOutput, ToolSpec};
 
 type Tool = Box<dyn Fn(&ToolRequest) -> ToolOutput>;
+type Agents = Box<dyn Fn(&SubRunRequest) -> SubRunOutput>;
 
 /// Feeds replies in the order in which calls are issued. Once they run out, replies are empty or fail.
 pub(super) struct Script {
     replies: VecDeque<ModelReply>,
     tool: Tool,
+    agents: Agents,
     failure: Option<EffectFailure>,
     /// Whether outcomes of one poll are delivered last first.
     backwards: bool,
@@ -29,6 +31,7 @@ pub(super) struct Played {
     pub(super) result: Result<Answer, StrategyError>,
     pub(super) requests: Vec<ModelRequest>,
     pub(super) tools: Vec<ToolRequest>,
+    pub(super) runs: Vec<SubRunRequest>,
     journal: Vec<JournalEntry>,
 }
 
@@ -40,7 +43,14 @@ impl Script {
     /// Its tools echo their arguments.
     pub(super) fn of(replies: impl IntoIterator<Item = ModelReply>) -> Self {
         let tool = Box::new(|request: &ToolRequest| ToolOutput::ok(request.arguments.to_string()));
-        Self { replies: replies.into_iter().collect(), tool, failure: None, backwards: false }
+        let agents = Box::new(|request: &SubRunRequest| answered(&format!("{} did it", request.agent)));
+        Self { replies: replies.into_iter().collect(), tool, agents, failure: None, backwards: false }
+    }
+
+    /// Its agents have these answers, in runs of their own.
+    pub(super) fn with_agents(mut self, agents: impl Fn(&SubRunRequest) -> SubRunOutput + 'static) -> Self {
+        self.agents = Box::new(agents);
+        self
     }
 
     pub(super) fn with_tool(mut self, tool: impl Fn(&ToolRequest) -> ToolOutput + 'static) -> Self {
@@ -55,7 +65,7 @@ impl Script {
     }
 
     pub(super) fn play(mut self, strategy: Strategy, brief: Brief) -> Played {
-        let (mut requests, mut tools) = (Vec::new(), Vec::new());
+        let (mut requests, mut tools, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         let (result, journal) =
             drive(strategy, brief, Vec::new(), self.backwards, |issued| match &issued.request {
                 EffectRequest::Model(request) => {
@@ -73,8 +83,15 @@ impl Script {
                         None => EffectOutcome::Tool((self.tool)(request)),
                     }
                 }
+                EffectRequest::Run(request) => {
+                    runs.push(request.clone());
+                    match &self.failure {
+                        Some(failure) => EffectOutcome::Failed(failure.clone()),
+                        None => EffectOutcome::Run((self.agents)(request)),
+                    }
+                }
             });
-        Played { result: result.expect("no divergence"), requests, tools, journal }
+        Played { result: result.expect("no divergence"), requests, tools, runs, journal }
     }
 }
 
@@ -126,6 +143,11 @@ pub(super) fn reply(text: impl Into<String>) -> ModelReply {
     ModelReply { text: text.into(), tool_calls: Vec::new(), stop, usage, model: "scripted".into() }
 }
 
+/// The answer of another agent.
+pub(super) fn answered(content: &str) -> SubRunOutput {
+    SubRunOutput { run: None, content: content.into(), is_error: false, usage: Usage::default() }
+}
+
 pub(super) fn calling(calls: &[(&str, &str)]) -> ModelReply {
     let call = |(index, (name, arguments)): (usize, &(&str, &str))| ToolCall {
         id: format!("call-{index}"),
@@ -139,7 +161,13 @@ pub(super) fn calling(calls: &[(&str, &str)]) -> ModelReply {
 pub(super) fn brief() -> Brief {
     let parameters = json!({"type": "object"});
     let add = ToolSpec { name: "add".into(), description: "Adds.".into(), parameters };
-    Brief { task: "What is 6 × 7?".into(), instructions: "Be brief.".into(), tools: vec![add] }
+    Brief {
+        task: "What is 6 × 7?".into(),
+        instructions: "Be brief.".into(),
+        tools: vec![add],
+        agents: Vec::new(),
+        formation: None,
+    }
 }
 
 fn any_reply() -> impl proptest::strategy::Strategy<Value = ModelReply> {

@@ -90,6 +90,7 @@ pub fn definition(description: &str) -> Definition {
         examples: vec!["2 + 2".into()],
         limits: limits(),
         max_concurrent_runs: Some(7),
+        agents: Vec::new(),
     }
 }
 

@@ -123,6 +123,7 @@ impl Scene {
             approvals: if scenario.careful == Careful::Agent { vec!["pay".into()] } else { Vec::new() },
             examples: Vec::new(),
             max_concurrent_runs: None,
+            agents: Vec::new(),
             limits: RunLimits {
                 steps: 100,
                 tokens: 1_000_000,
@@ -179,12 +180,12 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),
             ids: Arc::new(UuidV7Source),
+            wake: Arc::new(Notify::new()),
             pulse: Pulse::new(self.clock.clone(), Duration::from_mins(1)),
             settings: Settings { poll_every: Duration::from_millis(3), ..Settings::default() },
         };
-        let wake = Arc::new(Notify::new());
-        let going = Going { bus: Arc::clone(&workshop.bus), wake: Arc::clone(&wake) };
-        let worker = Worker { workshop: Arc::new(workshop), wake };
+        let going = Going { bus: Arc::clone(&workshop.bus), wake: Arc::clone(&workshop.wake) };
+        let worker = Worker { workshop: Arc::new(workshop) };
         let working = tokio::spawn(worker.run(CancellationToken::new()));
         let has_ended = tokio::select! {
             () = life.end() => false,
@@ -307,7 +308,7 @@ impl Scene {
 fn explained_and_replayed(run: &Run, definition: &Definition, events: Vec<RunEvent>) {
     let told = explain(run, &events);
     assert_eq!(told.cost.used, told.cost.steps.plus(told.cost.lost_and_counted()), "{told:#?}");
-    let brief = Brief::of(run.task(), definition, vec![spec("look"), spec("pay")]);
+    let brief = Brief::of(run, definition, vec![spec("look"), spec("pay")]);
     let replayed = replay(&Recording::of(definition.strategy, brief, events));
     assert_eq!((replayed.difference, replayed.hash), (None, told.hash));
     assert_eq!(replayed.steps.len(), told.steps.len());

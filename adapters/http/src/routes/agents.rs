@@ -20,6 +20,7 @@ use crate::guard::principal;
 use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
+use crate::routes::runs::SubAgentBody;
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -89,6 +90,9 @@ struct DefinitionBody {
     /// How many of its runs may be worked on at the same time; as many as the plan allows when left out.
     #[serde(default)]
     max_concurrent_runs: Option<u32>,
+    /// Agents that its runs may begin runs of, for kinds that do.
+    #[serde(default)]
+    agents: Vec<SubAgentBody>,
 }
 
 fn empty() -> Value {
@@ -132,6 +136,7 @@ impl DefinitionBody {
         let kind: AgentKind = field("/definition/kind", &self.kind)?;
         let strategy = Strategy::from_parameters(kind, &self.parameters)
             .map_err(|error| invalid(&format!("/definition/parameters{}", error.pointer()), error))?;
+        let agents = SubAgentBody::into_domain(self.agents, "/definition/agents")?;
         let LimitsBody { steps, tokens, cost_micros, seconds } = self.limits;
         Ok(Definition {
             description: self.description,
@@ -144,6 +149,7 @@ impl DefinitionBody {
             limits: RunLimits { steps, tokens, cost_micros, wall_clock: Duration::from_secs(seconds.into()) },
             approvals: self.approvals,
             max_concurrent_runs: self.max_concurrent_runs,
+            agents,
         })
     }
 }
@@ -162,6 +168,7 @@ impl From<&Definition> for DefinitionBody {
             approvals: definition.approvals.clone(),
             limits: (&definition.limits).into(),
             max_concurrent_runs: definition.max_concurrent_runs,
+            agents: definition.agents.iter().map(SubAgentBody::from).collect(),
         }
     }
 }

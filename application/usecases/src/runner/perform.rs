@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use powerhouse_domain::effects::{
-    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, ToolRequest,
+    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, SubRunOutput, ToolRequest,
 };
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::RunId;
@@ -67,9 +67,12 @@ pub(super) async fn perform(
                 AssertUnwindSafe(call(&workshop, &allowed, &call_key, &request)).catch_unwind().await;
             EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
         }
+        // INVARIANT: a drive begins runs itself.
+        EffectRequest::Run(_) => EffectOutcome::Run(SubRunOutput::refused("it could not be begun")),
     };
     let (kind, is_ok) = match &outcome {
         EffectOutcome::Tool(output) => ("tool", !output.is_error),
+        EffectOutcome::Run(output) => ("run", !output.is_error),
         EffectOutcome::Model(_) => ("model", true),
         // INVARIANT: a tool that fails says so in its output.
         EffectOutcome::Failed(_) => ("model", false),

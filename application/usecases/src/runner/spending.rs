@@ -151,13 +151,13 @@ impl Purse {
         !self.settled.is_empty()
     }
 
-    /// What the next write is to settle and to set aside.
-    pub(super) fn bill(&mut self) -> Bill {
+    /// What the next write is to settle and to set aside, where so much is lent to other runs.
+    pub(super) fn bill(&mut self, lent: Usage) -> Bill {
         Bill {
             user: self.user,
             agent: self.agent,
             model: self.model.clone(),
-            under_way: self.held.values().map(|granted| granted.reservation.amount).sum(),
+            under_way: self.held.values().map(|granted| granted.reservation.amount).sum::<Usage>().plus(lent),
             wanted: std::mem::take(&mut self.wanted),
             settled: std::mem::take(&mut self.settled),
             decided: BTreeMap::new(),

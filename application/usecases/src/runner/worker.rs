@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_ports::Chain;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +27,6 @@ const PAUSE: Duration = Duration::from_millis(4);
 pub struct Worker {
     /// What it works with.
     pub workshop: Arc<Workshop>,
-    /// Says that a run was queued in this process.
-    pub wake: Arc<Notify>,
 }
 
 impl Worker {
@@ -59,7 +56,7 @@ impl Worker {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.wake.notified(), if room.total() > 0 => last.is_wanted = true,
+                () = self.workshop.wake.notified(), if room.total() > 0 => last.is_wanted = true,
                 () = tokio::time::sleep_until(next.unwrap_or_else(|| Instant::now() + settings.poll_every)) => {}
                 Some(ended) = driving.join_next() => {
                     report(ended);
@@ -200,6 +197,7 @@ mod tests {
             pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),
             clock,
             ids: Arc::new(MockIdSource::new()),
+            wake: Arc::default(),
             settings: Settings::default(),
         })
     }
@@ -207,7 +205,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_worker_lives_while_the_database_is_away_and_not_when_its_loop_has_stopped() {
         let (workshop, stop) = (workshop(), CancellationToken::new());
-        let worker = Worker { workshop: Arc::clone(&workshop), wake: Arc::default() };
+        let worker = Worker { workshop: Arc::clone(&workshop) };
         let working = tokio::spawn(worker.run(stop));
         tokio::time::sleep(MINUTE * 10).await;
         assert!(!workshop.pulse.vitals().is_wedged);
@@ -247,8 +245,8 @@ mod tests {
         });
         store.expect_read().returning(|_| Err(StoreError::Unavailable("away".into())));
         let workshop = furnished(platform, store, Arc::new(InTurn { turn, number: AtomicU32::new(0) }));
-        let (stop, wake) = (CancellationToken::new(), Arc::new(Notify::new()));
-        let working = tokio::spawn(Worker { workshop, wake: Arc::clone(&wake) }.run(stop.clone()));
+        let (stop, wake) = (CancellationToken::new(), Arc::clone(&workshop.wake));
+        let working = tokio::spawn(Worker { workshop }.run(stop.clone()));
         tokio::time::sleep(Duration::from_millis(499)).await;
         wake.notify_one();
         tokio::time::sleep(Duration::from_millis(501)).await;
@@ -281,7 +279,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_worker_that_was_told_to_stop_is_not_wedged() {
         let (workshop, stop) = (workshop(), CancellationToken::new());
-        let worker = Worker { workshop: Arc::clone(&workshop), wake: Arc::default() };
+        let worker = Worker { workshop: Arc::clone(&workshop) };
         let working = tokio::spawn(worker.run(stop.clone()));
         stop.cancel();
         working.await.unwrap();

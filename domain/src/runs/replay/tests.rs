@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::effects::Issued;
+use crate::effects::{Issued, SubRunOutput};
 use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::{ModelReply, StopReason, Usage};
 use crate::runs::{Decision, Demand};
@@ -16,7 +16,13 @@ use crate::tools::{ToolCall, ToolOutput, ToolSpec};
 fn brief() -> Brief {
     let parameters = json!({"type": "object"});
     let pay = ToolSpec { name: "pay".into(), description: "Pays".into(), parameters };
-    Brief { task: "Pay the bill".into(), instructions: String::new(), tools: vec![pay] }
+    Brief {
+        task: "Pay the bill".into(),
+        instructions: String::new(),
+        tools: vec![pay],
+        agents: Vec::new(),
+        formation: None,
+    }
 }
 
 fn strategy(kind: AgentKind) -> Strategy {
@@ -77,6 +83,12 @@ fn journal(kind: AgentKind, said: Vec<EffectOutcome>, is_backwards: bool) -> Vec
         let outcome = match &issued.request {
             EffectRequest::Model(_) => said.next().unwrap_or_else(|| super::tests::said("")),
             EffectRequest::Tool(tool) => EffectOutcome::Tool(ToolOutput::ok(tool.arguments.to_string())),
+            EffectRequest::Run(run) => EffectOutcome::Run(SubRunOutput {
+                run: None,
+                content: run.task.clone(),
+                is_error: false,
+                usage: Usage::default(),
+            }),
         };
         events.push(execution.deliver(&issued.key, outcome).unwrap().into());
     }
@@ -143,6 +155,7 @@ proptest! {
         match outcome {
             EffectOutcome::Model(reply) => reply.usage.input_tokens += 1,
             EffectOutcome::Tool(output) => output.content.push('!'),
+            EffectOutcome::Run(output) => output.content.push('!'),
             EffectOutcome::Failed(failure) => failure.message.push('!'),
         }
         let replayed = replay(&changed);

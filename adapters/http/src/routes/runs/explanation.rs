@@ -233,6 +233,7 @@ impl From<&StepTold> for StepToldView {
         let (kind, name) = match &told.kind {
             StepKind::Model { purpose } => ("model", purpose),
             StepKind::Tool { name } => ("tool", name),
+            StepKind::Run { agent } => ("run", agent),
         };
         let outcome = told.ended.as_ref().map(|(outcome, _)| outcome);
         Self {
@@ -250,7 +251,7 @@ impl From<&StepTold> for StepToldView {
             },
             model: outcome.and_then(|outcome| match outcome {
                 EffectOutcome::Model(reply) => Some(reply.model.clone()),
-                EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => None,
+                EffectOutcome::Tool(_) | EffectOutcome::Run(_) | EffectOutcome::Failed(_) => None,
             }),
             request: told.fingerprint.as_ref().map(ToString::to_string),
             begun: told.begun.iter().copied().map(instant).collect(),
