@@ -462,6 +462,12 @@ async fn runs(watched: &mut Watched) {
         })
         .await;
     watched
+        .own("runs.tree", &["runs_by_root", "runs_pkey or runs_by_id"], async |tx| {
+            assert!(!tx.runs().tree(run, 20).await.unwrap().is_empty());
+            assert!(tx.runs().ended_among(&[run]).await.unwrap().len() <= 1);
+        })
+        .await;
+    watched
         .own("runs.feedback", &["run_feedback_pkey", "runs_pkey or runs_by_id"], async |tx| {
             assert!(tx.runs().feedback(run, user).await.unwrap().is_some());
             let other = UserId::from_uuid(Uuid::from_u128(50_001));
