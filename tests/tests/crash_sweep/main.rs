@@ -308,7 +308,7 @@ fn explained_and_replayed(run: &Run, definition: &Definition, events: Vec<RunEve
     let told = explain(run, &events);
     assert_eq!(told.cost.used, told.cost.steps.plus(told.cost.lost_and_counted()), "{told:#?}");
     let brief = Brief::of(run.task(), definition, vec![spec("look"), spec("pay")]);
-    let replayed = replay(&Recording::of(definition.strategy, brief, events));
+    let replayed = replay(&Recording::of(definition.strategy.clone(), brief, events));
     assert_eq!((replayed.difference, replayed.hash), (None, told.hash));
     assert_eq!(replayed.steps.len(), told.steps.len());
 }
