@@ -117,7 +117,7 @@ fn task(request: &ModelRequest) -> &str {
     let end = |task: &str| SECTIONS.iter().filter_map(|heading| task.find(heading)).min();
     match text.strip_prefix("Task:\n") {
         Some(task) => &task[..end(task).unwrap_or(task.len())],
-        None => text.find(TRIGGER).map_or(text, |end| &text[..end]),
+        None => text.rfind(TRIGGER).map_or(text, |end| &text[..end]),
     }
 }
 

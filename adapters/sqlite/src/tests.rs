@@ -9,7 +9,7 @@ use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
 use powerhouse_domain::runs::{Feedback, Run, RunLimits, Task, Verdict};
 use powerhouse_domain::selection;
-use powerhouse_domain::strategies::{AgentKind, Strategy};
+use powerhouse_domain::strategies::Strategy;
 use powerhouse_domain::tenants::{Plan, Tenant};
 use powerhouse_domain::users::{Membership, User};
 use powerhouse_ports::platform::PlatformStore;
@@ -49,7 +49,7 @@ fn limits() -> RunLimits {
 fn agent(number: u128) -> Agent {
     let definition = Definition {
         description: String::new(),
-        strategy: Strategy::from_parameters(AgentKind::Direct, &serde_json::json!({})).unwrap(),
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: Vec::new(),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::strategies::{AgentKind, Strategy};
+use crate::strategies::Strategy;
 
 fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()
@@ -15,7 +15,7 @@ fn at(second: i64) -> DateTime<Utc> {
 fn definition(description: &str) -> Definition {
     Definition {
         description: description.into(),
-        strategy: Strategy::from_parameters(AgentKind::Direct, &serde_json::json!({})).unwrap(),
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: vec!["calculator".into()],

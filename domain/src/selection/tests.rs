@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::*;
 use crate::agents::Definition;
 use crate::runs::RunLimits;
-use crate::strategies::{AgentKind, Strategy};
+use crate::strategies::Strategy;
 
 fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> Agent {
     let definition = Definition {
         description: description.into(),
-        strategy: Strategy::from_parameters(AgentKind::Direct, &serde_json::json!({})).unwrap(),
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: Vec::new(),

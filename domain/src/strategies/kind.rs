@@ -238,6 +238,11 @@ kinds! {
 }
 
 impl Strategy {
+    /// One call of the model, the baseline.
+    pub const fn direct() -> Self {
+        Self(Chosen::Direct(super::direct::Parameters {}))
+    }
+
     /// The most model calls that it can make.
     pub fn max_model_calls(&self) -> u32 {
         *self.model_calls().end()

@@ -9,7 +9,7 @@ use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId, earliest_uuid};
 use powerhouse_domain::runs::{Run, RunLimits, Task};
 use powerhouse_domain::selection;
-use powerhouse_domain::strategies::{AgentKind, Strategy};
+use powerhouse_domain::strategies::Strategy;
 use powerhouse_domain::tenants::{Plan, Tenant};
 use powerhouse_domain::users::{Membership, User};
 use powerhouse_ports::platform::PlatformStore;
@@ -81,7 +81,7 @@ pub fn member(office: &Office, email: &str) -> (User, Membership) {
 pub fn definition(description: &str) -> Definition {
     Definition {
         description: description.into(),
-        strategy: Strategy::from_parameters(AgentKind::Direct, &serde_json::json!({})).unwrap(),
+        strategy: Strategy::direct(),
         instructions: "be brief".into(),
         model: Some("small".into()),
         tools: vec!["calculator".into()],
