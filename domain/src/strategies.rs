@@ -1,29 +1,48 @@
-//! The kinds of agents: each a strategy, written as its paper's pseudo-code over [`Effects`].
+//! The kinds of agents: each a strategy, written as its paper's pseudo-code over [`Effects`](crate::effects::Effects).
 //!
-//! To add a kind: a file here with `Parameters` and `run`, a variant of [`Strategy`] and of [`AgentKind`].
-
-use std::pin::Pin;
-
-use serde::de::DeserializeOwned;
+//! A kind is a file here with `Parameters` that are a `Kind`, and a line of the table in `kind.rs`. What
+//! several of them do is in `asking` (model calls), `reading` (what a reply says), `acting` (tools in turns) and
+//! `dataflow` (plans whose steps use each other's outputs).
 
 use crate::agents::{Definition, SubAgent};
-use crate::effects::{EffectFailure, Effects};
-use crate::model::{Message, ModelReply, ModelRequest, StopReason};
+use crate::effects::EffectFailure;
+use crate::model::Message;
 use crate::runs::{Formation, Run};
 use crate::tools::ToolSpec;
 
-pub mod chain_of_thought;
-pub mod debate;
-mod direct;
+mod acting;
+mod asking;
+mod dataflow;
 mod formation;
 mod kind;
-pub mod plan_and_execute;
-pub mod react;
-pub mod reflection;
+mod parameters;
+mod reading;
 #[cfg(test)]
 mod scripted;
+#[cfg(test)]
+mod tests;
 
-pub use kind::{AgentKind, ParameterError, UnknownKind};
+mod auto_loop;
+mod cascade;
+mod chain_of_thought;
+mod debate;
+mod direct;
+mod evaluator;
+mod governor;
+mod llm_compiler;
+mod mixture_of_agents;
+mod plan_and_execute;
+mod react;
+mod reflection;
+mod reflexion;
+mod rewoo;
+mod self_consistency;
+mod sql_analyst;
+mod toolformer;
+mod tree_of_thought;
+
+pub use kind::{About, AgentKind, Source, Strategy, StrategyFuture, ToolUse, UnknownKind};
+pub use parameters::ParameterError;
 
 /// What an agent is given.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +51,7 @@ pub struct Brief {
     pub task: String,
     /// The agent's standing instructions; may be empty.
     pub instructions: String,
-    /// The tools it may call. Only ReAct calls any.
+    /// The tools it may call.
     pub tools: Vec<ToolSpec>,
     /// The agents that it may have do something.
     pub agents: Vec<SubAgent>,
@@ -59,6 +78,18 @@ impl Brief {
         let system = (!system.is_empty()).then(|| Message::system(system));
         system.into_iter().chain([Message::user(user)]).collect()
     }
+
+    /// A conversation about the task, with what is known beside it: each a heading and a text.
+    fn about_task(&self, guidance: &str, sections: &[(&str, &str)]) -> Vec<Message> {
+        self.conversation(guidance, with_sections(&self.task, sections))
+    }
+}
+
+fn with_sections(task: &str, sections: &[(&str, &str)]) -> String {
+    sections.iter().fold(format!("Task:\n{task}"), |text, (heading, body)| {
+        let body = if body.is_empty() { "none" } else { body };
+        text + "\n\n" + heading + ":\n" + body
+    })
 }
 
 /// What an agent gives back.
@@ -110,129 +141,34 @@ pub enum StrategyError {
         /// The call's purpose.
         purpose: String,
     },
-}
-
-/// A kind of agent with its parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// One call.
-    Direct,
-    /// Reasons, then answers.
-    ChainOfThought(chain_of_thought::Parameters),
-    /// Reasons and acts in turn.
-    React(react::Parameters),
-    /// Plans, then works off the plan.
-    PlanAndExecute(plan_and_execute::Parameters),
-    /// Drafts, criticises and revises.
-    Reflection(reflection::Parameters),
-    /// Two sides argue, a judge answers.
-    Debate(debate::Parameters),
-}
-
-/// A strategy under way.
-pub type StrategyFuture = Pin<Box<dyn Future<Output = Result<Answer, StrategyError>> + Send>>;
-
-impl Strategy {
-    /// Builds the strategy from a JSON object that satisfies [`AgentKind::parameters_schema`].
-    pub fn from_parameters(kind: AgentKind, parameters: &serde_json::Value) -> Result<Self, ParameterError> {
-        let fields = kind.checked_fields(parameters)?;
-        Ok(match kind {
-            AgentKind::Direct => Self::Direct,
-            AgentKind::ChainOfThought => {
-                Self::ChainOfThought(chain_of_thought::Parameters::from_fields(fields)?)
-            }
-            AgentKind::React => Self::React(react::Parameters::from_fields(fields)?),
-            AgentKind::PlanAndExecute => {
-                Self::PlanAndExecute(plan_and_execute::Parameters::from_fields(fields)?)
-            }
-            AgentKind::Reflection => Self::Reflection(reflection::Parameters::from_fields(fields)?),
-            AgentKind::Debate => Self::Debate(debate::Parameters::from_fields(fields)?),
-        })
-    }
-
-    /// Works on the brief. Deterministic: all that varies comes through `fx`.
-    pub fn execute(&self, brief: Brief, fx: Effects) -> StrategyFuture {
-        let strategy = *self;
-        if brief.formation.is_some() {
-            return Box::pin(async move {
-                let brief = formation::prepared(brief, &fx).await?;
-                strategy.execute(brief, fx).await
-            });
-        }
-        match strategy {
-            Self::Direct => Box::pin(direct::run(brief, fx)),
-            Self::ChainOfThought(parameters) => Box::pin(chain_of_thought::run(brief, parameters, fx)),
-            Self::React(parameters) => Box::pin(react::run(brief, parameters, fx)),
-            Self::PlanAndExecute(parameters) => Box::pin(plan_and_execute::run(brief, parameters, fx)),
-            Self::Reflection(parameters) => Box::pin(reflection::run(brief, parameters, fx)),
-            Self::Debate(parameters) => Box::pin(debate::run(brief, parameters, fx)),
-        }
-    }
-
-    /// Its kind.
-    pub fn kind(&self) -> AgentKind {
-        match self {
-            Self::Direct => AgentKind::Direct,
-            Self::ChainOfThought(_) => AgentKind::ChainOfThought,
-            Self::React(_) => AgentKind::React,
-            Self::PlanAndExecute(_) => AgentKind::PlanAndExecute,
-            Self::Reflection(_) => AgentKind::Reflection,
-            Self::Debate(_) => AgentKind::Debate,
-        }
-    }
-
-    /// Its parameters as JSON, defaults included; [`Strategy::from_parameters`] reads them back.
-    pub fn parameters(&self) -> serde_json::Value {
-        match self {
-            Self::Direct => serde_json::json!({}),
-            Self::ChainOfThought(parameters) => parameters.to_json(),
-            Self::React(parameters) => parameters.to_json(),
-            Self::PlanAndExecute(parameters) => parameters.to_json(),
-            Self::Reflection(parameters) => parameters.to_json(),
-            Self::Debate(parameters) => parameters.to_json(),
-        }
-    }
-
-    /// The most model calls that it can make.
-    pub fn max_model_calls(&self) -> u32 {
-        match self {
-            Self::Direct => 1,
-            Self::ChainOfThought(parameters) => parameters.max_model_calls(),
-            Self::React(parameters) => parameters.max_model_calls(),
-            Self::PlanAndExecute(parameters) => parameters.max_model_calls(),
-            Self::Reflection(parameters) => parameters.max_model_calls(),
-            Self::Debate(parameters) => parameters.max_model_calls(),
-        }
-    }
-}
-
-/// Calls the model; a reply that was cut off or filtered is an error.
-async fn ask(fx: &Effects, request: ModelRequest) -> Result<ModelReply, StrategyError> {
-    let purpose = request.purpose.clone();
-    let reply = fx.model(request).await?;
-    match reply.stop {
-        StopReason::EndTurn | StopReason::ToolCalls => Ok(reply),
-        StopReason::MaxTokens => Err(StrategyError::Truncated { purpose }),
-        StopReason::ContentFilter => Err(StrategyError::Filtered { purpose }),
-    }
-}
-
-fn answer(text: &str, purpose: &str) -> Result<Answer, StrategyError> {
-    match text.trim() {
-        "" => Err(unparseable(purpose, "it is empty")),
-        text => Ok(Answer { text: text.into() }),
-    }
-}
-
-fn unparseable(purpose: &str, reason: impl Into<String>) -> StrategyError {
-    StrategyError::Unparseable { purpose: purpose.into(), reason: reason.into() }
-}
-
-/// Reads the JSON object in a reply, even if the model put prose or a code fence around it.
-fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let object = match (text.find('{'), text.rfind('}')) {
-        (Some(start), Some(end)) if start < end => &text[start..=end],
-        _ => return Err("it has no JSON object".into()),
-    };
-    serde_json::from_str(object).map_err(|error| error.to_string())
+    /// The agent lacks tools that its kind cannot work without.
+    #[error(
+        "this kind of agent needs the tools {needed}: list them in the agent's definition, or name others in its parameters"
+    )]
+    MissingTools {
+        /// Their names.
+        needed: String,
+    },
+    /// A tool failed that the strategy cannot go on without.
+    #[error("the tool `{tool}` failed: {reason}")]
+    ToolFailed {
+        /// The tool.
+        tool: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The task is not in the form that the kind works on.
+    #[error("the task cannot be worked on: {reason}")]
+    UnusableTask {
+        /// What it must have.
+        reason: &'static str,
+    },
+    /// A policy of the agent forbids it.
+    #[error("the agent's policies forbid {what}: {reason}")]
+    Forbidden {
+        /// What is forbidden: the task, a call, or the answer.
+        what: String,
+        /// Which policy, and why.
+        reason: String,
+    },
 }

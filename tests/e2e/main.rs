@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
 
+mod agent_pages;
 mod approvals;
 mod audit;
 mod bad_input;

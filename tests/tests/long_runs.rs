@@ -101,7 +101,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         RunLimits { steps: 2_000, tokens: u64::MAX, cost_micros: 0, wall_clock: Duration::from_hours(1) };
     let definition = Definition {
         description: "Looks".into(),
-        strategy,
+        strategy: strategy.clone(),
         instructions: String::new(),
         model: None,
         tools: vec!["look".into()],

@@ -19,7 +19,22 @@ pub const OFFLINE_MODEL: &str = "powerhouse-offline";
 /// What every text of the model starts with.
 const MARK: &str = "[offline model]";
 /// What strategies put behind a task.
-const SECTIONS: [&str; 3] = ["\n\nSteps so far:", "\n\nDraft:", "\n\nThe debate so far:"];
+const SECTIONS: [&str; 14] = [
+    "\n\nSteps so far:",
+    "\n\nDraft:",
+    "\n\nThe debate so far:",
+    "\n\nResults so far:\n",
+    "\n\nTools:\n",
+    "\n\nEvidence:\n",
+    "\n\nLearnt from earlier trials:\n",
+    "\n\nTrial:\n",
+    "\n\nThoughts so far:\n",
+    "\n\nResponses:\n",
+    "\n\nText so far:\n",
+    "\n\nTasks that are left:\n",
+    "\n\nSchema:\n",
+    "\n\nQuery:\n",
+];
 /// What chain of thought puts behind it.
 const TRIGGER: &str = "\n\nLet's think step by step.";
 /// Words that are streamed at a time.
@@ -102,7 +117,7 @@ fn task(request: &ModelRequest) -> &str {
     let end = |task: &str| SECTIONS.iter().filter_map(|heading| task.find(heading)).min();
     match text.strip_prefix("Task:\n") {
         Some(task) => &task[..end(task).unwrap_or(task.len())],
-        None => text.strip_suffix(TRIGGER).unwrap_or(text),
+        None => text.rfind(TRIGGER).map_or(text, |end| &text[..end]),
     }
 }
 

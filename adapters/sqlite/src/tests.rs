@@ -49,7 +49,7 @@ fn limits() -> RunLimits {
 fn agent(number: u128) -> Agent {
     let definition = Definition {
         description: String::new(),
-        strategy: Strategy::Direct,
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: Vec::new(),

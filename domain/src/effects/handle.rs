@@ -29,7 +29,7 @@ impl Effects {
     pub fn model(
         &self,
         request: ModelRequest,
-    ) -> impl Future<Output = EffectResult<ModelReply>> + Send + 'static {
+    ) -> impl Future<Output = EffectResult<ModelReply>> + Send + 'static + use<> {
         let effect = self.ask(EffectRequest::Model(request));
         async move { expect_model(effect.await) }
     }

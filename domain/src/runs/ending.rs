@@ -75,6 +75,10 @@ impl From<Result<Answer, StrategyError>> for Ending {
             StrategyError::Truncated { .. } => "reply_truncated",
             StrategyError::Filtered { .. } => "reply_filtered",
             StrategyError::NoAnswerOf { .. } => "agent_without_answer",
+            StrategyError::MissingTools { .. } => "tools_missing",
+            StrategyError::ToolFailed { .. } => "tool_failed",
+            StrategyError::UnusableTask { .. } => "task_unusable",
+            StrategyError::Forbidden { .. } => "forbidden_by_policy",
         };
         Self::failed(code, error.to_string())
     }

@@ -102,7 +102,7 @@ pub struct Replay {
 /// Replays a run.
 pub fn replay(recording: &Recording) -> Replay {
     let Recording { strategy, brief, journal } = recording;
-    let (strategy, brief) = (*strategy, brief.clone());
+    let (strategy, brief) = (strategy.clone(), brief.clone());
     let mut replayer = Replayer {
         execution: Execution::start([], move |fx| strategy.execute(brief, fx)),
         asked: BTreeMap::new(),

@@ -14,7 +14,7 @@ use crate::strategies::Strategy;
 fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> Agent {
     let definition = Definition {
         description: description.into(),
-        strategy: Strategy::Direct,
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: Vec::new(),

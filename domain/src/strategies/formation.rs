@@ -1,5 +1,7 @@
 //! What goes before a strategy when other agents work on the task first.
 
+use std::fmt::Write as _;
+
 use super::{Brief, StrategyError};
 use crate::agents::AgentName;
 use crate::effects::{Effects, SubRunOutput};
@@ -31,10 +33,10 @@ async fn of_team(task: &str, agents: &[AgentName], fx: &Effects) -> Result<Strin
     for (agent, output) in agents.iter().zip(outputs) {
         let (name, SubRunOutput { content, is_error, .. }) = (agent.as_str(), output);
         if is_error {
-            text.push_str(&format!("\n<answer of=\"{name}\" missing=\"true\"/>\n"));
+            let _ = writeln!(text, "\n<answer of=\"{name}\" missing=\"true\"/>");
             last_refusal = Some((name, content));
         } else {
-            text.push_str(&format!("\n<answer of=\"{name}\">\n{content}\n</answer>\n"));
+            let _ = writeln!(text, "\n<answer of=\"{name}\">\n{content}\n</answer>");
             answers += 1;
         }
     }
@@ -65,7 +67,7 @@ mod tests {
 
     fn play(script: Script, formation: fn(Vec<AgentName>) -> Formation) -> Played {
         let agents = ["lawyer", "engineer"].map(|name| name.parse().expect("a name"));
-        script.play(Strategy::Direct, Brief { formation: Some(formation(agents.into())), ..brief() })
+        script.play(&Strategy::direct(), Brief { formation: Some(formation(agents.into())), ..brief() })
     }
 
     fn is_of(agent: &'static str) -> impl Fn(&SubRunRequest) -> SubRunOutput {

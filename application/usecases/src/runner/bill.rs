@@ -57,7 +57,7 @@ impl Settled {
 pub(super) struct Bill {
     pub(super) user: UserId,
     pub(super) agent: AgentId,
-    /// The model that is asked.
+    /// The model that is asked unless a request wishes for another.
     pub(super) model: String,
     /// What is set aside for calls that go on.
     pub(super) under_way: Usage,
@@ -103,7 +103,8 @@ impl Bill {
                 under_way = under_way.plus(amount);
                 standing.set_aside(counting, amount);
                 let windows = counting.iter().map(|(_, window)| *window).collect();
-                let reservation = Reservation { model: self.model.clone(), amount, windows };
+                let model = request.model_or(&self.model).to_owned();
+                let reservation = Reservation { model, amount, windows };
                 Granted { request, reservation, at: *at, heard: Heard::default() }
             });
             self.decided.insert(key.clone(), decision);
@@ -226,9 +227,10 @@ impl Bill {
         let limits = run.limits();
         let is_money_bound =
             limits.cost_micros > 0 || standing.iter().any(|(budget, _)| budget.caps.micros().is_some());
-        let price = match self.prices.as_ref().and_then(|prices| prices.at(&self.model, at)) {
+        let model = request.model_or(&self.model);
+        let price = match self.prices.as_ref().and_then(|prices| prices.at(model, at)) {
             Some(price) => price,
-            None if is_money_bound => return Err(BudgetRefusal::NoPrice(self.model.clone())),
+            None if is_money_bound => return Err(BudgetRefusal::NoPrice(model.to_owned())),
             None => Price::FREE,
         };
         let used = run.usage().plus(under_way);

@@ -590,7 +590,7 @@ fn execute(
     journal: Vec<RunEvent>,
 ) -> Execution<Result<Answer, StrategyError>> {
     let brief = brief(run, definition, &workshop.tools);
-    let strategy = definition.strategy;
+    let strategy = definition.strategy.clone();
     Execution::start(settled(journal), move |fx| strategy.execute(brief, fx))
 }
 

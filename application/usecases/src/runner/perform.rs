@@ -35,6 +35,7 @@ pub(super) struct Delta {
 /// What an agent may use.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
+    /// The model that is asked unless the strategy wishes for another.
     pub(super) model: String,
     pub(super) tools: Arc<[String]>,
     /// Tools whose calls a person approves.
@@ -56,7 +57,8 @@ pub(super) async fn perform(
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
     let outcome = match request {
         EffectRequest::Model(request) => {
-            let asked = ask(&workshop, &allowed.model, (&key, &call_key), &request, deltas, heard);
+            let model = request.model_or(&allowed.model);
+            let asked = ask(&workshop, model, (&key, &call_key), &request, deltas, heard);
             AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
                 EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })

@@ -26,7 +26,7 @@ pub(super) struct Purse {
     run: RunId,
     user: UserId,
     agent: AgentId,
-    /// The model that is asked.
+    /// The model that is asked unless a request wishes for another.
     model: String,
     /// As of the last call.
     prices: PriceList,
@@ -116,7 +116,8 @@ impl Purse {
         let Granted { reservation, at, heard, .. } = granted;
         match outcome {
             EffectOutcome::Model(mut reply) => {
-                let price = self.prices.at(&reply.model, at).or_else(|| self.prices.at(&self.model, at));
+                let price =
+                    self.prices.at(&reply.model, at).or_else(|| self.prices.at(&reservation.model, at));
                 reply.usage = price.unwrap_or(Price::FREE).applied_to(reply.usage);
                 let (used, model) = (reply.usage, reply.model.clone());
                 self.settled.push(Settled { reservation, used, calls: 1, model, at: now });

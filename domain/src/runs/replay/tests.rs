@@ -14,12 +14,16 @@ use crate::strategies::AgentKind;
 use crate::tools::{ToolCall, ToolOutput, ToolSpec};
 
 fn brief() -> Brief {
-    let parameters = json!({"type": "object"});
-    let pay = ToolSpec { name: "pay".into(), description: "Pays".into(), parameters };
+    let tool = |name: &str| ToolSpec {
+        name: name.into(),
+        description: "Does it".into(),
+        parameters: json!({"type": "object"}),
+    };
+    let tools = ["pay", "sql_schema", "sql_query"].map(tool).into();
     Brief {
         task: "Pay the bill".into(),
         instructions: String::new(),
-        tools: vec![pay],
+        tools,
         agents: Vec::new(),
         formation: None,
     }
