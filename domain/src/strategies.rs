@@ -13,6 +13,7 @@ use crate::tools::ToolSpec;
 mod acting;
 mod asking;
 mod dataflow;
+mod delegating;
 mod formation;
 mod kind;
 mod parameters;
@@ -29,15 +30,19 @@ mod debate;
 mod direct;
 mod evaluator;
 mod governor;
+mod hierarchical;
 mod llm_compiler;
 mod mixture_of_agents;
+mod orchestrator_workers;
 mod plan_and_execute;
 mod react;
 mod reflection;
 mod reflexion;
 mod rewoo;
+mod router;
 mod self_consistency;
 mod sql_analyst;
+mod swarm;
 mod toolformer;
 mod tree_of_thought;
 
@@ -140,6 +145,19 @@ pub enum StrategyError {
     Filtered {
         /// The call's purpose.
         purpose: String,
+    },
+    /// The agent lists no agents, and its kind cannot work without.
+    #[error(
+        "this kind of agent needs others that it may have do something: list them under `agents` in its definition"
+    )]
+    MissingAgents,
+    /// Too few agents have given the same answer.
+    #[error("of {of} agents, no more than {most} have given the same answer")]
+    NoQuorum {
+        /// How many have given the answer that most have given.
+        most: usize,
+        /// How many were asked.
+        of: usize,
     },
     /// The agent lacks tools that its kind cannot work without.
     #[error(

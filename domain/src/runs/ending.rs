@@ -75,6 +75,8 @@ impl From<Result<Answer, StrategyError>> for Ending {
             StrategyError::Truncated { .. } => "reply_truncated",
             StrategyError::Filtered { .. } => "reply_filtered",
             StrategyError::NoAnswerOf { .. } => "agent_without_answer",
+            StrategyError::MissingAgents => "agents_missing",
+            StrategyError::NoQuorum { .. } => "no_quorum",
             StrategyError::MissingTools { .. } => "tools_missing",
             StrategyError::ToolFailed { .. } => "tool_failed",
             StrategyError::UnusableTask { .. } => "task_unusable",

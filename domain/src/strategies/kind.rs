@@ -125,6 +125,11 @@ pub(super) trait Kind: Clone + Serialize + DeserializeOwned + Send + 'static {
         Vec::new()
     }
 
+    /// Whether it cannot work without agents that it may have do something.
+    fn needs_agents(&self) -> bool {
+        false
+    }
+
     /// Works on the brief. Deterministic: all that varies comes through `fx`.
     fn run(
         self,
@@ -203,6 +208,11 @@ macro_rules! kinds {
                 match &self.0 { $(Chosen::$variant(kind) => kind.model_calls(),)+ }
             }
 
+            /// Whether it cannot work without agents that it may have do something.
+            pub fn needs_agents(&self) -> bool {
+                match &self.0 { $(Chosen::$variant(kind) => kind.needs_agents(),)+ }
+            }
+
             /// The tools that it cannot work without.
             pub fn needed_tools(&self) -> Vec<String> {
                 match &self.0 { $(Chosen::$variant(kind) => kind.needed_tools(),)+ }
@@ -234,6 +244,10 @@ kinds! {
     Cascade: cascade,
     Governor: governor,
     SqlAnalyst: sql_analyst,
+    Router: router,
+    OrchestratorWorkers: orchestrator_workers,
+    Hierarchical: hierarchical,
+    Swarm: swarm,
 }
 
 impl Strategy {

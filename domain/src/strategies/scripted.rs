@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::{AgentKind, Answer, Brief, Strategy, StrategyError};
+use crate::agents::SubAgent;
 use crate::effects::{
     Divergence, EffectFailure, EffectOutcome, EffectRequest, Execution, Issued, JournalEntry, Progress,
     SubRunOutput, SubRunRequest, ToolRequest,
@@ -173,6 +174,13 @@ pub(super) fn calling(calls: &[(&str, &str)]) -> ModelReply {
     };
     let tool_calls = calls.iter().enumerate().map(call).collect();
     ModelReply { tool_calls, stop: StopReason::ToolCalls, ..reply("") }
+}
+
+/// A brief with these agents to be had.
+pub(super) fn among_agents(names: &[&str]) -> Brief {
+    let agent =
+        |name: &&str| SubAgent { name: name.parse().expect("a name"), description: format!("does {name}") };
+    Brief { agents: names.iter().map(agent).collect(), ..brief() }
 }
 
 pub(super) fn brief() -> Brief {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use serde_json::{Map, Value, json};
 
-use super::scripted::{answered, brief, calling, drive, reply, strategy};
+use super::scripted::{among_agents, answered, brief, calling, drive, reply, strategy};
 use super::{AgentKind, Brief, Strategy};
 use crate::effects::{Divergence, EffectOutcome, EffectRequest, Issued, SubRunOutput};
 use crate::model::{ModelReply, ModelRequest};
@@ -22,18 +22,21 @@ fn all() -> Vec<Strategy> {
         (AgentKind::MixtureOfAgents, json!({"models": ["small", "large"]})),
         (AgentKind::Cascade, json!({"models": ["small", "middle"]})),
         (AgentKind::Cascade, json!({"models": ["small", "middle"], "scorer": "self_report"})),
+        (AgentKind::Router, json!({"otherwise": "refuse"})),
+        (AgentKind::Swarm, json!({"by": "voting"})),
         (AgentKind::Governor, json!({"policies": [], "protected_tools": ["add"]})),
     ];
     let defaults = AgentKind::ALL.iter().map(|kind| (*kind, json!({})));
     defaults.chain(others).map(|(kind, parameters)| strategy(kind, parameters)).collect()
 }
 
-/// A task that every kind can work on, with the tools that some cannot work without.
+/// A task that every kind can work on, with the tools and the agents that some cannot work without.
 fn work() -> Brief {
     let tool =
         |name: &str| ToolSpec { name: name.into(), description: "Does it.".into(), parameters: json!({}) };
     let tools = brief().tools.into_iter().chain(["sql_schema", "sql_query"].map(tool)).collect();
-    Brief { task: "What is 6 × 7?\nAnswer A: 42\nAnswer B: 41".into(), tools, ..brief() }
+    let task = "What is 6 × 7?\nAnswer A: 42\nAnswer B: 41".into();
+    Brief { task, tools, ..among_agents(&["helper", "other"]) }
 }
 
 /// A model that says what fits, and now and then something else, as the numbers have it.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
+use crate::agents::SubAgent;
 use crate::effects::{Issued, SubRunOutput};
 use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::{ModelReply, StopReason, Usage};
@@ -24,7 +25,7 @@ fn brief() -> Brief {
         task: "Pay the bill".into(),
         instructions: String::new(),
         tools,
-        agents: Vec::new(),
+        agents: vec![SubAgent { name: "helper".parse().expect("a name"), description: "Helps".into() }],
         formation: None,
     }
 }
