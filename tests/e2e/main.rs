@@ -10,6 +10,7 @@ mod command_line;
 mod fairness;
 mod faults;
 mod first_run;
+mod golden_journals;
 mod idempotency;
 mod isolation;
 mod metrics;
