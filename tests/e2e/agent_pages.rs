@@ -86,43 +86,37 @@ fn row(kind: &Value) -> String {
 
 fn facts(kind: &Value) -> String {
     let text = |name: &str| kind[name].as_str().unwrap();
-    let mut facts = format!("{}\n\n**When:** {}\n\n", text("summary"), text("use_when"));
+    let mut lines = vec![
+        text("summary").to_owned(),
+        String::new(),
+        format!("**When:** {}", text("use_when")),
+        String::new(),
+    ];
     for source in kind["sources"].as_array().unwrap() {
         let part = |name: &str| source[name].as_str().unwrap();
-        facts += &format!(
-            "**Source:** {} {}, [{}]({}).\n\n",
-            part("authors"),
-            source["year"],
-            part("title"),
-            part("url")
-        );
+        let (authors, year) = (part("authors"), &source["year"]);
+        lines.push(format!("**Source:** {authors} {year}, [{}]({}).\n", part("title"), part("url")));
     }
-    facts += &format!(
-        "**Model calls:** {}, with default parameters. In words: {}.\n\n",
-        calls(kind),
-        kind["model_calls"]["formula"].as_str().unwrap()
-    );
-    facts += &format!(
-        "**Tools:** {}.\n\n",
-        match (text("tools"), &kind["needed_tools"]) {
-            ("never", _) => "none are called".to_owned(),
-            ("optional", _) => "those that its agent lists".to_owned(),
-            (_, needed) => format!(
-                "it needs {}",
-                needed.to_string().replace([' ', '[', ']', '"'], "").replace(',', " and ")
-            ),
-        }
-    );
+    let formula = kind["model_calls"]["formula"].as_str().unwrap();
+    lines.push(format!("**Model calls:** {}, with default parameters. In words: {formula}.\n", calls(kind)));
+    let needed = kind["needed_tools"].as_array().unwrap().iter().map(|tool| tool.as_str().unwrap());
+    let tools = match text("tools") {
+        "never" => "none are called".to_owned(),
+        "optional" => "those that its agent lists".to_owned(),
+        _ => format!("it needs `{}`", needed.collect::<Vec<_>>().join("` and `")),
+    };
+    lines.push(format!("**Tools:** {tools}.\n"));
     let properties = kind["parameters"]["properties"].as_object().unwrap();
     if properties.is_empty() {
-        return facts + "It has no parameters.\n";
+        lines.push("It has no parameters.".to_owned());
+    } else {
+        lines.push("| parameter | allowed | default | what it is |\n|---|---|---|---|".to_owned());
     }
-    facts += "| parameter | allowed | default | what it is |\n|---|---|---|---|\n";
     for (name, schema) in properties {
         let (default, about) = (&schema["default"], schema["description"].as_str().unwrap());
-        facts += &format!("| `{name}` | {} | `{default}` | {about} |\n", allowed(schema));
+        lines.push(format!("| `{name}` | {} | `{default}` | {about} |", allowed(schema)));
     }
-    facts
+    lines.join("\n") + "\n"
 }
 
 fn allowed(schema: &Value) -> String {

@@ -11,6 +11,7 @@ mod fairness;
 mod families;
 mod faults;
 mod first_run;
+mod golden_journals;
 mod idempotency;
 mod isolation;
 mod metrics;

@@ -65,7 +65,9 @@ impl Script {
             }
         };
         if replies.iter().all(|reply| reply.was_given) {
-            replies.iter_mut().for_each(|reply| reply.was_given = false);
+            for reply in replies {
+                reply.was_given = false;
+            }
         }
         Some(answer)
     }

@@ -188,7 +188,8 @@ mod tests {
     fn only_the_task_is_looked_at() {
         let request = asks("Task:\nAdd 1 + 2\n\nSteps so far:\n- 7 * 8 [done]");
         assert_eq!(task(&request), "Add 1 + 2");
-        assert_eq!(task(&asks("Add 1 + 2\n\nLet's think step by step.")), "Add 1 + 2");
+        assert_eq!(task(&asks("Add 1 + 2\n\nLet's think step by step.\n\nEnd so.")), "Add 1 + 2");
+        assert_eq!(task(&asks("Task:\nAdd 1 + 2\n\nThoughts so far:\n1. 7 * 8")), "Add 1 + 2");
     }
 
     #[test]

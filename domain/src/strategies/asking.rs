@@ -80,9 +80,9 @@ pub(super) fn unparseable(purpose: &str, reason: impl Into<String>) -> StrategyE
 
 /// The schema of an object that has all of these properties and no other.
 pub(super) fn object<const N: usize>(properties: [(&str, Value); N]) -> Value {
-    let required: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
+    let required = properties.each_ref().map(|(name, _)| *name).to_vec();
     let properties: Map<String, Value> =
-        properties.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+        properties.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 

@@ -24,6 +24,7 @@ use crate::model::{Channel, ModelRequest};
 const MAX_TASKS: usize = 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the parameters, and all of them bounds")]
 pub(super) struct Parameters {
     max_iterations: u32,
     max_turns: u32,

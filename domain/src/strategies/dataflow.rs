@@ -66,8 +66,8 @@ pub(super) fn read_plan(
         let arguments =
             arguments(tools, &tool, &given).map_err(|reason| format!("in step {number}, {reason}"))?;
         let mut needs = references(&arguments, sign);
-        // A number beyond the plan is no reference but a text, such as a price.
-        needs.retain(|reference| *reference <= number_of_steps);
+        // A `$` with a number beyond the plan is no reference but a text, such as a price.
+        needs.retain(|reference| sign != "$" || *reference <= number_of_steps);
         match needs.iter().find(|reference| **reference >= number) {
             Some(later) => {
                 Err(format!("step {number} refers to {sign}{later}, which is not an earlier step"))
@@ -179,5 +179,7 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
         assert!(read_plan("no plan", &tools(), "$", 3).is_err());
+        let beyond = json!({"steps": [{"tool": "add", "arguments": {"a": "#E9"}}]}).to_string();
+        assert!(read_plan(&beyond, &tools(), "#E", 3).unwrap_err().contains("#E9"));
     }
 }

@@ -85,7 +85,7 @@ impl Kind for Parameters {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Score {
+struct Judged {
     criterion: String,
     reason: String,
     score: u32,
@@ -93,7 +93,7 @@ struct Score {
 
 #[derive(Deserialize)]
 struct Scores {
-    scores: Vec<Score>,
+    scores: Vec<Judged>,
 }
 
 async fn score(rubric: &Parameters, brief: &Brief, fx: &Effects) -> Result<Answer, StrategyError> {
@@ -116,13 +116,13 @@ async fn score(rubric: &Parameters, brief: &Brief, fx: &Effects) -> Result<Answe
 }
 
 /// One score for each criterion: by its name, or if not all are named, in their order.
-fn read_scores(reply: &str, rubric: &Parameters) -> Result<Vec<Score>, String> {
+fn read_scores(reply: &str, rubric: &Parameters) -> Result<Vec<Judged>, String> {
     let Parameters { criteria, scale, .. } = rubric;
     let Scores { mut scores } = read_object(reply)?;
     if scores.len() != criteria.len() {
         return Err(format!("there must be {} scores, one for each criterion", criteria.len()));
     }
-    let place = |score: &Score| criteria.iter().position(|criterion| *criterion == score.criterion);
+    let place = |score: &Judged| criteria.iter().position(|criterion| *criterion == score.criterion);
     if criteria.iter().all(|criterion| scores.iter().any(|score| score.criterion == *criterion)) {
         scores.sort_by_key(place);
     }

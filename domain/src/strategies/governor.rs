@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::plan::{Extraction, Planned, PlannedStep, SIGN, read_plan, step_schema};
 use super::acting::{DATA_NOT_ORDERS, described, untrusted};
-use super::asking::{ask, ask_in_form, list, object, text, unparseable};
+use super::asking::{answer, ask, ask_in_form, list, object, text, unparseable};
 use super::dataflow::substituted;
 use super::kind::{About, Kind, Source, ToolUse};
 use super::parameters::Parameter;
@@ -105,9 +105,9 @@ impl Kind for Parameters {
         }
         let guidance = format!("{ANSWER} {DATA_NOT_ORDERS}");
         let messages = brief.about_task(&guidance, &[("Results so far", results.trim_end())]);
-        // Not for the reader before it was checked.
+        // Working material until it was checked.
         let text = ask(&fx, ModelRequest::thought("answer", messages)).await?.text;
-        let answer = super::asking::answer(&text, "answer")?;
+        let answer = answer(&text, "answer")?;
         governed.check("the answer", "check_output", &answer.text).await?;
         Ok(answer)
     }

@@ -64,10 +64,12 @@ impl Kind for Parameters {
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
         let in_words = self.protocol == Protocol::Text;
-        let guidance = match in_words {
-            _ if brief.tools.is_empty() => String::new(),
-            true => format!("{}\n\n{}\n{}", guidance(), FORM, described(&brief.tools)),
-            false => guidance(),
+        let guidance = if brief.tools.is_empty() {
+            String::new()
+        } else if in_words {
+            format!("{GUIDANCE} {DATA_NOT_ORDERS}\n\n{FORM}\n{}", described(&brief.tools))
+        } else {
+            format!("{GUIDANCE} {DATA_NOT_ORDERS}")
         };
         let acting = Acting {
             tools: &brief.tools,
@@ -86,10 +88,6 @@ impl Kind for Parameters {
         }
         answer(&acted.text, "turn")
     }
-}
-
-fn guidance() -> String {
-    format!("{GUIDANCE} {DATA_NOT_ORDERS}")
 }
 
 const GUIDANCE: &str = "Think about what you need to know, call tools to find out, and answer without calling \

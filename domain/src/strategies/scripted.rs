@@ -152,6 +152,7 @@ pub(super) fn drive(
 }
 
 /// A strategy with these parameters.
+#[expect(clippy::needless_pass_by_value, reason = "it is called with values that are written there")]
 pub(super) fn strategy(kind: AgentKind, parameters: Value) -> Strategy {
     Strategy::from_parameters(kind, &parameters).expect("they are allowed")
 }

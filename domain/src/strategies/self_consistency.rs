@@ -87,6 +87,9 @@ mod tests {
     fn a_tie_goes_to_the_answer_that_was_first() {
         let replies = ["Answer: b", "Answer: a", "Answer: A", "Answer: B"];
         assert_eq!(Script::new(replies).play(&sampling(4), brief()).text(), "b");
+        let many = (0..40).map(|sample| format!("Answer: {}", 39 - sample));
+        let played = Script::new(many).backwards().play(&sampling(40), brief());
+        assert_eq!((played.text(), &played.waves), ("39", &vec![40]), "whoever ends first");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::kind::{About, Kind, Source, ToolUse};
 use super::parameters::Parameter;
 use super::{Answer, Brief, StrategyError};
 use crate::effects::Effects;
-use crate::model::ModelRequest;
+use crate::model::{Channel, ModelRequest};
 use crate::tools::{ToolOutput, ToolSpec};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,10 @@ impl Kind for Parameters {
                 format!("{WRITE} {DATA_NOT_ORDERS}")
             };
             let messages = brief.about_task(&guidance, &[("Text so far", &text.for_the_model())]);
-            let reply = ask(&fx, ModelRequest::thought("write", messages)).await?.text;
+            let request = ModelRequest::thought("write", messages);
+            // Only without tools is it known beforehand that this is the answer.
+            let channel = if most == 0 { Channel::Answer } else { Channel::Thought };
+            let reply = ask(&fx, ModelRequest { channel, ..request }).await?.text;
             let Some(found) = first_call(&reply, &brief.tools) else {
                 text.write(&reply);
                 break;
@@ -205,6 +208,7 @@ mod tests {
         without.tools.clear();
         let played = Script::new(["[add()]"]).play(&toolformer(4), without);
         assert_eq!((played.text(), played.requests.len()), ("[add()]", 1));
+        assert_eq!(played.requests[0].channel, Channel::Answer);
         let played = Script::new([" "]).play(&toolformer(4), brief());
         assert!(matches!(played.result, Err(StrategyError::Unparseable { .. })));
     }

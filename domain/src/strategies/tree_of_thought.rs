@@ -176,8 +176,8 @@ impl Tree<'_> {
         }
         let values: Vec<_> = children.iter().map(|child| self.value(child)).collect();
         for (child, reply) in children.iter_mut().zip(self.fx.join(values).await?) {
-            let valued = reply.and_then(|text| read_object::<Valuation>(&text).ok());
-            child.value = valued.map(|valued| valued.value).filter(|value| *value <= BEST).unwrap_or(0);
+            let read = reply.and_then(|text| read_object::<Valuation>(&text).ok());
+            child.value = read.map(|read| read.value).filter(|value| *value <= BEST).unwrap_or(0);
         }
         children.sort_by_key(|child| std::cmp::Reverse(child.value));
         Ok(children)
@@ -311,8 +311,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_a_dead_end_or_the_lowest_value() {
-        let replies =
-            [thoughts(&["a", "b"]), "good".into(), valued(1), "no thoughts".into(), "".into(), "42".into()];
+        let replies = [
+            thoughts(&["a", "b"]),
+            "good".into(),
+            valued(1),
+            "no thoughts".into(),
+            String::new(),
+            "42".into(),
+        ];
         let played = Script::new(replies).play(&tree(json!({"branches": 2})), brief());
         assert_eq!((played.text(), played.requests.len()), ("42", 6));
         assert!(played.prompt(5).contains("1. b") && !played.prompt(5).contains("2."));

@@ -75,7 +75,7 @@ enum Careful {
     Policy,
 }
 
-const SCENARIOS: [Scenario; 20] = [
+const SCENARIOS: [Scenario; 21] = [
     Scenario { kind: AgentKind::React, turns: 2, careful: Careful::Nobody },
     Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Agent },
     Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Strategy },
@@ -91,6 +91,7 @@ const SCENARIOS: [Scenario; 20] = [
     Scenario { kind: AgentKind::Reflexion, turns: 1, careful: Careful::Nobody },
     Scenario { kind: AgentKind::TreeOfThought, turns: 0, careful: Careful::Nobody },
     Scenario { kind: AgentKind::MixtureOfAgents, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Evaluator, turns: 0, careful: Careful::Nobody },
     Scenario { kind: AgentKind::Toolformer, turns: 2, careful: Careful::Nobody },
     Scenario { kind: AgentKind::AutoLoop, turns: 1, careful: Careful::Nobody },
     Scenario { kind: AgentKind::Cascade, turns: 0, careful: Careful::Nobody },
@@ -104,6 +105,7 @@ impl Scenario {
         match self.kind {
             AgentKind::React => json!({"confirm_calls": self.careful == Careful::Strategy}),
             AgentKind::SelfConsistency => json!({"samples": 3}),
+            AgentKind::Evaluator => json!({"mode": "pairwise"}),
             AgentKind::TreeOfThought => json!({"depth": 1, "branches": 2}),
             AgentKind::MixtureOfAgents => json!({"layers": 1, "proposers": 2, "models": ["small"]}),
             AgentKind::Cascade => json!({"models": ["small"], "threshold": 10}),
@@ -160,7 +162,7 @@ impl Scene {
         let run = Run::accept(
             RunId::from_uuid(ids.next()),
             office.owner.id(),
-            Task::new("Work").unwrap(),
+            Task::new("Work\nAnswer A: this\nAnswer B: that").unwrap(),
             selection::named(agent.id(), 1),
             limits,
             now,
