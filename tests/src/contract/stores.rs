@@ -8,6 +8,7 @@ use powerhouse_ports::store::TenantStore;
 
 pub mod approvals;
 pub mod audit;
+pub mod families;
 pub mod idempotency;
 pub mod isolation;
 pub mod model;
@@ -75,6 +76,8 @@ macro_rules! store_contract {
                 a_suspended_tenants_runs_wait, a_run_that_waits_for_a_time_is_granted_then, a_delayed_run_is_granted_in_time,
                 priorities_count_inside_a_tenant_only, agents_take_turns_within_their_limits, plans_have_their_weight,
                 claims_without_progress_are_counted;
+            families: a_run_goes_on_when_one_ends_that_it_has_begun,
+                a_run_that_a_worker_has_is_not_granted_again_when_one_ends, trees_are_their_tenants_own;
             schedules: schedules_survive, a_due_schedule_is_claimed_once, schedules_of_a_suspended_tenant_wait,
                 schedules_are_their_tenants_own;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,

@@ -2,6 +2,7 @@
 //! that count what they did, and a clock.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -116,7 +117,7 @@ impl ModelProvider for Oracle {
         self.life.moment().await;
         Ok(ModelReply {
             text,
-            tool_calls: if may_act { calls(turn) } else { Vec::new() },
+            tool_calls: if may_act { calls(turn, request) } else { Vec::new() },
             stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
             usage: Usage { input_tokens: 3, output_tokens: 2, cost_micros: 0 },
             model: model.to_owned(),
@@ -124,11 +125,17 @@ impl ModelProvider for Oracle {
     }
 }
 
-fn calls(turn: usize) -> Vec<ToolCall> {
+/// Calls of both tools; the same for the same agent, task and turn alone.
+fn calls(turn: usize, request: &ModelRequest) -> Vec<ToolCall> {
+    let mut told = DefaultHasher::new();
+    serde_json::to_string(&request.messages[..request.messages.len().min(2)])
+        .unwrap_or_default()
+        .hash(&mut told);
+    let arguments = json!({ "turn": turn, "told": told.finish() }).to_string();
     let call = |tool: &str| ToolCall {
         id: format!("{tool}-{turn}"),
         name: tool.into(),
-        arguments: json!({ "turn": turn }).to_string(),
+        arguments: arguments.clone(),
     };
     vec![call("pay"), call("look")]
 }
@@ -142,6 +149,11 @@ fn said(request: &ModelRequest, turns: usize) -> String {
         });
     match &request.response_schema {
         Some(wanted) if plans_calls => plan_of_calls(&wanted.schema).to_string(),
+        Some(wanted) if wanted.schema["properties"].get("subgoal").is_some() => {
+            let finished =
+                serde_json::to_string(&request.messages).unwrap_or_default().matches("(helper)").count();
+            json!({"agent": "helper", "subgoal": format!("goal {finished}")}).to_string()
+        }
         None if request.purpose == "sample" => "Answer: 42".to_owned(),
         None if request.purpose == "write" => written(request, turns),
         Some(schema) if schema.schema["properties"].get("steps").is_some() => {

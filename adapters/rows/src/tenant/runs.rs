@@ -75,7 +75,10 @@ impl<C: Transaction> Own<C> {
         let Some(Lineage { parent, .. }) = run.lineage().filter(|_| run.state().name().is_final()) else {
             return Ok(());
         };
-        let is_waiting = Expr::col(Column::Status).eq(RunStatus::Waiting.as_str());
+        // One that was claimed already looks itself.
+        let is_waiting = Expr::col(Column::Status)
+            .eq(RunStatus::Waiting.as_str())
+            .and(Expr::col(Column::LeaseExpiresAt).is_null());
         let due = Expr::case(is_waiting, Expr::col(Column::CreatedAt)).finally(Expr::col(Column::DueAt));
         let update = self
             .own(Entity::update_many(), Column::TenantId)
