@@ -80,7 +80,7 @@ pub(crate) struct RunArguments {
     pub(crate) json: bool,
 }
 
-/// An agent that is made to try a kind, and kept for the next time that the same is tried.
+/// An agent that is made to try a kind, and retired afterwards.
 #[derive(Debug, Args)]
 pub(crate) struct TriedArguments {
     /// Try a kind of agents, one of `GET /v1/agent-kinds`, with an agent that is made for it.

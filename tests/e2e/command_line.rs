@@ -34,21 +34,22 @@ fn a_run_is_shown_in_lines_or_as_json() {
     assert_eq!(lines.last().unwrap()["status"], "succeeded");
 }
 
-#[test]
-fn a_kind_is_tried_with_an_agent_that_is_kept() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_is_tried_with_an_agent_that_is_retired_after_its_run() {
     let server = Server::start();
-    let tried = |parameters: &str| {
-        let kind = ["--kind", "react", "--tools", "calculator,current_time", "--parameters", parameters];
-        let output = run(&server, &[&kind[..], &["--json", "What is 6 * 7?"]].concat());
-        let (shown, errors) = text(&output);
-        assert!(output.status.success(), "{errors}");
-        let run: Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
-        assert_eq!(run["answer"], "[offline model] 6 * 7 = 42");
-        run["selection"]["agent"].clone()
-    };
-    let first = tried(r#"{"max_turns": 2}"#);
-    assert_eq!(tried(r#"{ "max_turns":2 }"#), first, "the same is tried");
-    assert_ne!(tried("{}"), first);
+    let kind =
+        ["--kind", "react", "--tools", "calculator,current_time", "--parameters", r#"{"max_turns": 2}"#];
+    let output = run(&server, &[&kind[..], &["--json", "What is 6 * 7?"]].concat());
+    let (shown, errors) = text(&output);
+    assert!(output.status.success(), "{errors}");
+    let tried: Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+    assert_eq!(tried["answer"], "[offline model] 6 * 7 = 42");
+    let output = run(&server, &["--json", "Try what `powerhouse run --kind react` made"]);
+    let chosen: Value = serde_json::from_str(text(&output).0.lines().last().unwrap()).unwrap();
+    assert_ne!(chosen["selection"]["agent"], tried["selection"]["agent"], "no task is given to it");
+    let id = tried["id"].as_str().unwrap();
+    let output = binary(server.folder()).args(["replay", id, "--url", &server.base]).output().unwrap();
+    assert!(text(&output).0.contains("same: 3 steps"), "{:?}", text(&output));
 }
 
 #[test]
