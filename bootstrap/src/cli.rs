@@ -92,6 +92,9 @@ pub(crate) struct TriedArguments {
     /// The tools that it may call, separated by commas.
     #[arg(long, value_name = "TOOLS", requires = "kind", value_delimiter = ',')]
     pub(crate) tools: Vec<String>,
+    /// The agents that it may have do something, by their names, separated by commas.
+    #[arg(long, value_name = "AGENTS", requires = "kind", value_delimiter = ',')]
+    pub(crate) agents: Vec<String>,
     /// Its model; the platform's default when left out.
     #[arg(long, value_name = "MODEL", requires = "kind")]
     pub(crate) model: Option<String>,

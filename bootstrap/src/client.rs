@@ -117,6 +117,31 @@ impl Client {
         Ok(agent)
     }
 
+    /// Published agents by their names, each with what it says of itself.
+    pub(crate) async fn described(&self, names: &[String]) -> anyhow::Result<Vec<Value>> {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("v1/agents?limit=100{cursor}");
+            let page: Value = self.send(self.request(Method::GET, &path)?).await?.json().await?;
+            for agent in page["items"].as_array().into_iter().flatten() {
+                if names.iter().any(|name| agent["name"] == name.as_str()) {
+                    let description = &agent["published"]["definition"]["description"];
+                    found.push(json!({"name": agent["name"], "description": description}));
+                }
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        let place = |agent: &Value| names.iter().position(|name| agent["name"] == name.as_str());
+        found.sort_by_key(place);
+        match names.iter().find(|name| found.iter().all(|agent| agent["name"] != name.as_str())) {
+            Some(missing) => anyhow::bail!("there is no agent `{missing}`: `GET /v1/agents` lists those that there are"),
+            None => Ok(found),
+        }
+    }
+
     /// Takes an agent out of use; its runs still name it.
     pub(crate) async fn retire_agent(&self, id: &str) -> anyhow::Result<()> {
         self.send(self.request(Method::DELETE, &format!("v1/agents/{id}"))?).await.map(drop)

@@ -41,11 +41,13 @@ pub(crate) async fn run(arguments: RunArguments, settings: &Settings) -> anyhow:
 
 /// An agent to try a kind with. It is retired after its run, so that no task is given to it by selection.
 async fn publish(client: &Client, kind: &str, wanted: &TriedArguments) -> anyhow::Result<String> {
-    let TriedArguments { parameters, tools, model, .. } = wanted;
+    let TriedArguments { parameters, tools, agents, model, .. } = wanted;
+    let agents = if agents.is_empty() { Vec::new() } else { client.described(agents).await? };
     let definition = json!({
         "kind": kind,
         "parameters": parameters,
         "tools": tools,
+        "agents": agents,
         "model": model,
         "description": format!("Made by `powerhouse run --kind {kind}`"),
     });
