@@ -121,6 +121,10 @@ pub(crate) struct StoredSelection {
     agent_version: u32,
     reason: String,
     scores: Vec<(AgentId, f64)>,
+    #[serde(default)]
+    propensities: Vec<(AgentId, f64)>,
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 impl From<&Selection> for StoredSelection {
@@ -130,14 +134,16 @@ impl From<&Selection> for StoredSelection {
             agent_version: selection.agent_version,
             reason: selection.reason.clone(),
             scores: selection.scores.clone(),
+            propensities: selection.propensities.clone(),
+            revision: selection.revision,
         }
     }
 }
 
 impl From<StoredSelection> for Selection {
     fn from(stored: StoredSelection) -> Self {
-        let StoredSelection { agent, agent_version, reason, scores } = stored;
-        Self { agent, agent_version, reason, scores }
+        let StoredSelection { agent, agent_version, reason, scores, propensities, revision } = stored;
+        Self { agent, agent_version, reason, scores, propensities, revision }
     }
 }
 
@@ -211,5 +217,22 @@ impl From<StoredState> for RunState {
             }
             StoredState::TimedOut { started_at, ended_at } => Self::TimedOut { started_at, ended_at },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_selection_from_before_propensities_were_kept_is_read() {
+        let agent = AgentId::from_uuid(uuid::Uuid::from_u128(7));
+        let old =
+            json!({"agent": agent, "agent_version": 2, "reason": "it was best", "scores": [[agent, 1.5]]});
+        let selection: Selection = read::<StoredSelection>("runs", "selection", old).unwrap().into();
+        assert_eq!((selection.agent_version, &*selection.reason), (2, "it was best"));
+        assert_eq!((selection.scores.len(), selection.propensity(), selection.revision), (1, None, None));
     }
 }

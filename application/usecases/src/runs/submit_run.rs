@@ -76,7 +76,7 @@ impl SubmitRun {
     ) -> Result<Run, Refused> {
         let SubmitRunCommand { task, target, placement } = command;
         placement.check(now).map_err(misplaced)?;
-        let (agent, selection) = select(tx, &task, target).await?;
+        let (agent, selection) = select(tx, &task, target, id, now).await?;
         permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let version = agent.runnable().ok_or(Refused::NotFound("agent"))?;
@@ -105,7 +105,13 @@ pub(crate) async fn check_target(tx: &mut dyn TenantTx, target: &Target) -> Resu
     }
 }
 
-async fn select(tx: &mut dyn TenantTx, task: &Task, target: Target) -> Result<(Agent, Selection), Refused> {
+async fn select(
+    tx: &mut dyn TenantTx,
+    task: &Task,
+    target: Target,
+    id: RunId,
+    now: DateTime<Utc>,
+) -> Result<(Agent, Selection), Refused> {
     match target {
         Target::Agent(id) => {
             let agent = tx.agents().find(id).await?.ok_or(Refused::NotFound("agent"))?;
@@ -117,7 +123,10 @@ async fn select(tx: &mut dyn TenantTx, task: &Task, target: Target) -> Result<(A
         }
         Target::Auto(wish) => {
             let agents = tx.agents().runnable(MAX_CANDIDATES).await?;
-            let selection = selection::choose(task.as_str(), &agents, &wish)
+            let selector = selection::Selector::default();
+            let knowledge =
+                selection::Knowledge { selector: &selector, trained: None, now, draw: selection::draw(id) };
+            let selection = selection::choose(task.as_str(), &agents, &wish, knowledge)
                 .map_err(|error| Refused::conflict("no_agent", error))?;
             let chosen = agents.into_iter().find(|agent| agent.id() == selection.agent);
             Ok((chosen.ok_or(Refused::NotFound("agent"))?, selection))
