@@ -18,7 +18,7 @@ const UNKNOWN: f32 = 0.6;
 const MANY_FEATURES: usize = 50_000;
 /// Weights nearer to nought than this part of the class's largest are left out.
 const NEGLIGIBLE: f32 = 0.01;
-/// The part of held-out examples, one in so many, that may be taken for strangers.
+/// The part of held-out examples, one in so many, that may be taken for strangers; of fewer than 400 it is more.
 const REJECTED: usize = 20;
 /// The threshold is learnt by holding out each example once, or only the first of so many parts when there are many.
 const FOLDS: usize = 5;
@@ -183,7 +183,9 @@ fn learnt_threshold(texts: &[Features], labels: &[u16], classes: u16, is_stopped
         margins.extend(held.iter().filter_map(|index| trained.margins(&texts[*index])).map(|all| best(&all)));
     }
     margins.sort_unstable_by(f32::total_cmp);
-    margins.get(margins.len() / REJECTED).copied().unwrap_or(f32::NEG_INFINITY)
+    // The fewer there are, the less they say about what else belongs here, and the more is asked for.
+    let rejected = (margins.len() / REJECTED).max(margins.len().isqrt());
+    margins.get(rejected).copied().unwrap_or(f32::NEG_INFINITY)
 }
 
 /// The features that count, with how rare each is.

@@ -233,7 +233,7 @@ mod tests {
     fn what_is_old_is_wanted_anew() {
         let selectors = Selectors::default();
         selectors.keep(scope(1).tenant_id(), nothing(0));
-        let mut ask = |selector: &Selector, seconds| {
+        let ask = |selector: &Selector, seconds| {
             let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
             selectors.trained(&Asked { scope: scope(1), selector, agents: &[], now });
             let mut inner = selectors.lock();
