@@ -117,7 +117,10 @@ pub fn choose(
     if let Some(ranking) = learnt.as_ref().filter(|ranking| ranking.fits) {
         return Ok(choice.explore(ranking, NEAR_BY_EXAMPLES));
     }
-    let is_new = |agent| knowledge.trained.is_none_or(|trained| !trained.agents().contains(&agent));
+    // What others have learnt is not theirs may be for those of whom nothing was learnt.
+    let is_new = |agent| {
+        learnt.is_none() || knowledge.trained.is_none_or(|trained| !trained.agents().contains(&agent))
+    };
     let words = choice.by_words(is_new);
     if words.fits {
         return Ok(choice.explore(&words, NEAR_BY_WORDS));
