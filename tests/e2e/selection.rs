@@ -19,7 +19,7 @@ struct Agency {
 
 impl Agency {
     async fn of(caller: &Caller) -> Self {
-        let agent = async |name: &str, examples: [&str; 4]| {
+        let agent = async |name: &str, examples: [&str; 5]| {
             let definition = json!({"kind": "direct", "description": name, "examples": examples});
             caller.publish(name, &definition).await
         };
@@ -28,12 +28,14 @@ impl Agency {
             "find me a cheap room for friday",
             "i need a plane ticket to rome",
             "reserve two seats on the train to vienna",
+            "which hotels in rome have a pool",
         ];
         let money = [
             "how much is my account balance",
             "send money to my landlord",
             "transfer 50 euros to my savings account",
             "how much money has the bank charged",
+            "how much was charged for the last transfer",
         ];
         Self { traveller: agent("traveller", trips).await, banker: agent("banker", money).await }
     }

@@ -7,7 +7,7 @@ use crate::agents::Agent;
 use crate::ids::AgentId;
 
 /// An agent of which fewer examples are known is not learnt; the words that it says of itself speak for it.
-pub const MIN_EXAMPLES: usize = 3;
+pub const MIN_EXAMPLES: usize = 5;
 /// The most agents that are learnt: those with the most examples.
 const MAX_LEARNT: usize = 500;
 /// The most examples altogether, and the most examples times agents: training takes time in proportion to both.

@@ -49,12 +49,14 @@ fn agency() -> Vec<Agent> {
         "find me a cheap flight for friday",
         "i need a plane ticket to rome",
         "reserve two seats on the train to vienna",
+        "book me a hotel room in paris",
     ];
     let money = [
         "what is my account balance",
         "send money to my landlord",
         "transfer 50 euros to my savings account",
         "how much money is in the bank",
+        "how much was i charged for the last transfer",
     ];
     vec![
         agent(1, "traveller", "Books trips", &[], &trips),
@@ -176,7 +178,8 @@ fn tasks_of_good_runs_teach() {
 fn an_agent_with_few_examples_is_not_learnt_and_few_agents_teach_nothing() {
     assert_eq!(trained(&agency(), &[]).agents(), [id(1), id(2)]);
     assert!(Lesson::of(&agency()[1..], &[]).learn(&|| false).is_none());
-    let praised = ["roses", "tulips", "daisies"].map(|task| Praised { agent: id(3), task: task.into() });
+    let praised = ["roses", "tulips", "daisies", "lilies", "ferns"]
+        .map(|task| Praised { agent: id(3), task: task.into() });
     assert_eq!(trained(&agency(), &praised).agents().len(), 3);
 }
 

@@ -88,7 +88,7 @@ struct SelectionView {
     default_agent: Option<String>,
     /// Grows with each change; a run's selection says with which revision its agent was chosen.
     revision: u64,
-    /// How well a task must fit an agent; none while fewer than two agents have three examples, when words decide.
+    /// How well a task must fit an agent; none while fewer than two agents have five examples, when words decide.
     threshold: Option<f64>,
     /// When it last learnt something new.
     learnt_at: Option<String>,
