@@ -7,6 +7,7 @@
 //! Start reading at [`choose`]. It is pure: the same knowledge and the same draw give the same choice.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
@@ -229,10 +230,12 @@ impl Choice<'_> {
             format!("`{}` fits about as well as `{best}`, which {}", self.name(agents[index]), ranking.told)
         };
         if agents.len() > 1 {
-            let percent = 100.0 * shares[index];
-            reason += &format!(
-                "; of {} in question it was drawn with a probability of {percent:.0} %, by how they have done",
-                agents.len()
+            // Writing to a string does not fail.
+            let _ = write!(
+                reason,
+                "; of {} in question it was drawn with a probability of {:.0} %, by how they have done",
+                agents.len(),
+                100.0 * shares[index]
             );
         }
         let shares = agents.iter().copied().zip(shares).collect();

@@ -1,6 +1,8 @@
 //! How well agents are selected, on sentences that the classifier has never seen (CLINC150, `tests/data`). What is asserted is a
 //! little less than what was measured; `powerhouse bench selection` measures all of it, and the time.
 
+#![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
+
 use std::collections::BTreeMap;
 
 use powerhouse_domain::selection::{Classifier, Example};

@@ -95,7 +95,6 @@ const fn step(hash: u64, value: u64) -> u64 {
 }
 
 /// Spreads a hash over 32 bits.
-#[expect(clippy::cast_possible_truncation, reason = "the upper half is what is left after the shift")]
 const fn finish(hash: u64) -> u32 {
     ((hash ^ (hash >> 32)).wrapping_mul(GAP) >> 32) as u32
 }

@@ -24,7 +24,7 @@ const MAX_WORDS: u64 = 10_000;
 
 /// The end of a run, without what it was about.
 #[derive(FromQueryResult)]
-struct Ended {
+struct EndedRun {
     id: Uuid,
     agent_id: Uuid,
     status: String,
@@ -46,7 +46,7 @@ struct Asked {
     task: String,
 }
 
-impl Ended {
+impl EndedRun {
     /// Nothing of a run that no worker ever had: it says nothing of its agent.
     fn outcome(self, (good, bad): (u32, u32)) -> Result<Option<Outcome>, StoreError> {
         let instant = |text: Option<String>| -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -128,10 +128,10 @@ impl<C: Transaction> SelectionRepository for Own<C> {
             .columns([run::Column::Id, run::Column::AgentId, run::Column::Status, run::Column::CostMicros])
             .column_as(Expr::cust("state ->> 'started_at'"), "started_at")
             .column_as(Expr::cust("state ->> 'ended_at'"), "ended_at");
-        let rows = query.into_model::<Ended>().all(&self.tx).await.map_err(store_error(SELECTION))?;
+        let rows = query.into_model::<EndedRun>().all(&self.tx).await.map_err(store_error(SELECTION))?;
         let Some(first) = rows.iter().map(|row| row.id).min() else { return Ok(Vec::new()) };
         let words = self.words(first).await?;
-        let outcome = |row: Ended| {
+        let outcome = |row: EndedRun| {
             let said = words.get(&row.id).copied().unwrap_or_default();
             row.outcome(said).transpose()
         };

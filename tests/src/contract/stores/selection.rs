@@ -79,7 +79,7 @@ pub async fn knowledge_is_its_tenants_own(stores: &Stores) {
     assert_eq!(read(&theirs).await, one);
 
     let done = succeeded(&theirs, &agent("helper"), 1);
-    store(stores, &theirs, &[done.clone()]).await;
+    store(stores, &theirs, std::slice::from_ref(&done)).await;
     judge(stores, &theirs, &done, theirs.owner.id(), Verdict::Good, 20).await;
     let mut view = stores.tenants.read(&ours.principal.scope()).await.expect("read");
     assert!(view.selection().outcomes(None, 9).await.expect("outcomes").is_empty());
