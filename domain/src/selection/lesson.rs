@@ -10,9 +10,9 @@ use crate::ids::AgentId;
 pub const MIN_EXAMPLES: usize = 5;
 /// The most agents that are learnt: those with the most examples.
 const MAX_LEARNT: usize = 500;
-/// The most examples altogether, and the most examples times agents: training takes time in proportion to both.
-const MAX_EXAMPLES: usize = 20_000;
-const MAX_WORK: usize = 3_000_000;
+/// The most characters altogether, and the most characters times agents: training takes space and time in proportion.
+const MAX_CHARS: usize = 2_000_000;
+const MAX_WORK: usize = 150_000_000;
 
 /// The task of a run that somebody called good, and who did it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +57,10 @@ impl Lesson {
         learnt.sort_by_key(|(_, own)| std::cmp::Reverse(own.len()));
         learnt.truncate(MAX_LEARNT);
         let classes = learnt.len().max(1);
-        let for_each = MAX_EXAMPLES.min(MAX_WORK / classes) / classes;
+        let for_each = MAX_CHARS.min(MAX_WORK / classes) / classes;
         for (agent, own) in &mut learnt {
-            own.truncate(for_each);
             own.extend(Some(descriptions[agent]).filter(|text| !text.is_empty()).map(str::to_owned));
+            shorten(own, for_each);
         }
         Self { agents: learnt.into_iter().collect(), praised: counts }
     }
@@ -95,6 +95,21 @@ impl Lesson {
         let classifier = Classifier::train(&examples, classes, is_stopped)?;
         Some(Trained { classifier, agents: self.agents.keys().copied().collect() })
     }
+}
+
+/// Keeps so many characters: the first texts, each to a part that leaves room for as many as are needed to be known.
+fn shorten(texts: &mut Vec<String>, chars: usize) {
+    let mut left = chars;
+    let most = chars / MIN_EXAMPLES;
+    texts.retain_mut(|text| {
+        if let Some((end, _)) = text.char_indices().nth(most) {
+            text.truncate(end);
+        }
+        let length = text.chars().count();
+        let has_room = length <= left;
+        left = left.saturating_sub(length);
+        has_room
+    });
 }
 
 /// A classifier whose classes are agents.

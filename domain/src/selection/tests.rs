@@ -196,6 +196,16 @@ fn a_lesson_has_the_same_name_until_something_differs() {
     assert_eq!(Lesson::of(&agency(), &both).praised(), &[(id(2), 1)].into());
 }
 
+#[test]
+fn a_lesson_is_learnt_to_a_bound_and_nobody_is_forgotten() {
+    let long = |of: usize| Praised { agent: id(1), task: format!("{of} ") + &"word ".repeat(400) };
+    let praised: Vec<Praised> = (0..1_000).map(long).collect();
+    let more = [&praised[..], &[long(1_000), long(1_001)]].concat();
+    // A million characters for each of two: the first five hundred tasks, of 2,000 characters each.
+    assert_eq!(Lesson::of(&agency(), &praised).digest(), Lesson::of(&agency(), &more).digest());
+    assert_ne!(Lesson::of(&agency(), &praised[..300]).digest(), Lesson::of(&agency(), &more).digest());
+}
+
 /// Two that fit as well as each other: the record decides, and the propensities say how likely.
 #[test]
 fn of_two_that_fit_alike_the_one_that_has_done_better_is_likelier() {

@@ -158,7 +158,9 @@ impl<C: Transaction> SelectionRepository for Own<C> {
         if words.is_empty() {
             return Ok(Vec::new());
         }
-        let beginning = Func::cust("substr").arg(Expr::col(run::Column::Task)).arg(1).arg(i64::from(chars));
+        // Of 32 bits, as PostgreSQL's function wants it.
+        let chars = i32::try_from(chars).unwrap_or(i32::MAX);
+        let beginning = Func::cust("substr").arg(Expr::col(run::Column::Task)).arg(1).arg(chars);
         let query = self
             .own(run::Entity::find(), run::Column::TenantId)
             .filter(run::Column::Id.is_in(words.iter().map(|word| word.run_id)))
