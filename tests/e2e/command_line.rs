@@ -159,8 +159,9 @@ fn selection_is_measured_without_a_server() {
     };
     let roses = of("gardener", ["water roses", "cut tulips", "plant daisies", "rake leaves"]);
     let money = of("banker", ["send money", "pay bills", "check balances", "open accounts"]);
+    let train = [roses, money].concat();
     let data = serde_json::json!({
-        "train": [roses, money].concat(),
+        "train": train,
         "test": [sentence("water the tulips", "gardener"), sentence("pay the money", "banker")],
         "oos_test": [sentence("\u{444}\u{438}\u{437}\u{438}\u{43a}\u{430}", "oos")],
     });
