@@ -80,12 +80,16 @@ pub struct Knowledge<'a> {
     pub draw: f64,
 }
 
-/// The draw for a run: the random part of its id, so that whoever has the run can work the choice out again.
+/// The draw for a run, from the random half of its id, so that whoever has the run can work the choice out again. Ids of the same
+/// millisecond may count up: the bits are mixed (Steele et al. 2014), so that their draws have nothing in common.
 #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
 pub fn draw(run: RunId) -> f64 {
     const BITS: u32 = 53;
-    let random = run.as_uuid().as_u128() & ((1 << BITS) - 1);
-    random as f64 / (1_u64 << BITS) as f64
+    let (_, half) = run.as_uuid().as_u64_pair();
+    let mixed = (half ^ (half >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let mixed = mixed ^ (mixed >> 31);
+    (mixed >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
 }
 
 /// The selection of an agent that the caller named.

@@ -70,8 +70,11 @@ impl Lesson {
         &self.praised
     }
 
-    /// A name for just this: the same on every replica, and another when anything differs.
+    /// A name for just this: the same on every replica, and another when anything differs; none, where there is nothing to learn.
     pub fn digest(&self) -> String {
+        if self.agents.is_empty() {
+            return String::new();
+        }
         let texts = self.agents.iter().flat_map(|(agent, own)| {
             let id = agent.as_uuid().as_u128().to_be_bytes().to_vec();
             std::iter::once(id).chain(own.iter().map(|text| text.as_bytes().to_vec()))

@@ -190,6 +190,7 @@ fn a_lesson_has_the_same_name_until_something_differs() {
     assert_eq!(name(&praised(1)), name(&praised(1)));
     assert_ne!(name(&praised(1)), name(&praised(2)));
     assert_ne!(name(&praised(1)), name(&[]));
+    assert_eq!(Lesson::of(&office(), &[]).digest(), "");
     // Of two who did the same well, the last counts.
     let both = [praised(2), praised(1)].concat();
     assert_eq!(name(&both), name(&praised(2)));
@@ -249,11 +250,15 @@ fn who_keeps_failing_is_left_out_while_there_is_somebody_else() {
 }
 
 #[test]
-fn the_draw_is_the_random_part_of_a_runs_id() {
+fn draws_of_ids_that_count_up_are_spread_evenly() {
     let of = |bits| draw(RunId::from_uuid(Uuid::from_u128(bits)));
-    assert!(of(0).abs() < f64::EPSILON);
-    assert!((of(1 << 52) - 0.5).abs() < f64::EPSILON);
-    assert!(of(u128::MAX) < 1.0);
+    assert!(of(7).to_bits() == of(7).to_bits() && of(u128::MAX) < 1.0);
+    for tenth in 0..10 {
+        let range = f64::from(tenth) / 10.0..f64::from(tenth + 1) / 10.0;
+        let (high, low) = (0x0190_0000_0000_7000_u128 << 64, 1_u128 << 63);
+        let within = (0..1_000).filter(|number| range.contains(&of(high | low | (number << 32)))).count();
+        assert!((60..140).contains(&within), "{within} of 1000 in {range:?}");
+    }
 }
 
 proptest! {

@@ -477,7 +477,7 @@ async fn runs(watched: &mut Watched) {
         })
         .await;
     watched
-        .own("selection.praised", &["run_feedback_by_verdict", "runs_pkey"], async |tx| {
+        .own("selection.praised", &["run_feedback_by_verdict", "runs_pkey or runs_by_id"], async |tx| {
             assert_eq!(tx.selection().praised(None, 50, 9).await.unwrap().len(), 50);
             assert_eq!(tx.selection().praised(since, 50, 9).await.unwrap().len(), 50);
         })

@@ -93,3 +93,89 @@ async fn train(lesson: Lesson, stop: &CancellationToken) -> Option<Arc<Trained>>
     let trained = tokio::task::spawn_blocking(move || lesson.learn(&|| stop.is_cancelled())).await;
     trained.ok().flatten().map(Arc::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use powerhouse_domain::access::{Principal, Role};
+    use powerhouse_domain::ids::{AgentId, SessionId, TenantId, UserId};
+    use powerhouse_domain::selection::Outcome;
+    use powerhouse_ports::clock::MockClock;
+    use powerhouse_ports::store::{MockTenantStore, MockTenantTx};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn scope() -> TenantScope {
+        let id = Uuid::from_u128(1);
+        let (tenant, user) = (TenantId::from_uuid(id), UserId::from_uuid(id));
+        Principal::verified(tenant, user, SessionId::from_uuid(id), Role::Owner).scope()
+    }
+
+    fn outcome() -> Outcome {
+        Outcome {
+            agent: AgentId::from_uuid(Uuid::from_u128(7)),
+            succeeded: true,
+            took: TimeDelta::seconds(1),
+            cost_micros: 5,
+            good: 1,
+            bad: 0,
+            ended_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// A learner of a tenant without agents whose selection knows this and who had one run.
+    fn learner(known: Selector, mut store: MockTenantStore) -> Learner {
+        store.expect_read().return_once(move |_| {
+            let mut view = MockTenantTx::default();
+            view.selection.expect_read().return_once(move || Ok(known));
+            view.selection.expect_outcomes().return_once(|_, _| Ok(vec![outcome()]));
+            view.selection.expect_praised().return_once(|_, _, _| Ok(Vec::new()));
+            view.agents.expect_runnable().return_once(|_| Ok(Vec::new()));
+            Ok(Box::new(view))
+        });
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(DateTime::UNIX_EPOCH);
+        Learner { store: Arc::new(store), clock: Arc::new(clock), selectors: Arc::default() }
+    }
+
+    fn news() -> Selector {
+        let learnt = Learnt { record: record(&[outcome()]), ..Learnt::default() };
+        Selector::default().learn(learnt).unwrap()
+    }
+
+    #[tokio::test]
+    async fn news_is_written_down_and_what_is_known_is_not() {
+        let mut store = MockTenantStore::new();
+        store.expect_begin().once().return_once(|_| {
+            let mut tx = MockTenantTx::default();
+            let is_news = |written: &Selector| {
+                (written.revision(), &written.learnt().record) == (1, &news().learnt().record)
+            };
+            tx.selection.expect_replace().once().withf(is_news).return_once(|_| Ok(()));
+            Ok(Box::new(tx))
+        });
+        let stop = CancellationToken::new();
+        learner(Selector::default(), store).learn(scope(), &stop).await.unwrap();
+
+        let mut store = MockTenantStore::new();
+        store.expect_begin().never();
+        let learner = learner(news(), store);
+        learner.learn(scope(), &stop).await.unwrap();
+        assert!(learner.selectors.known(scope().tenant_id()).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_another_replica_wrote_meanwhile_is_looked_at_again() {
+        let mut store = MockTenantStore::new();
+        store.expect_begin().once().return_once(|_| {
+            let mut tx = MockTenantTx::default();
+            let conflict = || Err(StoreError::Conflict { entity: "selection" });
+            tx.selection.expect_replace().return_once(move |_| conflict());
+            Ok(Box::new(tx))
+        });
+        let learner = learner(Selector::default(), store);
+        learner.learn(scope(), &CancellationToken::new()).await.unwrap();
+        assert_eq!(learner.selectors.next().await, scope());
+    }
+}
