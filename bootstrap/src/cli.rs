@@ -41,6 +41,24 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Measure what needs no server.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// How well and how fast agents are selected, on sentences that were never seen.
+    Selection(SelectionArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SelectionArguments {
+    /// Sentences with the agents that they are for, in the form of CLINC150's `data_full.json`.
+    #[arg(long, value_name = "FILE", default_value = "tests/data/clinc150.json")]
+    pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -169,5 +187,6 @@ mod tests {
         assert!(run(&["--kind", "react", "--parameters", "[]"]).is_err());
         assert!(run(&["--kind", "react", "--agent", "agent_x"]).is_err());
         assert!(run(&["--tools", "a"]).is_err());
+        assert!(Cli::try_parse_from(["powerhouse", "bench", "selection"]).is_ok());
     }
 }

@@ -137,7 +137,9 @@ impl Client {
         let place = |agent: &Value| names.iter().position(|name| agent["name"] == name.as_str());
         found.sort_by_key(place);
         match names.iter().find(|name| found.iter().all(|agent| agent["name"] != name.as_str())) {
-            Some(missing) => anyhow::bail!("there is no agent `{missing}`: `GET /v1/agents` lists those that there are"),
+            Some(missing) => {
+                anyhow::bail!("there is no agent `{missing}`: `GET /v1/agents` lists those that there are")
+            }
             None => Ok(found),
         }
     }

@@ -21,6 +21,7 @@ mod m0011_audit;
 mod m0012_admission;
 mod m0013_keys_and_rules;
 mod m0014_record_work;
+mod m0015_selection;
 mod m0019_sub_runs;
 #[cfg(test)]
 mod on_postgres;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_admission::Migration),
             Box::new(m0013_keys_and_rules::Migration),
             Box::new(m0014_record_work::Migration),
+            Box::new(m0015_selection::Migration),
             Box::new(m0019_sub_runs::Migration),
         ]
     }

@@ -164,3 +164,38 @@ fn the_readmes_first_run_works_as_printed() {
         assert!(shown.contains(line), "{line} is missing in:\n{shown}");
     }
 }
+
+/// The whole of it takes long without optimisation: here are two agents.
+#[test]
+fn selection_is_measured_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentence = |text: &str, agent: &str| serde_json::json!([text, agent]);
+    let of = |agent: &str, verbs: [&str; 4]| -> Vec<serde_json::Value> {
+        let things = ["quickly", "for me", "today", "at once", "again"];
+        verbs
+            .iter()
+            .flat_map(|verb| things.map(|thing| sentence(&format!("{verb} {thing}"), agent)))
+            .collect()
+    };
+    let roses = of("gardener", ["water roses", "cut tulips", "plant daisies", "rake leaves"]);
+    let money = of("banker", ["send money", "pay bills", "check balances", "open accounts"]);
+    let train = [roses, money].concat();
+    let data = serde_json::json!({
+        "train": train,
+        "test": [sentence("water the tulips", "gardener"), sentence("pay the money", "banker")],
+        "oos_test": [sentence("\u{444}\u{438}\u{437}\u{438}\u{43a}\u{430}", "oos")],
+    });
+    std::fs::write(folder.path().join("small.json"), data.to_string()).unwrap();
+    let bench = |file: &str| {
+        let output = binary(folder.path()).args(["bench", "selection", "--data", file]).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (code, table) = bench("small.json");
+    assert_eq!(code, Some(0), "{table}");
+    assert!(table.contains("| here | 100.0 % | 100.0 % |") && table.contains("92.8 %"), "{table}");
+    assert!(table.contains("a decision, median") && table.contains("memory"), "{table}");
+    let (code, said) = bench("nowhere.json");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("--data"), "{said}");
+}

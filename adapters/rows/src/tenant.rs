@@ -5,8 +5,8 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
-    TenantView, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, SelectionRepository,
+    StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -27,6 +27,7 @@ mod idempotency;
 mod prices;
 mod runs;
 mod schedules;
+mod selection;
 mod usage;
 mod users;
 mod webhooks;
@@ -138,6 +139,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
+        self
+    }
+
+    fn selection(&mut self) -> &mut dyn SelectionRepository {
         self
     }
 

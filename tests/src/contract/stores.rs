@@ -19,6 +19,7 @@ pub mod reading;
 pub mod retention;
 pub mod runs;
 pub mod schedules;
+pub mod selection;
 pub mod sessions;
 pub mod transactions;
 pub mod twins;
@@ -83,6 +84,8 @@ macro_rules! store_contract {
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,
                 deliveries_end_and_are_replayed, deliveries_of_tenants_take_turns, webhooks_survive,
                 webhooks_are_their_tenants_own;
+            selection: what_is_known_is_kept, knowledge_is_its_tenants_own,
+                outcomes_are_those_of_runs_that_ended_by_themselves, praised_tasks_are_told_by_when_they_were_praised;
             sessions: refresh_tokens_rotate_and_reuse_ends_the_session, the_token_before_serves_after_a_lost_answer,
                 an_ended_sessions_tokens_are_unknown, sessions_end_one_by_one, an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now, expired_sessions_are_purged_and_no_others,
                 credentials_are_those_of_the_named_tenant;

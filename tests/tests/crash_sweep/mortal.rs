@@ -20,8 +20,8 @@ use powerhouse_ports::platform::{
 };
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, StoreError,
-    TenantStore, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, SelectionRepository,
+    StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -141,6 +141,10 @@ impl TenantView for MortalTx {
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
         self.tx.usage()
+    }
+
+    fn selection(&mut self) -> &mut dyn SelectionRepository {
+        self.tx.selection()
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepository {

@@ -7,6 +7,7 @@ use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput, SubRunR
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{Placement, Run, RunLimits, RunState, Selection, Task};
+use powerhouse_domain::selection;
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{StoreError, TenantTx};
@@ -119,13 +120,8 @@ impl Drive {
         else {
             return Ok(Err(format!("there is no agent `{agent}` with a published version")));
         };
-        let selection = Selection {
-            agent,
-            agent_version: version.number,
-            reason: "named by the run that began it".into(),
-            scores: Vec::new(),
-            formation: None,
-        };
+        let reason = "named by the run that began it".into();
+        let selection = Selection { reason, ..selection::named(agent, version.number) };
         let limits = version.definition.limits.narrowed_by(&share);
         let placement = Placement {
             not_before: None,
