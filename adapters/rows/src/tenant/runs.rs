@@ -233,7 +233,7 @@ impl<C: Transaction> RunRepository for Own<C> {
     async fn ended_among(&mut self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
         let query = self
             .own(Entity::find(), Column::TenantId)
-            .filter(Column::Id.is_in(ids.iter().map(|id| id.as_uuid())))
+            .filter(Column::Id.is_in(ids.iter().map(RunId::as_uuid)))
             .filter(Column::Status.is_in(ENDED))
             .order_by_asc(Column::Id);
         let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(RUN))?;

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
-use super::family::{Children, WantedRun};
+use super::family::{Children, WantedRun, has_begun_runs, may_begin};
 use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
@@ -189,9 +189,7 @@ impl Drive {
             return end_without_agent(&workshop, &lease, run, &journal, now).await.map(|()| None);
         };
         let asked = asked(&journal);
-        let has_begun_runs = journal
-            .iter()
-            .any(|event| matches!(event.body, EventBody::StepStarted { kind: StepKind::Run { .. }, .. }));
+        let has_begun_runs = has_begun_runs(&journal);
         let may_begin = may_begin(&version.definition, &run);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
@@ -566,13 +564,6 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
             _ => None,
         })
         .collect()
-}
-
-/// The agents that the definition lists, and those of the run's formation.
-fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
-    let listed = definition.agents.iter().map(|agent| &agent.name);
-    let formation = run.selection().formation.iter().flat_map(|formation| formation.agents());
-    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
 }
 
 fn allowed(workshop: &Workshop, definition: &Definition) -> Allowed {

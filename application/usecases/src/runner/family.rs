@@ -1,12 +1,15 @@
 //! The runs that a drive's run begins, and what comes of them. A run that waits for others is nobody's: it takes no room, and
 //! the end of each lets it go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput, SubRunRequest};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::runs::{Placement, Run, RunLimits, RunState, Selection, Task};
+use powerhouse_domain::runs::{
+    EventBody, Formation, Placement, Run, RunEvent, RunLimits, RunState, Selection, StepKind, Task,
+};
 use powerhouse_domain::selection;
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
@@ -185,6 +188,20 @@ impl Drive {
             tracing::warn!(error = %Chain(&error), "what the run has begun could not be stopped");
         }
     }
+}
+
+/// The agents that the definition lists, and those of the run's formation.
+pub(super) fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
+    let listed = definition.agents.iter().map(|agent| &agent.name);
+    let formation = run.selection().formation.iter().flat_map(Formation::agents);
+    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
+}
+
+/// Whether a journal tells of a run that was begun.
+pub(super) fn has_begun_runs(journal: &[RunEvent]) -> bool {
+    let is_begun =
+        |event: &RunEvent| matches!(event.body, EventBody::StepStarted { kind: StepKind::Run { .. }, .. });
+    journal.iter().any(is_begun)
 }
 
 /// What a run that has ended is to the one that began it.
