@@ -119,10 +119,10 @@ impl Client {
 
     /// Published agents by their names, each with what it says of itself.
     pub(crate) async fn described(&self, names: &[String]) -> anyhow::Result<Vec<Value>> {
-        let (mut found, mut cursor) = (Vec::new(), String::new());
+        let (mut found, mut url) = (Vec::new(), self.url("v1/agents")?);
         loop {
-            let path = format!("v1/agents?limit=100{cursor}");
-            let page: Value = self.send(self.request(Method::GET, &path)?).await?.json().await?;
+            let request = self.authorized(self.http.get(url.clone()));
+            let page: Value = self.send(request).await?.json().await?;
             for agent in page["items"].as_array().into_iter().flatten() {
                 if names.iter().any(|name| agent["name"] == name.as_str()) {
                     let description = &agent["published"]["definition"]["description"];
@@ -130,7 +130,7 @@ impl Client {
                 }
             }
             match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
+                Some(next) => drop(url.query_pairs_mut().clear().append_pair("cursor", next)),
                 None => break,
             }
         }
@@ -173,8 +173,12 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
-        let request = self.http.request(method, self.url(path)?).timeout(PATIENCE);
-        Ok(if self.token.is_empty() { request } else { request.bearer_auth(self.token.as_str()) })
+        Ok(self.authorized(self.http.request(method, self.url(path)?)))
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.timeout(PATIENCE);
+        if self.token.is_empty() { request } else { request.bearer_auth(self.token.as_str()) }
     }
 
     fn url(&self, path: &str) -> anyhow::Result<Url> {
