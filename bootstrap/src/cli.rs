@@ -40,6 +40,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Look after the keys of tenants' secrets.
+    Secrets {
+        #[command(subcommand)]
+        command: SecretsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Wrap the key of every tenant's secrets by a new master key: the configured one, or one that is made now. Servers go
+    /// on meanwhile.
+    RotateMasterKey,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ mod model;
 mod operations;
 mod replay;
 mod run;
+mod secrets;
 mod serve;
 mod settings;
 mod wiring;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 
-use cli::{AuditCommand, Cli, Command, ConfigCommand};
+use cli::{AuditCommand, Cli, Command, ConfigCommand, SecretsCommand};
 use settings::Layers;
 
 fn main() -> ExitCode {
@@ -59,6 +60,9 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         }
         Command::Doctor => return doctor::examine(&layers.settings()?).await,
         Command::Audit { command: AuditCommand::Verify(arguments) } => audit::verify(&arguments)?,
+        Command::Secrets { command: SecretsCommand::RotateMasterKey } => {
+            secrets::rotate_master_key(&layers.settings()?).await?;
+        }
         Command::Replay(arguments) => return replay::replay(arguments, layers).await,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{Months, TimeDelta};
 use config::{Config, Environment, File, FileFormat};
-use powerhouse_auth::{HashingLimits, TokenProfile};
+use powerhouse_auth::{HashingLimits, LocalMasterKeys, TokenProfile};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::webhooks::Retries;
 use powerhouse_egress::Hosts;
@@ -45,9 +45,18 @@ const fn known(key: &'static str, default: &'static str, about: &'static str) ->
 }
 
 const API_KEY: &str = "model.api_key";
+const MASTER_KEY: &str = "secrets.master_key";
+const OLD_MASTER_KEYS: &str = "secrets.old_master_keys";
 /// What is never shown.
-const SECRETS: [&str; 5] =
-    [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
+const SECRETS: [&str; 7] = [
+    API_KEY,
+    MASTER_KEY,
+    OLD_MASTER_KEYS,
+    "database.url",
+    "database.platform_url",
+    "database.owner_url",
+    "redis.url",
+];
 
 const KNOWN: &[Known] = &[
     known("server.address", "127.0.0.1:8080", "where the API is served"),
@@ -87,6 +96,12 @@ const KNOWN: &[Known] = &[
     known("model.base_url", "", "an API of chat completions; OpenAI's when empty (also OPENAI_BASE_URL)"),
     known(API_KEY, "", "the key of that API (also OPENAI_API_KEY)"),
     known("model.name", "", "the model of agents that name none"),
+    known(
+        MASTER_KEY,
+        "",
+        "the key that wraps the keys of tenants' secrets: 32 bytes in base64; in a file of the data folder when empty",
+    ),
+    known(OLD_MASTER_KEYS, "", "master keys that opened before, by commas, until everything is wrapped anew"),
     known("worker.concurrency", "64", "runs at the same time"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
     known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
@@ -124,6 +139,8 @@ pub(crate) struct Settings {
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
     pub(crate) model: Model,
+    /// The master key and those before, by commas; in a file when there is none.
+    pub(crate) master_key: Option<Zeroizing<String>>,
     pub(crate) worker: runner::Settings,
     /// After how long without a try the worker is wedged.
     pub(crate) wedged_after: Duration,
@@ -147,6 +164,10 @@ impl Settings {
 
     pub(crate) fn secrets_key(&self) -> PathBuf {
         self.data.join("secrets.key")
+    }
+
+    pub(crate) fn master_keys(&self) -> PathBuf {
+        self.data.join("master.keys")
     }
 
     pub(crate) fn owner_password(&self) -> PathBuf {
@@ -317,6 +338,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let at_once = reader.number("passwords.at_once", 1, 256);
     let waiting = reader.number("passwords.waiting", 0, 100_000);
     let model = model(reader);
+    let master_key = master_key(reader);
     let worker = worker(reader);
     let wedged_after = wedged_after(database.as_ref(), worker.as_ref());
     let http_allow = reader.checked("tools.http_allow", |text| {
@@ -347,6 +369,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             waiting: as_usize(waiting?),
         },
         model: model?,
+        master_key: master_key?,
         wedged_after: wedged_after?,
         worker: worker?,
         http_allow: http_allow?,
@@ -462,6 +485,23 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
         api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
         name: name.map(|name| (!name.is_empty()).then_some(name))?,
     })
+}
+
+#[expect(clippy::option_option, reason = "nothing for a mistake, and a key in a file is no mistake")]
+fn master_key(reader: &mut Reader<'_>) -> Option<Option<Zeroizing<String>>> {
+    let (key, old) = (reader.text(MASTER_KEY)?, reader.text(OLD_MASTER_KEYS)?);
+    let (key, old) = (Zeroizing::new(key), Zeroizing::new(old));
+    if key.trim().is_empty() {
+        if old.trim().is_empty() {
+            return Some(None);
+        }
+        return reader.mistake(OLD_MASTER_KEYS, format!("means nothing without `{MASTER_KEY}`"));
+    }
+    let keys = Zeroizing::new(format!("{},{}", *key, *old));
+    match LocalMasterKeys::new(&keys) {
+        Ok(_) => Some(Some(keys)),
+        Err(error) => reader.mistake(MASTER_KEY, format!("and `{OLD_MASTER_KEYS}` cannot be used: {error}")),
+    }
 }
 
 fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use powerhouse_auth::{
-    AeadSecretBox, Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys, SystemSecrets,
+    AeadEnvelopes, AeadSecretBox, Argon2Hasher, JwtIssuer, JwtVerifier, LocalMasterKeys, OpaqueRefreshTokens,
+    SigningKeys, SystemSecrets,
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Sessions, Tenants, Users, Webhooks,
+    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Secrets, Sessions, Tenants, Users,
+    Webhooks,
 };
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
@@ -31,7 +33,8 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, money, runs, schedules, sessions, tenants, users, webhooks,
+    Keeper, agents, approvals, audit, money, runs, schedules, secrets as vault, sessions, tenants, users,
+    webhooks,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -77,6 +80,8 @@ struct Ports {
     pulse: Arc<Pulse>,
     /// Seals the secrets of webhooks.
     secrets: webhooks::Secrets,
+    /// Seals the secrets of tenants.
+    vault: vault::Vault,
     sender: Arc<dyn WebhookSender>,
     wake_deliverer: Arc<Notify>,
     clock: Arc<dyn Clock>,
@@ -170,6 +175,14 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
     let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
+    let webhook_secrets = secrets(settings)?;
+    let vault = vault::Vault::new(
+        Arc::clone(&stores.tenants),
+        Arc::new(master_keys(settings)?),
+        Arc::new(AeadEnvelopes),
+        Arc::clone(&webhook_secrets.source),
+        Arc::clone(&ids),
+    );
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -183,7 +196,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
-        secrets: secrets(settings)?,
+        secrets: webhook_secrets,
+        vault,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
         clock,
@@ -277,6 +291,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api 
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
+        secrets: secrets_slice(ports),
         money: money_slice(ports),
         audit: Audit {
             list: audit::ListAudit { store: Arc::clone(&ports.store) },
@@ -492,6 +507,29 @@ fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {
     let sealer = AeadSecretBox::load_or_generate(&file)
         .with_context(|| format!("the key of secrets in {} cannot be used", file.display()))?;
     Ok(webhooks::Secrets { sealer: Arc::new(sealer), source: Arc::new(SystemSecrets) })
+}
+
+/// The master keys: as configured, or in a file, with a new one in it if there is none.
+pub(crate) fn master_keys(settings: &Settings) -> anyhow::Result<LocalMasterKeys> {
+    if let Some(keys) = &settings.master_key {
+        return LocalMasterKeys::new(keys).context("see secrets.master_key");
+    }
+    let file = settings.master_keys();
+    LocalMasterKeys::load_or_generate(&file)
+        .with_context(|| format!("the master keys in {} cannot be used", file.display()))
+}
+
+fn secrets_slice(ports: &Ports) -> Secrets {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    let vault = || ports.vault.clone();
+    Secrets {
+        list: vault::ListSecrets { store: store() },
+        read: vault::ReadSecret { store: store() },
+        create: vault::CreateSecret { store: store(), vault: vault(), clock: clock() },
+        change: vault::ChangeSecret { store: store(), vault: vault(), clock: clock() },
+        delete: vault::DeleteSecret { store: store(), clock: clock() },
+    }
 }
 
 fn money_slice(ports: &Ports) -> Money {

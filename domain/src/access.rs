@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
+use crate::secrets::SecretName;
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,6 +150,10 @@ named_enum! {
         WebhooksRead = "webhooks.read",
         /// Make, change, try and remove webhooks, and send again what did not arrive.
         WebhooksUpdate = "webhooks.update",
+        /// See which secrets there are; their values nobody sees.
+        SecretsRead = "secrets.read",
+        /// Put secrets in, change and remove them.
+        SecretsUpdate = "secrets.update",
         /// See budgets, and what is left of them.
         BudgetsRead = "budgets.read",
         /// Make, change and remove budgets.
@@ -170,8 +175,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
         AuditRead, BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead,
         PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
-        SchedulesRead, SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsageRead, UsersCreate,
-        UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate, TenantClose, TenantRead, TenantUpdate,
+        UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -188,6 +193,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsArchive
                     | PoliciesUpdate
                     | WebhooksUpdate
+                    | SecretsUpdate
                     | BudgetsUpdate
                     | PricesUpdate
                     | AuditRead
@@ -206,6 +212,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SchedulesRead
                     | SchedulesUpdate
                     | WebhooksRead
+                    | SecretsRead
                     | BudgetsRead
                     | PricesRead
                     | UsageRead
@@ -357,6 +364,8 @@ impl Resource for WebhookId {}
 
 impl Resource for BudgetId {}
 
+impl Resource for SecretName {}
+
 /// A run and who started it, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedRun {
@@ -474,6 +483,14 @@ privileges! {
     CreateWebhook(TenantId) = WebhooksUpdate;
     /// Change, try or remove a webhook, or send something to it again.
     UpdateWebhook(WebhookId) = WebhooksUpdate;
+    /// List the tenant's secrets.
+    ListSecrets(TenantId) = SecretsRead;
+    /// See that a secret is there, and since when.
+    ReadSecret(SecretName) = SecretsRead;
+    /// Put a secret in.
+    CreateSecret(TenantId) = SecretsUpdate;
+    /// Give a secret another value, or remove it.
+    UpdateSecret(SecretName) = SecretsUpdate;
     /// List the tenant's budgets.
     ListBudgets(TenantId) = BudgetsRead;
     /// See a budget.

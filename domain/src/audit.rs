@@ -81,6 +81,14 @@ named_enum! {
         DeliveryReplayed = "webhook.delivery_replayed",
         /// A webhook was removed.
         WebhookRemoved = "webhook.removed",
+        /// A secret was put in.
+        SecretCreated = "secret.created",
+        /// A secret got another value.
+        SecretChanged = "secret.changed",
+        /// A secret was removed.
+        SecretRemoved = "secret.removed",
+        /// The key of the tenant's secrets was wrapped by another master key.
+        DataKeyRewrapped = "data_key.rewrapped",
         /// A budget was made.
         BudgetCreated = "budget.created",
         /// A budget got other caps.

@@ -67,6 +67,8 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_schedule" | "update_schedule" => {
             json!({"name": "yearly", "cron": "0 0 1 1 *", "task": "Do it", "agent": agent})
         }
+        "create_secret" => json!({"name": "token", "value": "a value"}),
+        "update_secret" => json!({"value": "another value"}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
@@ -80,6 +82,7 @@ pub(crate) struct Property {
     pub(crate) approval: String,
     pub(crate) schedule: String,
     pub(crate) webhook: String,
+    secret: String,
     message: String,
     budget: String,
 }
@@ -107,6 +110,8 @@ impl Property {
         let webhook =
             caller.post("/v1/webhooks", &webhook).await["webhook"]["id"].as_str().unwrap().to_owned();
         let message = caller.post(&format!("/v1/webhooks/{webhook}/test"), &Value::Null).await;
+        let secret = format!("token-of-{name}");
+        caller.post("/v1/secrets", &json!({"name": secret, "value": CANARY})).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
@@ -117,6 +122,7 @@ impl Property {
             approval,
             schedule: id(&schedule),
             webhook,
+            secret,
             message: id(&message),
             budget: id(&budget),
         }
@@ -144,6 +150,7 @@ impl Property {
         let path = path.replace("{run_id}", &self.run).replace("{approval_id}", &self.approval);
         let path = path.replace("{schedule_id}", &self.schedule).replace("{budget_id}", &self.budget);
         let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
+        let path = path.replace("{secret_name}", &self.secret);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -165,7 +172,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
     let owned = Property::of(&ada).await;
     let everything = async || {
         let mut everything = Vec::new();
-        for path in ["agents", "users", "runs", "schedules", "webhooks"] {
+        for path in ["agents", "users", "runs", "schedules", "secrets", "webhooks"] {
             everything.push(ada.get(&format!("/v1/{path}")).await);
         }
         everything
@@ -187,8 +194,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             others += 1;
         }
         assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
-        let Property { agent, user, run, approval, schedule, webhook, message, budget } = &owned;
-        for id in [agent, user, run, approval, schedule, webhook, message, budget] {
+        let Property { agent, user, run, approval, schedule, webhook, secret, message, budget } = &owned;
+        for id in [agent, user, run, approval, schedule, webhook, secret, message, budget] {
             assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
         }
     }
@@ -262,7 +269,9 @@ async fn every_route_as_every_role() {
                 Some(body) if operation.id == "create_user" => {
                     body["email"] = json!(format!("new-{number}@example.org"));
                 }
-                Some(body) if operation.id == "create_agent" => body["name"] = json!(format!("new-{number}")),
+                Some(body) if matches!(operation.id.as_str(), "create_agent" | "create_secret") => {
+                    body["name"] = json!(format!("new-{number}"));
+                }
                 _ => {}
             }
             let mut request = caller.request(operation.method.clone(), &property.path(operation));
@@ -273,8 +282,10 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, .. }) = &fresh {
-                ada.request(Method::DELETE, &format!("/v1/webhooks/{webhook}")).send().await.unwrap();
+            if let Some(Property { webhook, secret, .. }) = &fresh {
+                for path in [format!("/v1/webhooks/{webhook}"), format!("/v1/secrets/{secret}")] {
+                    ada.request(Method::DELETE, &path).send().await.unwrap();
+                }
             }
             let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
             let _ = write!(row, "{said:<10}");
@@ -292,10 +303,19 @@ async fn every_route_as_every_role() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_without_a_token() {
     let server = Server::start();
-    let [agent, user, run, approval, schedule, webhook, message, budget] =
-        ["agent_x", "user_x", "run_x", "approval_x", "schedule_x", "webhook_x", "message_x", "budget_x"]
-            .map(str::to_owned);
-    let property = Property { agent, user, run, approval, schedule, webhook, message, budget };
+    let [agent, user, run, approval, schedule, webhook, secret, message, budget] = [
+        "agent_x",
+        "user_x",
+        "run_x",
+        "approval_x",
+        "schedule_x",
+        "webhook_x",
+        "secret-x",
+        "message_x",
+        "budget_x",
+    ]
+    .map(str::to_owned);
+    let property = Property { agent, user, run, approval, schedule, webhook, secret, message, budget };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
     let mut found = Vec::new();

@@ -19,6 +19,7 @@ mod redis;
 mod replay;
 mod runs;
 mod schedules;
+mod secrets;
 mod server;
 mod streams;
 mod under_kills;

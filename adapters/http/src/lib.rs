@@ -21,6 +21,7 @@ pub use routes::health::Health;
 pub use routes::money::Money;
 pub use routes::runs::{JournalDocument, NotReplayable, Runs};
 pub use routes::schedules::Schedules;
+pub use routes::secrets::Secrets;
 pub use routes::sessions::Sessions;
 pub use routes::tenants::Tenants;
 pub use routes::users::Users;

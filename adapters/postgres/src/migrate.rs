@@ -128,7 +128,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
         GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback, approvals TO {application};
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks, secrets TO {application};
+        GRANT SELECT, INSERT ON data_keys TO {application};
+        GRANT SELECT, UPDATE (master, wrapped) ON data_keys TO {platform};
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
@@ -189,6 +191,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         "schedules",
         "webhook_deliveries",
         "idempotency_keys",
+        "data_keys",
         "audit_heads",
         "audit_records",
     ] {

@@ -5,8 +5,8 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
-    TenantView, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository, StoreError,
+    TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -27,6 +27,7 @@ mod idempotency;
 mod prices;
 mod runs;
 mod schedules;
+mod secrets;
 mod usage;
 mod users;
 mod webhooks;
@@ -126,6 +127,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self
+    }
+
+    fn secrets(&mut self) -> &mut dyn SecretRepository {
         self
     }
 

@@ -16,6 +16,7 @@ mod idempotency;
 mod money;
 mod page;
 mod schedules;
+mod secrets;
 mod webhooks;
 mod work;
 
@@ -24,11 +25,12 @@ pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
+pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
-    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository,
+    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
     webhooks::MockWebhookRepository,
 };
 
@@ -95,6 +97,8 @@ pub trait TenantView: Send {
     fn schedules(&mut self) -> &mut dyn ScheduleRepository;
     /// The tenant's webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
+    /// The tenant's secrets, sealed.
+    fn secrets(&mut self) -> &mut dyn SecretRepository;
     /// What models cost the tenant.
     fn prices(&mut self) -> &mut dyn PriceRepository;
     /// What the tenant may spend.

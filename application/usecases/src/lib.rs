@@ -13,6 +13,7 @@ mod refused;
 pub mod runner;
 pub mod runs;
 pub mod schedules;
+pub mod secrets;
 pub mod sessions;
 pub mod tenants;
 pub mod users;

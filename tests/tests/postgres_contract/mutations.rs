@@ -18,7 +18,7 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, idempotency, isolation, schedules, twins, webhooks,
+    Stores, approvals, audit, idempotency, isolation, schedules, secrets, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -41,6 +41,8 @@ const TABLES: &[&str] = &[
     "run_events",
     "run_feedback",
     "schedules",
+    "data_keys",
+    "secrets",
     "webhooks",
     "webhook_deliveries",
     "prices",
@@ -221,6 +223,7 @@ async fn isolate(stores: &Stores) {
     schedules::schedules_are_their_tenants_own(stores).await;
     approvals::rules_are_their_tenants_own(stores).await;
     idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
+    secrets::secrets_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
 }

@@ -10,7 +10,8 @@ use chrono::{Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::ids::{
-    AgentId, ApprovalId, BudgetId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+    AgentId, ApprovalId, BudgetId, DataKeyId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId,
+    WebhookId,
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
@@ -93,6 +94,9 @@ const ROWS: &str = "
         SELECT id(t), id(t * 1000 + 107), id(t * 1000 + n), 'run.failed', '{}', 0, 0,
             CASE WHEN n <= 10 THEN 'pending' ELSE 'dead' END, CASE WHEN n <= 10 THEN now() END,
             CASE WHEN n > 10 THEN now() - CASE WHEN n = 300 THEN interval '40 days' ELSE interval '0' END END, now()
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO data_keys SELECT id(t), id(t * 1000 + n), 'm', '' FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO secrets SELECT id(t), 's' || n, id(t * 1000 + n), '', id(t * 1000 + 1), now(), now(), 1
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
@@ -295,6 +299,7 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         signing_in(&mut watched).await;
         queue(&mut watched).await;
         schedules(&mut watched).await;
+        secrets(&mut watched).await;
         webhooks(&mut watched).await;
         idempotency(&mut watched).await;
         audit(&mut watched).await;
@@ -615,6 +620,36 @@ async fn schedules(watched: &mut Watched) {
         .across("claim_schedules", &claiming, async |store| {
             let due = store.claim_schedules(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
             assert_eq!(due.len(), 10);
+        })
+        .await;
+}
+
+async fn secrets(watched: &mut Watched) {
+    let tenant = watched.caller.tenant_id();
+    let id = DataKeyId::from_uuid(watched.caller.user_id().as_uuid());
+    watched
+        .own("secrets", &["data_keys_pkey", "secrets_pkey"], async |tx| {
+            let name = "s9".parse().unwrap();
+            let (secret, value) = tx.secrets().value(&name).await.unwrap().unwrap();
+            tx.secrets().update(&secret.changed(Utc::now()), &value).await.unwrap();
+            assert_eq!(tx.secrets().list(None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.secrets().list(Some("s1".parse().unwrap()), page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.secrets().count().await.unwrap(), 300);
+            assert!(tx.secrets().data_key(id).await.unwrap().is_some());
+            assert!(tx.secrets().newest_data_key().await.unwrap().is_some());
+            assert!(tx.secrets().remove(&name).await.unwrap());
+        })
+        .await;
+    let mut keys = Vec::new();
+    watched
+        .across("data_keys", &["data_keys_pkey"], async |store| {
+            keys = store.data_keys(Some((tenant, id)), 10).await.unwrap();
+            assert_eq!(keys.len(), 10);
+        })
+        .await;
+    watched
+        .across("rewrap", &["audit_heads_pkey", "data_keys_pkey", "tenants_pkey"], async |store| {
+            assert!(store.rewrap(&keys[0], &keys[0].key, Utc::now()).await.unwrap());
         })
         .await;
 }

@@ -7,9 +7,9 @@ use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
     MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
-    MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
-    TenantView, UsageRepository, UserRepository, WebhookRepository,
+    MockRunRepository, MockScheduleRepository, MockSecretRepository, MockUsageRepository, MockUserRepository,
+    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository, StoreError,
+    TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -31,6 +31,8 @@ pub struct MockTenantTx {
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
     pub webhooks: MockWebhookRepository,
+    /// What `secrets()` gives.
+    pub secrets: MockSecretRepository,
     /// What `prices()` gives.
     pub prices: MockPriceRepository,
     /// What `budgets()` gives.
@@ -77,6 +79,10 @@ impl TenantView for MockTenantTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         &mut self.webhooks
+    }
+
+    fn secrets(&mut self) -> &mut dyn SecretRepository {
+        &mut self.secrets
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {
