@@ -113,6 +113,11 @@ const KNOWN: &[Known] = &[
     known("worker.approval_seconds", "86400", "how long a person has to answer what a run has asked"),
     known("tools.http_allow", "", "hosts that the tool http_get may fetch from, by commas; none when empty"),
     known(
+        "tools.allow",
+        "",
+        "hosts that tenants' tools may reach though not public, or without TLS, by commas",
+    ),
+    known(
         "webhooks.retries",
         "5,300,1800,7200,18000,36000,50400,72000,86400",
         "seconds between attempts, by commas",
@@ -146,6 +151,8 @@ pub(crate) struct Settings {
     pub(crate) wedged_after: Duration,
     /// Without a host there is no tool.
     pub(crate) http_allow: Option<AllowList>,
+    /// Hosts of tenants' tools that the operator answers for.
+    pub(crate) tool_hosts: Hosts,
     /// When deliveries to webhooks are tried again.
     pub(crate) retries: Retries,
     /// Hosts of webhooks that the operator answers for.
@@ -348,9 +355,9 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         }
         AllowList::new(hosts).map(Some).map_err(|error| error.to_string())
     });
+    let tool_hosts = hosts(reader, "tools.allow");
     let retries = reader.checked("webhooks.retries", retries);
-    let webhook_hosts =
-        reader.checked("webhooks.allow", |text| Hosts::new(entries(text)).map_err(|error| error.to_string()));
+    let webhook_hosts = hosts(reader, "webhooks.allow");
     let log = log(reader);
     Some(Settings {
         address: address?,
@@ -373,6 +380,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         wedged_after: wedged_after?,
         worker: worker?,
         http_allow: http_allow?,
+        tool_hosts: tool_hosts?,
         retries: retries?,
         webhook_hosts: webhook_hosts?,
         log: log?,
@@ -382,6 +390,10 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
 /// What stands between commas.
 fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+fn hosts(reader: &mut Reader<'_>, key: &str) -> Option<Hosts> {
+    reader.checked(key, |text| Hosts::new(entries(text)).map_err(|error| error.to_string()))
 }
 
 fn retries(text: &str) -> Result<Retries, String> {

@@ -14,7 +14,7 @@ use powerhouse_auth::{
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Secrets, Sessions, Tenants, Users,
+    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Secrets, Sessions, Tenants, Tools, Users,
     Webhooks,
 };
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
@@ -26,15 +26,16 @@ use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
+use powerhouse_ports::tools::ToolMaker;
 use powerhouse_ports::webhooks::WebhookSender;
 use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
-use powerhouse_tools::HttpGet;
+use powerhouse_tools::{HttpGet, TenantTools};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, money, runs, schedules, secrets as vault, sessions, tenants, users,
-    webhooks,
+    Keeper, agents, approvals, audit, money, runs, schedules, secrets as vault, sessions, tenants, tools,
+    users, webhooks,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -82,6 +83,8 @@ struct Ports {
     secrets: webhooks::Secrets,
     /// Seals the secrets of tenants.
     vault: vault::Vault,
+    /// Makes tools of what tenants declare.
+    maker: Arc<dyn ToolMaker>,
     sender: Arc<dyn WebhookSender>,
     wake_deliverer: Arc<Notify>,
     clock: Arc<dyn Clock>,
@@ -197,6 +200,10 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
         secrets: webhook_secrets,
+        maker: Arc::new(TenantTools::new(
+            settings.tool_hosts.clone(),
+            Arc::new(vault::VaultReader(vault.clone())),
+        )?),
         vault,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
@@ -205,7 +212,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     };
     let pulse = Arc::clone(&ports.pulse);
     let observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
-    let tools = toolbox(settings, &ports)?;
+    let tools =
+        tools::Resolver { built_in: Arc::new(toolbox(settings, &ports)?), maker: Arc::clone(&ports.maker) };
     let api = api(settings, &ports, &tools, model.kind);
     let housekeeper = Housekeeper {
         platform: Arc::clone(&ports.platform),
@@ -280,18 +288,19 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
 }
 
-fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api {
+fn api(settings: &Settings, ports: &Ports, tools: &tools::Resolver, model: &str) -> Api {
     let clock = || Arc::clone(&ports.clock);
     Api {
         tenants: tenants_slice(settings, ports),
         sessions: sessions_slice(ports),
         users: users_slice(ports),
-        agents: agents_slice(ports, tools),
+        agents: agents_slice(ports, &tools.built_in),
         runs: runs_slice(ports, tools),
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
         secrets: secrets_slice(ports),
+        tools: tools_slice(ports, &tools.built_in),
         money: money_slice(ports),
         audit: Audit {
             list: audit::ListAudit { store: Arc::clone(&ports.store) },
@@ -384,7 +393,7 @@ fn users_slice(ports: &Ports) -> Users {
 fn agents_slice(ports: &Ports, tools: &Toolbox) -> Agents {
     let store = || Arc::clone(&ports.store);
     let clock = || Arc::clone(&ports.clock);
-    let tools: Arc<agents::ToolNames> = Arc::new(tools.keys().cloned().collect());
+    let tools = names(tools);
     Agents {
         create: agents::CreateAgent {
             store: store(),
@@ -419,7 +428,7 @@ fn approvals_slice(ports: &Ports) -> Approvals {
     }
 }
 
-fn runs_slice(ports: &Ports, tools: &Toolbox) -> Runs {
+fn runs_slice(ports: &Ports, tools: &tools::Resolver) -> Runs {
     let store = || Arc::clone(&ports.store);
     let bus = || Arc::clone(&ports.bus);
     let clock = || Arc::clone(&ports.clock);
@@ -529,6 +538,33 @@ fn secrets_slice(ports: &Ports) -> Secrets {
         create: vault::CreateSecret { store: store(), vault: vault(), clock: clock() },
         change: vault::ChangeSecret { store: store(), vault: vault(), clock: clock() },
         delete: vault::DeleteSecret { store: store(), clock: clock() },
+    }
+}
+
+fn names(tools: &Toolbox) -> Arc<tools::Names> {
+    Arc::new(tools.keys().cloned().collect())
+}
+
+fn tools_slice(ports: &Ports, built_in: &Toolbox) -> Tools {
+    let store = || Arc::clone(&ports.store);
+    let maker = || Arc::clone(&ports.maker);
+    let clock = || Arc::clone(&ports.clock);
+    let built_in = names(built_in);
+    Tools {
+        list: tools::ListTools { store: store() },
+        read: tools::ReadTool { store: store() },
+        create: tools::CreateTool {
+            store: store(),
+            maker: maker(),
+            built_in: Arc::clone(&built_in),
+            clock: clock(),
+        },
+        import: tools::ImportTools { store: store(), maker: maker(), built_in, clock: clock() },
+        change: tools::ChangeTool { store: store(), maker: maker(), clock: clock() },
+        refresh: tools::RefreshServer { store: store(), maker: maker(), clock: clock() },
+        delete: tools::DeleteTool { store: store(), clock: clock() },
+        egress: tools::ReadEgressRules { store: store() },
+        replace_egress: tools::ReplaceEgressRules { store: store(), clock: clock() },
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
 use crate::secrets::SecretName;
+use crate::tools::ToolName;
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +155,10 @@ named_enum! {
         SecretsRead = "secrets.read",
         /// Put secrets in, change and remove them.
         SecretsUpdate = "secrets.update",
+        /// See which tools and MCP servers the tenant has declared, and where they may reach.
+        ToolsRead = "tools.read",
+        /// Declare, change and remove tools and MCP servers, and say where they may reach.
+        ToolsUpdate = "tools.update",
         /// See budgets, and what is left of them.
         BudgetsRead = "budgets.read",
         /// Make, change and remove budgets.
@@ -176,7 +181,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
         AuditRead, BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead,
         PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
         SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate, TenantClose, TenantRead, TenantUpdate,
-        UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        ToolsRead, ToolsUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead,
+        WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -194,6 +200,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | PoliciesUpdate
                     | WebhooksUpdate
                     | SecretsUpdate
+                    | ToolsUpdate
                     | BudgetsUpdate
                     | PricesUpdate
                     | AuditRead
@@ -213,6 +220,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SchedulesUpdate
                     | WebhooksRead
                     | SecretsRead
+                    | ToolsRead
                     | BudgetsRead
                     | PricesRead
                     | UsageRead
@@ -366,6 +374,8 @@ impl Resource for BudgetId {}
 
 impl Resource for SecretName {}
 
+impl Resource for ToolName {}
+
 /// A run and who started it, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedRun {
@@ -491,6 +501,18 @@ privileges! {
     CreateSecret(TenantId) = SecretsUpdate;
     /// Give a secret another value, or remove it.
     UpdateSecret(SecretName) = SecretsUpdate;
+    /// List the tenant's tools and MCP servers.
+    ListTools(TenantId) = ToolsRead;
+    /// See a tool or an MCP server.
+    ReadTool(ToolName) = ToolsRead;
+    /// Declare a tool or an MCP server.
+    CreateTool(TenantId) = ToolsUpdate;
+    /// Change or remove a tool or an MCP server, or ask a server for its tools.
+    UpdateTool(ToolName) = ToolsUpdate;
+    /// See where the tenant's tools may reach.
+    ReadEgressRules(TenantId) = ToolsRead;
+    /// Say where the tenant's tools may reach.
+    UpdateEgressRules(TenantId) = ToolsUpdate;
     /// List the tenant's budgets.
     ListBudgets(TenantId) = BudgetsRead;
     /// See a budget.

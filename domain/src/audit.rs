@@ -87,6 +87,22 @@ named_enum! {
         SecretChanged = "secret.changed",
         /// A secret was removed.
         SecretRemoved = "secret.removed",
+        /// A tool was declared.
+        ToolCreated = "tool.created",
+        /// A tool was changed.
+        ToolChanged = "tool.changed",
+        /// A tool was removed.
+        ToolRemoved = "tool.removed",
+        /// An MCP server was declared.
+        McpServerCreated = "mcp_server.created",
+        /// An MCP server was changed.
+        McpServerChanged = "mcp_server.changed",
+        /// An MCP server was asked for its tools.
+        McpServerRefreshed = "mcp_server.refreshed",
+        /// An MCP server was removed.
+        McpServerRemoved = "mcp_server.removed",
+        /// The list of hosts that the tenant's tools may reach was replaced.
+        EgressRulesReplaced = "egress_rules.replaced",
         /// The key of the tenant's secrets was wrapped by another master key.
         DataKeyRewrapped = "data_key.rewrapped",
         /// A budget was made.

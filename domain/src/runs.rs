@@ -33,7 +33,7 @@ pub use approval_rules::{
 pub use approvals::{Answer, AnswerRefused, Approval, Decision, Demand, MAX_ANSWER_CHARS, Question};
 pub use ending::Ending;
 pub use event_hash::{EventHash, InvalidEventHash};
-pub use events::{EventBody, RunEvent, settled, steps};
+pub use events::{EventBody, RunEvent, offered, settled, steps};
 pub use explanation::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, StepTold, Times, Told, Wait, explain,
 };

@@ -10,6 +10,8 @@ use crate::ids::UserId;
 
 /// The most secrets of a tenant.
 pub const MAX_SECRETS: u64 = 200;
+/// The fewest bytes of a value: a shorter one cannot be told from other text where it comes back.
+pub const MIN_SECRET_BYTES: usize = 8;
 /// The most bytes of a value.
 pub const MAX_SECRET_BYTES: usize = 16_384;
 /// The most characters of a name.
@@ -51,19 +53,23 @@ impl fmt::Display for SecretName {
     }
 }
 
-/// The value of a secret: 1 to 16,384 bytes of text. Wiped when dropped, never printed, never compared.
+/// The value of a secret: 8 to 16,384 bytes of text. Wiped when dropped, never printed, never compared.
 #[derive(Clone)]
 pub struct SecretValue(Zeroizing<String>);
 
 /// A text that is no value. It does not say what the text was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a secret's value has 1 to {MAX_SECRET_BYTES} bytes")]
+#[error("a secret's value has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes")]
 pub struct InvalidSecretValue;
 
 impl SecretValue {
     /// Checks a text, and keeps it.
     pub fn new(text: Zeroizing<String>) -> Result<Self, InvalidSecretValue> {
-        if (1..=MAX_SECRET_BYTES).contains(&text.len()) { Ok(Self(text)) } else { Err(InvalidSecretValue) }
+        if (MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&text.len()) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidSecretValue)
+        }
     }
 
     /// The text, to be sealed or sent.
@@ -128,7 +134,7 @@ mod tests {
         let kept = value("sk-canary".into()).unwrap();
         assert_eq!(kept.expose(), "sk-canary");
         assert!(!format!("{kept:?}").contains("canary"));
-        assert_eq!(value(String::new()).unwrap_err(), InvalidSecretValue);
+        assert_eq!(value("short".into()).unwrap_err(), InvalidSecretValue);
         assert!(value("x".repeat(MAX_SECRET_BYTES)).is_ok());
         assert!(value("x".repeat(MAX_SECRET_BYTES + 1)).is_err());
     }

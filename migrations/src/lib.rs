@@ -22,6 +22,7 @@ mod m0012_admission;
 mod m0013_keys_and_rules;
 mod m0014_record_work;
 mod m0017_vault;
+mod m0018_tenant_tools;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_keys_and_rules::Migration),
             Box::new(m0014_record_work::Migration),
             Box::new(m0017_vault::Migration),
+            Box::new(m0018_tenant_tools::Migration),
         ]
     }
 }

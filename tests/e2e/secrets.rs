@@ -144,7 +144,7 @@ async fn the_master_key_is_changed_while_the_server_works() {
     assert_eq!(trail["items"][0]["action"], "data_key.rewrapped", "{trail}");
 
     // The server that was at work goes on with old data keys, and with new tenants' by the new master key.
-    let put = ada.request(Method::PUT, "/v1/secrets/a").json(&json!({"value": "another"}));
+    let put = ada.request(Method::PUT, "/v1/secrets/a").json(&json!({"value": "another one"}));
     assert_eq!(put.send().await.unwrap().status(), StatusCode::OK);
     server.tenant("late").await.post("/v1/secrets", &json!({"name": "a", "value": CANARY})).await;
 
@@ -188,13 +188,13 @@ async fn master_keys_come_from_the_environment_too() {
     with_new.push(("POWERHOUSE__SECRETS__MASTER_KEY", &new));
     let second = Server::with(&with_new);
     let ada = second.sign_in("acme").await;
-    let put = ada.request(Method::PUT, "/v1/secrets/a").json(&json!({"value": "another"}));
+    let put = ada.request(Method::PUT, "/v1/secrets/a").json(&json!({"value": "another one"}));
     assert_eq!(put.send().await.unwrap().status(), StatusCode::OK);
 
     // Without the key that wraps it, a tenant's secrets are out of reach, and nothing else.
     let mut lost = Server::with(&with_old);
     let ada = lost.sign_in("acme").await;
-    let put = ada.request(Method::PUT, "/v1/secrets/a").json(&json!({"value": "another"}));
+    let put = ada.request(Method::PUT, "/v1/secrets/a").json(&json!({"value": "another one"}));
     assert_eq!(put.send().await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(lost.log().contains("is not known here"), "the log says what is wrong");
     assert_eq!(ada.get("/v1/secrets").await["items"][0]["version"], 2);

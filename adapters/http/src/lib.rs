@@ -24,6 +24,7 @@ pub use routes::schedules::Schedules;
 pub use routes::secrets::Secrets;
 pub use routes::sessions::Sessions;
 pub use routes::tenants::Tenants;
+pub use routes::tools::Tools;
 pub use routes::users::Users;
 pub use routes::webhooks::Webhooks;
 pub use routes::{Api, openapi, service};

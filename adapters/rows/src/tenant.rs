@@ -6,7 +6,7 @@ use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository, StoreError,
-    TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -28,6 +28,7 @@ mod prices;
 mod runs;
 mod schedules;
 mod secrets;
+mod tools;
 mod usage;
 mod users;
 mod webhooks;
@@ -131,6 +132,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn secrets(&mut self) -> &mut dyn SecretRepository {
+        self
+    }
+
+    fn tools(&mut self) -> &mut dyn ToolRepository {
         self
     }
 

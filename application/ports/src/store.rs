@@ -17,6 +17,7 @@ mod money;
 mod page;
 mod schedules;
 mod secrets;
+mod tools;
 mod webhooks;
 mod work;
 
@@ -26,12 +27,13 @@ pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
+pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
     idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
-    webhooks::MockWebhookRepository,
+    tools::MockToolRepository, webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -99,6 +101,8 @@ pub trait TenantView: Send {
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
     /// The tenant's secrets, sealed.
     fn secrets(&mut self) -> &mut dyn SecretRepository;
+    /// The tenant's tools.
+    fn tools(&mut self) -> &mut dyn ToolRepository;
     /// What models cost the tenant.
     fn prices(&mut self) -> &mut dyn PriceRepository;
     /// What the tenant may spend.

@@ -16,6 +16,7 @@ pub mod schedules;
 pub mod secrets;
 pub mod sessions;
 pub mod tenants;
+pub mod tools;
 pub mod users;
 pub mod webhooks;
 

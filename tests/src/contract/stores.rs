@@ -20,6 +20,7 @@ pub mod runs;
 pub mod schedules;
 pub mod secrets;
 pub mod sessions;
+pub mod tools;
 pub mod transactions;
 pub mod twins;
 pub mod webhooks;
@@ -79,6 +80,7 @@ macro_rules! store_contract {
             schedules: schedules_survive, a_due_schedule_is_claimed_once, schedules_of_a_suspended_tenant_wait,
                 schedules_are_their_tenants_own;
             secrets: secrets_survive, secrets_are_their_tenants_own, data_keys_are_wrapped_anew;
+            tools: tools_survive, tools_are_their_tenants_own;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,
                 deliveries_end_and_are_replayed, deliveries_of_tenants_take_turns, webhooks_survive,
                 webhooks_are_their_tenants_own;

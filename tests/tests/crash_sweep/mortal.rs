@@ -22,7 +22,8 @@ use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, SecretRepository,
-    StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    StoreError, TenantStore, TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -134,6 +135,10 @@ impl TenantView for MortalTx {
 
     fn secrets(&mut self) -> &mut dyn SecretRepository {
         self.tx.secrets()
+    }
+
+    fn tools(&mut self) -> &mut dyn ToolRepository {
+        self.tx.tools()
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

@@ -18,7 +18,7 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, idempotency, isolation, schedules, secrets, twins, webhooks,
+    Stores, approvals, audit, idempotency, isolation, schedules, secrets, tools, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -43,6 +43,8 @@ const TABLES: &[&str] = &[
     "schedules",
     "data_keys",
     "secrets",
+    "tools",
+    "egress_rules",
     "webhooks",
     "webhook_deliveries",
     "prices",
@@ -224,6 +226,7 @@ async fn isolate(stores: &Stores) {
     approvals::rules_are_their_tenants_own(stores).await;
     idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
     secrets::secrets_are_their_tenants_own(stores).await;
+    tools::tools_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
 }

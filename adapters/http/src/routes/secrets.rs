@@ -57,7 +57,7 @@ struct NewSecret {
     /// What it is called: 1 to 63 lower-case letters, digits, `-` and `_`, the first a letter.
     #[salvo(schema(example = "crm-token"))]
     name: String,
-    /// Its value, 1 to 16,384 bytes. It is never shown.
+    /// Its value, 8 to 16,384 bytes. It is never shown.
     #[serde(deserialize_with = "unrepeated")]
     #[salvo(schema(value_type = String, write_only))]
     value: Zeroizing<String>,
@@ -67,7 +67,7 @@ struct NewSecret {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewSecretValue {
-    /// The value, 1 to 16,384 bytes. It is never shown.
+    /// The value, 8 to 16,384 bytes. It is never shown.
     #[serde(deserialize_with = "unrepeated")]
     #[salvo(schema(value_type = String, write_only))]
     value: Zeroizing<String>,

@@ -7,9 +7,10 @@ use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
     MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
-    MockRunRepository, MockScheduleRepository, MockSecretRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository, StoreError,
-    TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    MockRunRepository, MockScheduleRepository, MockSecretRepository, MockToolRepository, MockUsageRepository,
+    MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository,
+    SecretRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -33,6 +34,8 @@ pub struct MockTenantTx {
     pub webhooks: MockWebhookRepository,
     /// What `secrets()` gives.
     pub secrets: MockSecretRepository,
+    /// What `tools()` gives.
+    pub tools: MockToolRepository,
     /// What `prices()` gives.
     pub prices: MockPriceRepository,
     /// What `budgets()` gives.
@@ -83,6 +86,10 @@ impl TenantView for MockTenantTx {
 
     fn secrets(&mut self) -> &mut dyn SecretRepository {
         &mut self.secrets
+    }
+
+    fn tools(&mut self) -> &mut dyn ToolRepository {
+        &mut self.tools
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

@@ -18,9 +18,9 @@ use powerhouse_domain::ids::{ApprovalId, StepId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
     Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
-    RunTransitionRefused, StepKind, settled,
+    RunTransitionRefused, StepKind, offered, settled,
 };
-use powerhouse_domain::strategies::{Answer, StrategyError};
+use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError};
@@ -37,7 +37,8 @@ use super::pulse::Holding;
 use super::scribe::Scribe;
 use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
-use crate::runs::{brief, whole_journal};
+use crate::runs::whole_journal;
+use crate::tools::Resolved;
 
 /// How often text that has come is written, at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -174,6 +175,8 @@ impl Drive {
         let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        let listed = version.as_ref().map_or(&[][..], |version| &version.definition.tools);
+        let resolved = workshop.tools.resolve(&mut *view, &scope, listed).await?;
         drop(view);
 
         let now = workshop.clock.now();
@@ -185,17 +188,26 @@ impl Drive {
         let asked = asked(&journal);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
-        let allowed = allowed(&workshop, &version.definition);
+        let allowed = allowed(&workshop, &version.definition, &resolved);
         let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
         let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
-        let execution = execute(&workshop, &version.definition, &run, journal);
+        let mut outbox = vec![started_event(&lease, now)];
+        // A run that is taken over must be offered what it was offered before.
+        let before = offered(&journal).map(<[_]>::to_vec);
+        if before.is_none() && resolved.has_declared {
+            let body = EventBody::ToolsOffered { tools: resolved.specs.clone() };
+            outbox.push(NewEvent { at: now, body });
+        }
+        let offered = before.unwrap_or(resolved.specs);
+        let brief = Brief::of(run.task(), &version.definition, offered);
+        let strategy = version.definition.strategy;
+        let execution = Execution::start(settled(journal), move |fx| strategy.execute(brief, fx));
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let beat = workshop.settings.lease / 3;
         let heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
-        let attempt = u32::try_from(lease.token().0).unwrap_or(u32::MAX);
         Ok(Some(Self {
-            outbox: vec![NewEvent { at: now, body: EventBody::Started { attempt } }],
+            outbox,
             questions: Vec::new(),
             ledger,
             has_news: false,
@@ -404,7 +416,7 @@ impl Drive {
         let EffectRequest::Tool(tool) = request else {
             return ToolTerms { is_safe_to_repeat: true, demand: None };
         };
-        let known = self.workshop.tools.get(&tool.name);
+        let known = self.allowed.tools.get(&tool.name);
         ToolTerms {
             // A call of a tool that is not there does nothing.
             is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
@@ -536,23 +548,17 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
         .collect()
 }
 
-fn allowed(workshop: &Workshop, definition: &Definition) -> Allowed {
+fn allowed(workshop: &Workshop, definition: &Definition, resolved: &Resolved) -> Allowed {
     Allowed {
         model: definition.model.clone().unwrap_or_else(|| workshop.default_model.clone()),
-        tools: definition.tools.clone().into(),
+        tools: Arc::clone(&resolved.tools),
         approvals: definition.approvals.clone().into(),
     }
 }
 
-fn execute(
-    workshop: &Workshop,
-    definition: &Definition,
-    run: &Run,
-    journal: Vec<RunEvent>,
-) -> Execution<Result<Answer, StrategyError>> {
-    let brief = brief(run, definition, &workshop.tools);
-    let strategy = definition.strategy;
-    Execution::start(settled(journal), move |fx| strategy.execute(brief, fx))
+fn started_event(lease: &Lease, now: DateTime<Utc>) -> NewEvent {
+    let attempt = u32::try_from(lease.token().0).unwrap_or(u32::MAX);
+    NewEvent { at: now, body: EventBody::Started { attempt } }
 }
 
 /// A stored run in a state that a claimed one cannot have.

@@ -100,9 +100,11 @@ mod tests {
     use powerhouse_ports::models::MockModelProvider;
     use powerhouse_ports::platform::MockPlatformStore;
     use powerhouse_ports::store::{MockTenantStore, StoreError};
+    use powerhouse_ports::tools::MockToolMaker;
 
     use super::*;
-    use crate::runner::{Pulse, Settings, Toolbox};
+    use crate::runner::{Pulse, Settings};
+    use crate::tools::Resolver;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -118,7 +120,7 @@ mod tests {
             platform: Arc::new(platform),
             models: Arc::new(MockModelProvider::new()),
             default_model: String::new(),
-            tools: Toolbox::new(),
+            tools: Resolver { built_in: Arc::default(), maker: Arc::new(MockToolMaker::new()) },
             bus: Arc::new(MockEventBus::new()),
             pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),
             clock,
