@@ -25,10 +25,11 @@ mod limits;
 mod placement;
 mod replay;
 mod steps;
+mod taint;
 
 pub use approval_rules::{
-    ApprovalRule, ApprovalRules, InvalidPattern, InvalidRule, MAX_REASON_CHARS, MAX_RULE_AGENTS, MAX_RULES,
-    ToolPattern,
+    ApprovalRule, ApprovalRules, Condition, Consequence, InvalidPattern, InvalidRule, MAX_REASON_CHARS,
+    MAX_RULE_AGENTS, MAX_RULES, ToolPattern,
 };
 pub use approvals::{Answer, AnswerRefused, Approval, Decision, Demand, MAX_ANSWER_CHARS, Question};
 pub use ending::Ending;
@@ -44,6 +45,7 @@ pub use limits::{LimitExceeded, RunLimits};
 pub use placement::{InvalidPlacement, InvalidPriority, Placement, Priority};
 pub use replay::{Difference, Recorded, Recording, Replay, ReplayedStep, replay};
 pub use steps::{Step, StepKind, StepRefused, StepState};
+pub use taint::Provenance;
 
 /// The most characters that a task may have.
 pub const MAX_TASK_CHARS: usize = 32_768;

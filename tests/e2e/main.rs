@@ -10,6 +10,7 @@ mod fairness;
 mod faults;
 mod first_run;
 mod idempotency;
+mod injection;
 mod isolation;
 mod mcp;
 mod metrics;

@@ -29,7 +29,7 @@ impl Hosts {
         Ok(Self(entries.into_iter().map(read).collect::<Result<_, _>>()?))
     }
 
-    fn has(&self, host: &str) -> bool {
+    pub(crate) fn has(&self, host: &str) -> bool {
         self.0.contains(host)
     }
 }

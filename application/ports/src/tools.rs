@@ -17,6 +17,12 @@ pub trait Tool: Send + Sync {
     /// Whether a call may be made again when nobody knows whether the first one took effect.
     fn is_safe_to_repeat(&self) -> bool;
 
+    /// Whether what it gives back may be from outside the platform: then it is not to be trusted. Else it follows from the
+    /// arguments and the clock alone.
+    fn reaches_out(&self) -> bool {
+        true
+    }
+
     /// Calls it. `key` is that of the call, the same when it is made again: whoever changes something elsewhere sends it
     /// along. What the model can react to, bad arguments included, is an output with `is_error`.
     async fn call(&self, key: &CallKey, arguments: &serde_json::Value) -> ToolOutput;

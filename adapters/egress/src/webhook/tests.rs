@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::addresses::is_public;
 use crate::client::{AddressPolicy, Egress};
-use crate::resolver::Lookup;
+use crate::resolver::{AddressRefused, Lookup};
 
 /// Every name is this machine.
 struct Here;

@@ -17,8 +17,8 @@ use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execut
 use powerhouse_domain::ids::{ApprovalId, StepId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
-    Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
-    RunTransitionRefused, StepKind, offered, settled,
+    Approval, ApprovalRules, Consequence, Ending, EventBody, Lease, Ledger, Provenance, Question, Run,
+    RunEvent, RunState, RunTransitionRefused, StepKind, offered, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -129,7 +129,7 @@ pub(super) struct Drive {
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
-    allowed: Allowed,
+    pub(super) allowed: Allowed,
     pub(super) purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
@@ -336,7 +336,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
         self.has_news = false;
-        let rules = self.rules().await?;
+        let (rules, read) = self.rules().await?;
         let mut begun = Vec::new();
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -353,7 +353,7 @@ impl Drive {
                 }
                 self.asked.insert(key.clone());
             }
-            let terms = self.terms(request, &rules);
+            let terms = self.terms(request, &rules, &read);
             match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
@@ -398,7 +398,7 @@ impl Drive {
             .iter()
             .filter_map(|Issued { key, request }| {
                 // What was asked already is decided without the rules of now.
-                let terms = self.terms(request, &ApprovalRules::default());
+                let terms = self.terms(request, &ApprovalRules::default(), &Provenance::default());
                 match gate(request, self.ledger.open.get(key), &terms, now) {
                     Gate::Lapse(approval) => Some(approval),
                     _ => None,
@@ -412,15 +412,18 @@ impl Drive {
     }
 
     /// What holds for the tool that a request calls.
-    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules) -> ToolTerms {
+    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules, read: &Provenance) -> ToolTerms {
         let EffectRequest::Tool(tool) = request else {
-            return ToolTerms { is_safe_to_repeat: true, demand: None };
+            return ToolTerms { is_safe_to_repeat: true, demand: None, refusal: None };
         };
+        let rule = rules.on(self.run.selection().agent, &tool.name, &tool.arguments, read);
+        let refuses = rule.filter(|rule| rule.consequence() == Consequence::Refuse);
         let known = self.allowed.tools.get(&tool.name);
         ToolTerms {
             // A call of a tool that is not there does nothing.
             is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
-            demand: demand(tool, self.run.selection().agent, &self.allowed.approvals, rules),
+            demand: demand(tool, &self.allowed.approvals, rule),
+            refusal: refuses.map(|rule| rule.reason().to_owned()),
         }
     }
 
