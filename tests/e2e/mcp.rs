@@ -111,7 +111,7 @@ async fn an_agent_lists_and_calls_the_tools_of_a_real_server_with_a_token() {
     assert_eq!(outputs[0], ("Ada is person 47 of the CRM", "succeeded"));
     assert!(outputs[1].0.contains("person") && outputs[1].1 == "failed", "{outputs:?}");
     assert_eq!(outputs[2].0, "noted about 47: called");
-    assert!(outputs[3].0.contains("closed on Sundays") && outputs[3].1 == "failed", "{outputs:?}");
+    assert!(outputs[3].0.contains("Error executing tool fail") && outputs[3].1 == "failed", "{outputs:?}");
     assert_eq!(outputs[4].0, "you sent [secret crm-token]");
     // What is not allowed is not there, whatever the model asks for.
     assert_eq!(outputs.len(), 5);
@@ -137,7 +137,7 @@ async fn a_server_that_does_not_answer_or_take_the_token_says_so_and_is_asked_ag
     let body = json!({"url": mcp.url, "auth": {"kind": "bearer", "secret": "crm-token"}});
     let crm = ada.post("/v1/mcp-servers", &json!({"name": "crm", "server": body})).await;
     assert_eq!(crm["tools"], json!([]));
-    assert!(crm["problem"].as_str().unwrap().contains("did not take the secret"), "{crm}");
+    assert!(crm["problem"].as_str().unwrap().contains("does not take the secret"), "{crm}");
     let refused =
         json!({"name": "a", "definition": {"kind": "react", "description": "d", "tools": ["crm__note"]}});
     let refused = ada.request(Method::POST, "/v1/agents").json(&refused).send().await.unwrap();
@@ -152,7 +152,7 @@ async fn a_server_that_does_not_answer_or_take_the_token_says_so_and_is_asked_ag
     drop(mcp);
     let crm = ada.post("/v1/mcp-servers/crm/refresh", &Value::Null).await;
     assert_eq!(names(&crm).len(), 5);
-    assert_eq!(crm["problem"], "no connection to the endpoint could be made");
+    assert!(crm["problem"].as_str().unwrap().contains("cannot be reached"), "{crm}");
 
     for (server, pointer) in [
         (json!({"url": "http://mcp.example.org/"}), "/server/url"),

@@ -58,10 +58,14 @@ impl Provenance {
         !self.outside.is_empty()
     }
 
-    /// Whether a text or a number among these arguments was copied from outside, and is not in the task.
+    /// Whether a text or a number among these arguments was copied from outside, and is not in the task. The arguments' own
+    /// names are the tool's; names within them count.
     pub fn taints(&self, arguments: &Value) -> bool {
         let mut texts = Vec::new();
-        collect(arguments, &mut texts);
+        match arguments.as_object() {
+            Some(fields) => fields.values().for_each(|value| collect(value, &mut texts)),
+            None => collect(arguments, &mut texts),
+        }
         texts.iter().any(|text| self.is_copied(text))
     }
 

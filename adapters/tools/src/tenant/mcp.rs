@@ -186,20 +186,13 @@ async fn close(session: Session) {
     let _ = tokio::time::timeout(CLOSING_TIMEOUT, session.cancel()).await;
 }
 
-/// Why a server gave nothing: what it says itself, or that it cannot be reached, and nothing of what is around here.
+/// Why a server gave nothing: what it says itself, or else all that it may be. The client's own words are not passed on:
+/// they tell what is around here.
 fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
-    tracing::debug!("an MCP server gave nothing");
     if let Some(ServiceError::McpError(said)) = error.downcast_ref::<ServiceError>() {
         return format!("the server refused: {}", said.message.chars().take(300).collect::<String>());
     }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if let Some(failed) = inner.downcast_ref::<reqwest::Error>() {
-            return powerhouse_egress::Failure::from(failed).to_string();
-        }
-        cause = inner.source();
-    }
-    "the server did not answer as a server of the Model Context Protocol does, or did not take the secret"
+    "the server cannot be reached, does not speak the Model Context Protocol there, or does not take the secret"
         .to_owned()
 }
 

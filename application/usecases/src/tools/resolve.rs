@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::tools::{
-    EgressRules, McpServer, SEPARATOR, TenantTool, ToolName, ToolSource, ToolSpec,
+    EgressRules, McpServer, McpTool, SEPARATOR, TenantTool, ToolName, ToolSource, ToolSpec,
 };
 use powerhouse_ports::store::{StoreError, TenantView};
 use powerhouse_ports::tools::{Tool, ToolMaker};
@@ -102,7 +102,7 @@ impl Resolver {
         match (source, of_server) {
             (ToolSource::Http(tool), None) => vec![self.maker.http(scope, name, tool, rules)],
             (ToolSource::Mcp(server), Some(wanted)) => {
-                let is_wanted = |tool: &&_| wanted == ALL || is_called(tool, wanted);
+                let is_wanted = |tool: &&McpTool| wanted == ALL || tool.name == wanted;
                 server
                     .offered()
                     .filter(is_wanted)
@@ -112,10 +112,6 @@ impl Resolver {
             _ => Vec::new(),
         }
     }
-}
-
-fn is_called(tool: &powerhouse_domain::tools::McpTool, name: &str) -> bool {
-    tool.name == name
 }
 
 /// Why a name in an agent's list stands for nothing; nothing when it stands for something.
@@ -139,7 +135,7 @@ pub(crate) fn missing(name: &str, built_in: &Names, declared: &[TenantTool]) -> 
         },
         Some((server, wanted)) => match find(server).map(|tool| &tool.source) {
             Some(ToolSource::Mcp(_)) if wanted == ALL => None,
-            Some(ToolSource::Mcp(found)) if found.offered().any(|tool| is_called(tool, wanted)) => None,
+            Some(ToolSource::Mcp(found)) if found.offered().any(|tool| tool.name == wanted) => None,
             Some(ToolSource::Mcp(found)) => {
                 let names = found.offered().map(|tool| McpServer::spec(server, tool).name);
                 let names = names.collect::<Vec<_>>().join(", ");
