@@ -123,6 +123,16 @@ async fn an_agent_lists_and_calls_the_tools_of_a_real_server_with_a_token() {
     for text in [prompts, server.log(), steps.to_string(), crm.to_string()] {
         assert!(!text.contains(TOKEN), "the token is in {}", &text[..200.min(text.len())]);
     }
+    let mut files = 0;
+    for entry in std::fs::read_dir(server.folder().join("data")).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let found = bytes.windows(TOKEN.len()).any(|part| part == TOKEN.as_bytes());
+            assert!(!found, "the token is in {}", entry.path().display());
+            files += usize::from(bytes.windows(11).any(|part| part == b"find_person"));
+        }
+    }
+    assert!(files > 0, "the database, with what the server's tools are, was among them");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -401,11 +401,10 @@ async fn s44_a_secret_is_in_the_request_that_it_is_for_and_nowhere_else() {
         "the answers came to the model, masked"
     );
     seen.extend(prompts);
-    let operations = server.greeting.lines().find_map(|line| line.split_once("metrics    http://"));
-    if let Some((_, address)) = operations {
-        let metrics = Client::new().get(format!("http://{}", address.trim())).send().await.unwrap();
-        seen.push(metrics.text().await.unwrap());
-    }
+    let address = server.greeting.lines().find_map(|line| line.split_once("metrics    http://")).unwrap().1;
+    let metrics = Client::new().get(format!("http://{}", address.trim())).send().await.unwrap();
+    assert!(metrics.status().is_success());
+    seen.push(metrics.text().await.unwrap());
     seen.push(dump(&own).await);
     seen.push(server.log());
     seen.push(server.greeting.clone());
