@@ -46,6 +46,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Look after the keys of tenants' secrets.
+    Secrets {
+        #[command(subcommand)]
+        command: SecretsCommand,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +64,13 @@ pub(crate) struct SelectionArguments {
     /// Sentences with the agents that they are for, in the form of CLINC150's `data_full.json`.
     #[arg(long, value_name = "FILE", default_value = "tests/data/clinc150.json")]
     pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Wrap the key of every tenant's secrets by a new master key: the configured one, or one that is made now. Servers go
+    /// on meanwhile.
+    RotateMasterKey,
 }
 
 #[derive(Debug, Subcommand)]

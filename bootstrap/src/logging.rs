@@ -24,7 +24,12 @@ pub(crate) fn start(log: &Log) {
     drop(started);
 }
 
+/// What is never logged, whatever the filter: the client of MCP servers writes whole messages down, and an answer may repeat
+/// the secret that was sent (S44). Failures of its are told by our own lines.
+const SILENT: &str = "rmcp=off";
+
 fn filter(log: &Log) -> EnvFilter {
+    let filter = format!("{},{SILENT}", log.filter);
     // Checked when the settings were read.
-    EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"))
+    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(format!("info,{SILENT}")))
 }

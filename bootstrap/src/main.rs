@@ -11,6 +11,7 @@ mod model;
 mod operations;
 mod replay;
 mod run;
+mod secrets;
 mod serve;
 mod settings;
 mod wiring;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 
-use cli::{AuditCommand, BenchCommand, Cli, Command, ConfigCommand};
+use cli::{AuditCommand, BenchCommand, Cli, Command, ConfigCommand, SecretsCommand};
 use settings::Layers;
 
 fn main() -> ExitCode {
@@ -62,6 +63,9 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         Command::Audit { command: AuditCommand::Verify(arguments) } => audit::verify(&arguments)?,
         Command::Bench { command: BenchCommand::Selection(arguments) } => {
             bench::selection(&arguments.data)?;
+        }
+        Command::Secrets { command: SecretsCommand::RotateMasterKey } => {
+            secrets::rotate_master_key(&layers.settings()?).await?;
         }
         Command::Replay(arguments) => return replay::replay(arguments, layers).await,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,

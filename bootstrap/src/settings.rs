@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono::{Months, TimeDelta};
 use config::{Config, Environment, File, FileFormat};
-use powerhouse_auth::{HashingLimits, TokenProfile};
+use powerhouse_auth::{HashingLimits, LocalMasterKeys, TokenProfile};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::webhooks::Retries;
 use powerhouse_egress::Hosts;
@@ -45,9 +45,18 @@ const fn known(key: &'static str, default: &'static str, about: &'static str) ->
 }
 
 const API_KEY: &str = "model.api_key";
+const MASTER_KEY: &str = "secrets.master_key";
+const OLD_MASTER_KEYS: &str = "secrets.old_master_keys";
 /// What is never shown.
-const SECRETS: [&str; 5] =
-    [API_KEY, "database.url", "database.platform_url", "database.owner_url", "redis.url"];
+const SECRETS: [&str; 7] = [
+    API_KEY,
+    MASTER_KEY,
+    OLD_MASTER_KEYS,
+    "database.url",
+    "database.platform_url",
+    "database.owner_url",
+    "redis.url",
+];
 
 const KNOWN: &[Known] = &[
     known("server.address", "127.0.0.1:8080", "where the API is served"),
@@ -87,6 +96,12 @@ const KNOWN: &[Known] = &[
     known("model.base_url", "", "an API of chat completions; OpenAI's when empty (also OPENAI_BASE_URL)"),
     known(API_KEY, "", "the key of that API (also OPENAI_API_KEY)"),
     known("model.name", "", "the model of agents that name none"),
+    known(
+        MASTER_KEY,
+        "",
+        "the key that wraps the keys of tenants' secrets: 32 bytes in base64; in a file of the data folder when empty",
+    ),
+    known(OLD_MASTER_KEYS, "", "master keys that opened before, by commas, until everything is wrapped anew"),
     known("worker.concurrency", "64", "runs at the same time"),
     known("worker.for_newcomers", "8", "further runs, of tenants that have no other under way"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
@@ -98,6 +113,11 @@ const KNOWN: &[Known] = &[
     ),
     known("worker.approval_seconds", "86400", "how long a person has to answer what a run has asked"),
     known("tools.http_allow", "", "hosts that the tool http_get may fetch from, by commas; none when empty"),
+    known(
+        "tools.allow",
+        "",
+        "hosts that tenants' tools may reach though not public, or without TLS, by commas",
+    ),
     known(
         "webhooks.retries",
         "5,300,1800,7200,18000,36000,50400,72000,86400",
@@ -125,11 +145,15 @@ pub(crate) struct Settings {
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
     pub(crate) model: Model,
+    /// The master key and those before, by commas; in a file when there is none.
+    pub(crate) master_key: Option<Zeroizing<String>>,
     pub(crate) worker: runner::Settings,
     /// After how long without a try the worker is wedged.
     pub(crate) wedged_after: Duration,
     /// Without a host there is no tool.
     pub(crate) http_allow: Option<AllowList>,
+    /// Hosts of tenants' tools that the operator answers for.
+    pub(crate) tool_hosts: Hosts,
     /// When deliveries to webhooks are tried again.
     pub(crate) retries: Retries,
     /// Hosts of webhooks that the operator answers for.
@@ -148,6 +172,10 @@ impl Settings {
 
     pub(crate) fn secrets_key(&self) -> PathBuf {
         self.data.join("secrets.key")
+    }
+
+    pub(crate) fn master_keys(&self) -> PathBuf {
+        self.data.join("master.keys")
     }
 
     pub(crate) fn owner_password(&self) -> PathBuf {
@@ -318,6 +346,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let at_once = reader.number("passwords.at_once", 1, 256);
     let waiting = reader.number("passwords.waiting", 0, 100_000);
     let model = model(reader);
+    let master_key = master_key(reader);
     let worker = worker(reader);
     let wedged_after = wedged_after(database.as_ref(), worker.as_ref());
     let http_allow = reader.checked("tools.http_allow", |text| {
@@ -327,9 +356,9 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         }
         AllowList::new(hosts).map(Some).map_err(|error| error.to_string())
     });
+    let tool_hosts = hosts(reader, "tools.allow");
     let retries = reader.checked("webhooks.retries", retries);
-    let webhook_hosts =
-        reader.checked("webhooks.allow", |text| Hosts::new(entries(text)).map_err(|error| error.to_string()));
+    let webhook_hosts = hosts(reader, "webhooks.allow");
     let log = log(reader);
     Some(Settings {
         address: address?,
@@ -348,9 +377,11 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             waiting: as_usize(waiting?),
         },
         model: model?,
+        master_key: master_key?,
         wedged_after: wedged_after?,
         worker: worker?,
         http_allow: http_allow?,
+        tool_hosts: tool_hosts?,
         retries: retries?,
         webhook_hosts: webhook_hosts?,
         log: log?,
@@ -360,6 +391,10 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
 /// What stands between commas.
 fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+fn hosts(reader: &mut Reader<'_>, key: &str) -> Option<Hosts> {
+    reader.checked(key, |text| Hosts::new(entries(text)).map_err(|error| error.to_string()))
 }
 
 fn retries(text: &str) -> Result<Retries, String> {
@@ -463,6 +498,23 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
         api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
         name: name.map(|name| (!name.is_empty()).then_some(name))?,
     })
+}
+
+#[expect(clippy::option_option, reason = "nothing for a mistake, and a key in a file is no mistake")]
+fn master_key(reader: &mut Reader<'_>) -> Option<Option<Zeroizing<String>>> {
+    let (key, old) = (reader.text(MASTER_KEY)?, reader.text(OLD_MASTER_KEYS)?);
+    let (key, old) = (Zeroizing::new(key), Zeroizing::new(old));
+    if key.trim().is_empty() {
+        if old.trim().is_empty() {
+            return Some(None);
+        }
+        return reader.mistake(OLD_MASTER_KEYS, format!("means nothing without `{MASTER_KEY}`"));
+    }
+    let keys = Zeroizing::new(format!("{},{}", *key, *old));
+    match LocalMasterKeys::new(&keys) {
+        Ok(_) => Some(Some(keys)),
+        Err(error) => reader.mistake(MASTER_KEY, format!("and `{OLD_MASTER_KEYS}` cannot be used: {error}")),
+    }
 }
 
 fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {

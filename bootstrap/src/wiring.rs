@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use powerhouse_auth::{
-    AeadSecretBox, Argon2Hasher, JwtIssuer, JwtVerifier, OpaqueRefreshTokens, SigningKeys, SystemSecrets,
+    AeadEnvelopes, AeadSecretBox, Argon2Hasher, JwtIssuer, JwtVerifier, LocalMasterKeys, OpaqueRefreshTokens,
+    SigningKeys, SystemSecrets,
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Selection, Sessions, Tenants, Users,
-    Webhooks,
+    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Secrets, Selection, Sessions, Tenants,
+    Tools, Users, Webhooks,
 };
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_ports::cache::Cache;
@@ -25,14 +26,16 @@ use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
+use powerhouse_ports::tools::ToolMaker;
 use powerhouse_ports::webhooks::WebhookSender;
 use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
-use powerhouse_tools::HttpGet;
+use powerhouse_tools::{HttpGet, TenantTools};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, money, runs, schedules, selection, sessions, tenants, users, webhooks,
+    Keeper, agents, approvals, audit, money, runs, schedules, secrets as vault, selection, sessions, tenants,
+    tools, users, webhooks,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -79,6 +82,10 @@ struct Ports {
     pulse: Arc<Pulse>,
     /// Seals the secrets of webhooks.
     secrets: webhooks::Secrets,
+    /// Seals the secrets of tenants.
+    vault: vault::Vault,
+    /// Makes tools of what tenants declare.
+    maker: Arc<dyn ToolMaker>,
     sender: Arc<dyn WebhookSender>,
     wake_deliverer: Arc<Notify>,
     selectors: Arc<selection::Selectors>,
@@ -173,6 +180,14 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
     let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
+    let webhook_secrets = secrets(settings)?;
+    let vault = vault::Vault::new(
+        Arc::clone(&stores.tenants),
+        Arc::new(master_keys(settings)?),
+        Arc::new(AeadEnvelopes),
+        Arc::clone(&webhook_secrets.source),
+        Arc::clone(&ids),
+    );
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -186,7 +201,12 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
-        secrets: secrets(settings)?,
+        secrets: webhook_secrets,
+        maker: Arc::new(TenantTools::new(
+            settings.tool_hosts.clone(),
+            Arc::new(vault::VaultReader(vault.clone())),
+        )?),
+        vault,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
         selectors: Arc::default(),
@@ -195,7 +215,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     };
     let pulse = Arc::clone(&ports.pulse);
     let observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
-    let tools = toolbox(settings, &ports)?;
+    let tools =
+        tools::Resolver { built_in: Arc::new(toolbox(settings, &ports)?), maker: Arc::clone(&ports.maker) };
     let api = api(settings, &ports, &tools, model.kind);
     let housekeeper = Housekeeper {
         platform: Arc::clone(&ports.platform),
@@ -276,18 +297,20 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
 }
 
-fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, model: &str) -> Api {
+fn api(settings: &Settings, ports: &Ports, tools: &tools::Resolver, model: &str) -> Api {
     let clock = || Arc::clone(&ports.clock);
     Api {
         tenants: tenants_slice(settings, ports),
         sessions: sessions_slice(ports),
         users: users_slice(ports),
-        agents: agents_slice(ports, tools),
+        agents: agents_slice(ports, &tools.built_in),
         runs: runs_slice(ports, tools),
         selection: selection_slice(ports),
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
+        secrets: secrets_slice(ports),
+        tools: tools_slice(ports, &tools.built_in),
         money: money_slice(ports),
         audit: Audit {
             list: audit::ListAudit { store: Arc::clone(&ports.store) },
@@ -380,7 +403,7 @@ fn users_slice(ports: &Ports) -> Users {
 fn agents_slice(ports: &Ports, tools: &Toolbox) -> Agents {
     let store = || Arc::clone(&ports.store);
     let clock = || Arc::clone(&ports.clock);
-    let tools: Arc<agents::ToolNames> = Arc::new(tools.keys().cloned().collect());
+    let tools = names(tools);
     Agents {
         create: agents::CreateAgent {
             store: store(),
@@ -415,7 +438,7 @@ fn approvals_slice(ports: &Ports) -> Approvals {
     }
 }
 
-fn runs_slice(ports: &Ports, tools: &Toolbox) -> Runs {
+fn runs_slice(ports: &Ports, tools: &tools::Resolver) -> Runs {
     let store = || Arc::clone(&ports.store);
     let bus = || Arc::clone(&ports.bus);
     let clock = || Arc::clone(&ports.clock);
@@ -459,11 +482,11 @@ fn selection_slice(ports: &Ports) -> Selection {
     }
 }
 
-fn submit_run(ports: &Ports, tools: &Toolbox) -> runs::SubmitRun {
+fn submit_run(ports: &Ports, tools: &tools::Resolver) -> runs::SubmitRun {
     runs::SubmitRun {
         store: Arc::clone(&ports.store),
         selectors: Arc::clone(&ports.selectors),
-        tools: Arc::new(tools.keys().cloned().collect()),
+        tools: Arc::new(tools.built_in.keys().cloned().collect()),
         bus: Arc::clone(&ports.bus),
         wake: Arc::clone(&ports.wake),
         clock: Arc::clone(&ports.clock),
@@ -524,6 +547,56 @@ fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {
     let sealer = AeadSecretBox::load_or_generate(&file)
         .with_context(|| format!("the key of secrets in {} cannot be used", file.display()))?;
     Ok(webhooks::Secrets { sealer: Arc::new(sealer), source: Arc::new(SystemSecrets) })
+}
+
+/// The master keys: as configured, or in a file, with a new one in it if there is none.
+pub(crate) fn master_keys(settings: &Settings) -> anyhow::Result<LocalMasterKeys> {
+    if let Some(keys) = &settings.master_key {
+        return LocalMasterKeys::new(keys).context("see secrets.master_key");
+    }
+    let file = settings.master_keys();
+    LocalMasterKeys::load_or_generate(&file)
+        .with_context(|| format!("the master keys in {} cannot be used", file.display()))
+}
+
+fn secrets_slice(ports: &Ports) -> Secrets {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    let vault = || ports.vault.clone();
+    Secrets {
+        list: vault::ListSecrets { store: store() },
+        read: vault::ReadSecret { store: store() },
+        create: vault::CreateSecret { store: store(), vault: vault(), clock: clock() },
+        change: vault::ChangeSecret { store: store(), vault: vault(), clock: clock() },
+        delete: vault::DeleteSecret { store: store(), clock: clock() },
+    }
+}
+
+fn names(tools: &Toolbox) -> Arc<tools::Names> {
+    Arc::new(tools.keys().cloned().collect())
+}
+
+fn tools_slice(ports: &Ports, built_in: &Toolbox) -> Tools {
+    let store = || Arc::clone(&ports.store);
+    let maker = || Arc::clone(&ports.maker);
+    let clock = || Arc::clone(&ports.clock);
+    let built_in = names(built_in);
+    Tools {
+        list: tools::ListTools { store: store() },
+        read: tools::ReadTool { store: store() },
+        create: tools::CreateTool {
+            store: store(),
+            maker: maker(),
+            built_in: Arc::clone(&built_in),
+            clock: clock(),
+        },
+        import: tools::ImportTools { store: store(), maker: maker(), built_in, clock: clock() },
+        change: tools::ChangeTool { store: store(), maker: maker(), clock: clock() },
+        refresh: tools::RefreshServer { store: store(), maker: maker(), clock: clock() },
+        delete: tools::DeleteTool { store: store(), clock: clock() },
+        egress: tools::ReadEgressRules { store: store() },
+        replace_egress: tools::ReplaceEgressRules { store: store(), clock: clock() },
+    }
 }
 
 fn money_slice(ports: &Ports) -> Money {

@@ -3,9 +3,13 @@
 //! This is the first of two stages. The matrix of [`allows`] decides alone here; a tenant's own Cedar policies are
 //! to come as a second stage that can only narrow what the matrix grants.
 
-use std::fmt;
+mod permit;
+
+pub use permit::Permit;
 
 use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
+use crate::secrets::SecretName;
+use crate::tools::ToolName;
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,6 +153,14 @@ named_enum! {
         WebhooksRead = "webhooks.read",
         /// Make, change, try and remove webhooks, and send again what did not arrive.
         WebhooksUpdate = "webhooks.update",
+        /// See which secrets there are; their values nobody sees.
+        SecretsRead = "secrets.read",
+        /// Put secrets in, change and remove them.
+        SecretsUpdate = "secrets.update",
+        /// See which tools and MCP servers the tenant has declared, and where they may reach.
+        ToolsRead = "tools.read",
+        /// Declare, change and remove tools and MCP servers, and say where they may reach.
+        ToolsUpdate = "tools.update",
         /// See budgets, and what is left of them.
         BudgetsRead = "budgets.read",
         /// Make, change and remove budgets.
@@ -174,9 +186,9 @@ pub const fn allows(role: Role, action: Action) -> bool {
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
         AuditRead, BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead,
         PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
-        SchedulesRead, SchedulesUpdate, SelectionRead, SelectionUpdate, TenantClose, TenantRead,
-        TenantUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead,
-        WebhooksUpdate,
+        SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate, SelectionRead, SelectionUpdate,
+        TenantClose, TenantRead, TenantUpdate, ToolsRead, ToolsUpdate, UsageRead, UsersCreate, UsersDelete,
+        UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -193,6 +205,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsArchive
                     | PoliciesUpdate
                     | WebhooksUpdate
+                    | SecretsUpdate
+                    | ToolsUpdate
                     | BudgetsUpdate
                     | PricesUpdate
                     | AuditRead
@@ -212,6 +226,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SchedulesRead
                     | SchedulesUpdate
                     | WebhooksRead
+                    | SecretsRead
+                    | ToolsRead
                     | BudgetsRead
                     | PricesRead
                     | UsageRead
@@ -364,6 +380,10 @@ impl Resource for WebhookId {}
 
 impl Resource for BudgetId {}
 
+impl Resource for SecretName {}
+
+impl Resource for ToolName {}
+
 /// A run and who started it, as looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnedRun {
@@ -481,6 +501,26 @@ privileges! {
     CreateWebhook(TenantId) = WebhooksUpdate;
     /// Change, try or remove a webhook, or send something to it again.
     UpdateWebhook(WebhookId) = WebhooksUpdate;
+    /// List the tenant's secrets.
+    ListSecrets(TenantId) = SecretsRead;
+    /// See that a secret is there, and since when.
+    ReadSecret(SecretName) = SecretsRead;
+    /// Put a secret in.
+    CreateSecret(TenantId) = SecretsUpdate;
+    /// Give a secret another value, or remove it.
+    UpdateSecret(SecretName) = SecretsUpdate;
+    /// List the tenant's tools and MCP servers.
+    ListTools(TenantId) = ToolsRead;
+    /// See a tool or an MCP server.
+    ReadTool(ToolName) = ToolsRead;
+    /// Declare a tool or an MCP server.
+    CreateTool(TenantId) = ToolsUpdate;
+    /// Change or remove a tool or an MCP server, or ask a server for its tools.
+    UpdateTool(ToolName) = ToolsUpdate;
+    /// See where the tenant's tools may reach.
+    ReadEgressRules(TenantId) = ToolsRead;
+    /// Say where the tenant's tools may reach.
+    UpdateEgressRules(TenantId) = ToolsUpdate;
     /// List the tenant's budgets.
     ListBudgets(TenantId) = BudgetsRead;
     /// See a budget.
@@ -507,91 +547,6 @@ privileges! {
     UpdateSelection(TenantId) = SelectionUpdate;
     /// See who changed what in the tenant.
     ReadAudit(TenantId) = AuditRead;
-}
-
-/// Proof that a principal may do `A` to one resource, once. Only [`Principal::permit`] makes one.
-///
-/// ```
-/// use powerhouse_domain::access::{CloseTenant, Denied, Permit, Principal};
-/// use powerhouse_domain::ids::TenantId;
-///
-/// fn close(permit: Permit<CloseTenant>) -> TenantId {
-///     permit.redeem()
-/// }
-///
-/// fn handle(principal: &Principal) -> Result<TenantId, Denied> {
-///     Ok(close(principal.permit::<CloseTenant>(principal.tenant_id())?))
-/// }
-/// ```
-///
-/// It serves once, so it cannot be cloned:
-///
-/// ```compile_fail,E0599
-/// use powerhouse_domain::access::{CloseTenant, Permit};
-/// fn twice(permit: Permit<CloseTenant>) -> (Permit<CloseTenant>, Permit<CloseTenant>) {
-///     (permit.clone(), permit)
-/// }
-/// ```
-///
-/// nor redeemed twice:
-///
-/// ```compile_fail,E0382
-/// use powerhouse_domain::access::{CloseTenant, Permit};
-/// fn twice(permit: Permit<CloseTenant>) {
-///     permit.redeem();
-///     permit.redeem();
-/// }
-/// ```
-///
-/// nor made by hand:
-///
-/// ```compile_fail,E0451
-/// use powerhouse_domain::access::{CloseTenant, Permit, Principal};
-/// fn forge(principal: &Principal) -> Permit<CloseTenant> {
-///     Permit { scope: principal.scope(), granted_to: principal.user_id(), resource: principal.tenant_id() }
-/// }
-/// ```
-#[must_use = "a permit that is not redeemed did nothing"]
-pub struct Permit<A: Privilege> {
-    scope: TenantScope,
-    granted_to: UserId,
-    resource: A::Resource,
-}
-
-impl<A: Privilege> Permit<A> {
-    /// The tenant in which the permit is good.
-    pub const fn scope(&self) -> TenantScope {
-        self.scope
-    }
-
-    /// The user to whom it was given.
-    pub const fn granted_to(&self) -> UserId {
-        self.granted_to
-    }
-
-    /// The resource, before the permit is used.
-    pub const fn resource(&self) -> &A::Resource {
-        &self.resource
-    }
-
-    /// Uses the permit up for the resource that it names.
-    pub fn redeem(self) -> A::Resource {
-        self.resource
-    }
-}
-
-impl<A: Privilege> fmt::Debug for Permit<A>
-where
-    A::Resource: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("action", &A::ACTION.as_str())
-            .field("scope", &self.scope)
-            .field("granted_to", &self.granted_to)
-            .field("resource", &self.resource)
-            .finish()
-    }
 }
 
 #[cfg(test)]

@@ -81,6 +81,30 @@ named_enum! {
         DeliveryReplayed = "webhook.delivery_replayed",
         /// A webhook was removed.
         WebhookRemoved = "webhook.removed",
+        /// A secret was put in.
+        SecretCreated = "secret.created",
+        /// A secret got another value.
+        SecretChanged = "secret.changed",
+        /// A secret was removed.
+        SecretRemoved = "secret.removed",
+        /// A tool was declared.
+        ToolCreated = "tool.created",
+        /// A tool was changed.
+        ToolChanged = "tool.changed",
+        /// A tool was removed.
+        ToolRemoved = "tool.removed",
+        /// An MCP server was declared.
+        McpServerCreated = "mcp_server.created",
+        /// An MCP server was changed.
+        McpServerChanged = "mcp_server.changed",
+        /// An MCP server was asked for its tools.
+        McpServerRefreshed = "mcp_server.refreshed",
+        /// An MCP server was removed.
+        McpServerRemoved = "mcp_server.removed",
+        /// The list of hosts that the tenant's tools may reach was replaced.
+        EgressRulesReplaced = "egress_rules.replaced",
+        /// The key of the tenant's secrets was wrapped by another master key.
+        DataKeyRewrapped = "data_key.rewrapped",
         /// A budget was made.
         BudgetCreated = "budget.created",
         /// A budget got other caps.

@@ -13,6 +13,7 @@ pub mod model;
 pub mod money;
 pub mod runs;
 pub mod schedules;
+pub mod secrets;
 pub mod selection;
 pub mod strategies;
 pub mod tenants;

@@ -28,15 +28,16 @@ mod placement;
 mod replay;
 mod room;
 mod steps;
+mod taint;
 
 pub use approval_rules::{
-    ApprovalRule, ApprovalRules, InvalidPattern, InvalidRule, MAX_REASON_CHARS, MAX_RULE_AGENTS, MAX_RULES,
-    ToolPattern,
+    ApprovalRule, ApprovalRules, Condition, Consequence, InvalidPattern, InvalidRule, MAX_REASON_CHARS,
+    MAX_RULE_AGENTS, MAX_RULES, ToolPattern,
 };
 pub use approvals::{Answer, AnswerRefused, Approval, Decision, Demand, MAX_ANSWER_CHARS, Question};
 pub use ending::Ending;
 pub use event_hash::{EventHash, InvalidEventHash};
-pub use events::{EventBody, RunEvent, settled, steps};
+pub use events::{EventBody, RunEvent, offered, settled, steps};
 pub use explanation::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, StepTold, Times, Told, Wait, explain,
 };
@@ -50,6 +51,7 @@ pub use placement::{InvalidPlacement, InvalidPriority, Placement, Priority};
 pub use replay::{Difference, Recorded, Recording, Replay, ReplayedStep, replay};
 pub use room::Room;
 pub use steps::{Step, StepKind, StepRefused, StepState};
+pub use taint::Provenance;
 
 /// The most characters that a task may have.
 pub const MAX_TASK_CHARS: usize = 32_768;

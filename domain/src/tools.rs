@@ -1,11 +1,24 @@
-//! What a tool is to a strategy: a name, a schema, a call and its output.
+//! What a tool is to a strategy: a name, a schema, a call and its output; and the tools that tenants declare.
 
 use serde::{Deserialize, Serialize};
+
+mod declared;
+mod egress;
+mod http;
+mod mcp;
+pub mod openapi;
+
+pub use declared::{
+    BadTool, InvalidToolName, MAX_DECLARED, MAX_SCHEMA_BYTES, SourceKind, TenantTool, ToolName, ToolSource,
+};
+pub use egress::{EgressRules, HostPattern, InvalidHostPattern, MAX_HOSTS, TooManyHosts};
+pub use http::{Auth, HttpMethod, HttpTool, Limits};
+pub use mcp::{Listing, McpServer, McpTool, SEPARATOR};
 
 /// A tool as it is offered to a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
-    /// Its name, `[a-z][a-z0-9_]{0,63}`.
+    /// Its name, `[a-z][a-z0-9_]{0,63}`; of a tool of an MCP server, the server's name, `__`, and the tool's own.
     pub name: String,
     /// What it does, for the model to read.
     pub description: String,

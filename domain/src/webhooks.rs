@@ -62,6 +62,7 @@ impl Announced {
             | EventBody::PauseAsked { .. }
             | EventBody::Resumed { .. }
             | EventBody::Forked { .. }
+            | EventBody::ToolsOffered { .. }
             | EventBody::StepStarted { .. }
             | EventBody::TextDelta { .. }
             | EventBody::StepEnded { .. } => None,

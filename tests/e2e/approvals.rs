@@ -167,7 +167,8 @@ async fn the_tenant_and_the_strategy_may_want_a_persons_word_too() {
         (answer.status(), etag, answer.json::<Value>().await.unwrap())
     };
     assert_eq!(ada.get("/v1/approval-rules").await, json!({"items": []}));
-    let rules = json!({"items": [{"tool": "calc*", "agents": [agent], "reason": "sums are for people"}]});
+    let rules = json!({"items": [{"tool": "calc*", "agents": [agent], "reason": "sums are for people",
+        "when": "always", "then": "ask"}]});
     let (status, etag, kept) = put(&rules, Some("\"0\"")).await;
     assert_eq!((status, etag.as_deref(), &kept), (StatusCode::OK, Some("\"1\""), &rules));
     assert_eq!(put(&rules, Some("\"0\"")).await.0, StatusCode::PRECONDITION_FAILED);
@@ -195,6 +196,8 @@ async fn the_tenant_and_the_strategy_may_want_a_persons_word_too() {
 
     for (rules, pointer) in [
         (json!({"items": [{"tool": "a b"}]}), "/items/0/tool"),
+        (json!({"items": [{"tool": "*", "when": "never"}]}), "/items/0/when"),
+        (json!({"items": [{"tool": "*", "then": "laugh"}]}), "/items/0/then"),
         (json!({"items": [{"tool": "*", "agents": ["x"]}]}), "/items/0/agents/0"),
         (json!({"items": [{"tool": "*", "reason": "x".repeat(501)}]}), "/items/0/reason"),
         (json!({"items": vec![json!({"tool": "*"}); 101]}), "/items"),

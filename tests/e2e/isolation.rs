@@ -68,9 +68,22 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_schedule" | "update_schedule" => {
             json!({"name": "yearly", "cron": "0 0 1 1 *", "task": "Do it", "agent": agent})
         }
+        "create_secret" => json!({"name": "token", "value": "a good value"}),
+        "update_secret" => json!({"value": "another value"}),
+        "create_tool" => json!({"name": "crm_find", "tool": http_tool()}),
+        "update_tool" => http_tool(),
+        "import_tools" => json!({"operations": ["findPet"], "document": {"openapi": "3.1.0",
+            "servers": [{"url": "https://pets.invalid"}], "paths": {"/pets": {"get": {"operationId": "findPet"}}}}}),
+        "create_mcp_server" => json!({"name": "crm", "server": {"url": "https://mcp.invalid/"}}),
+        "update_mcp_server" => json!({"url": "https://mcp.invalid/", "timeout_seconds": 9}),
+        "update_egress_rules" => json!({"hosts": null}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
+}
+
+fn http_tool() -> Value {
+    json!({"description": "Finds people", "method": "GET", "url": "https://crm.invalid/", "parameters": {"type": "object"}})
 }
 
 /// What one tenant owns.
@@ -81,6 +94,9 @@ pub(crate) struct Property {
     pub(crate) approval: String,
     pub(crate) schedule: String,
     pub(crate) webhook: String,
+    secret: String,
+    tool: String,
+    mcp_server: String,
     message: String,
     budget: String,
 }
@@ -108,6 +124,16 @@ impl Property {
         let webhook =
             caller.post("/v1/webhooks", &webhook).await["webhook"]["id"].as_str().unwrap().to_owned();
         let message = caller.post(&format!("/v1/webhooks/{webhook}/test"), &Value::Null).await;
+        let secret = format!("token-of-{name}");
+        caller.post("/v1/secrets", &json!({"name": secret, "value": CANARY})).await;
+        // Names, and no word of the tenant's: they are written in the audit trail.
+        let tool = format!("tool_of_{}", name.replace('-', "_"));
+        let mut body = json!({"name": tool, "tool": http_tool()});
+        body["tool"]["description"] = json!(CANARY);
+        caller.post("/v1/tools", &body).await;
+        let served = format!("served_by_{}", name.replace('-', "_"));
+        let body = json!({"name": served, "server": {"url": format!("https://{CANARY}.invalid/")}});
+        caller.post("/v1/mcp-servers", &body).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
@@ -118,6 +144,9 @@ impl Property {
             approval,
             schedule: id(&schedule),
             webhook,
+            secret,
+            tool,
+            mcp_server: served,
             message: id(&message),
             budget: id(&budget),
         }
@@ -146,6 +175,8 @@ impl Property {
         let path = path.replace("{schedule_id}", &self.schedule).replace("{budget_id}", &self.budget);
         let path = path.replace("{kind}", "direct");
         let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
+        let path = path.replace("{secret_name}", &self.secret).replace("{tool_name}", &self.tool);
+        let path = path.replace("{server_name}", &self.mcp_server);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -167,7 +198,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
     let owned = Property::of(&ada).await;
     let everything = async || {
         let mut everything = Vec::new();
-        for path in ["agents", "users", "runs", "schedules", "webhooks"] {
+        for path in ["agents", "users", "runs", "schedules", "secrets", "tools", "mcp-servers", "webhooks"] {
             everything.push(ada.get(&format!("/v1/{path}")).await);
         }
         everything
@@ -190,8 +221,20 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             others += 1;
         }
         assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
-        let Property { agent, user, run, approval, schedule, webhook, message, budget } = &owned;
-        for id in [agent, user, run, approval, schedule, webhook, message, budget] {
+        let Property {
+            agent,
+            user,
+            run,
+            approval,
+            schedule,
+            webhook,
+            secret,
+            tool,
+            mcp_server,
+            message,
+            budget,
+        } = &owned;
+        for id in [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget] {
             assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
         }
     }
@@ -265,7 +308,17 @@ async fn every_route_as_every_role() {
                 Some(body) if operation.id == "create_user" => {
                     body["email"] = json!(format!("new-{number}@example.org"));
                 }
-                Some(body) if operation.id == "create_agent" => body["name"] = json!(format!("new-{number}")),
+                Some(body)
+                    if matches!(
+                        operation.id.as_str(),
+                        "create_agent" | "create_secret" | "create_tool" | "create_mcp_server"
+                    ) =>
+                {
+                    body["name"] = json!(format!("new{number}"));
+                }
+                Some(body) if operation.id == "import_tools" => {
+                    body["prefix"] = json!(format!("new{number}"));
+                }
                 _ => {}
             }
             let mut request = caller.request(operation.method.clone(), &property.path(operation));
@@ -276,8 +329,15 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, .. }) = &fresh {
-                ada.request(Method::DELETE, &format!("/v1/webhooks/{webhook}")).send().await.unwrap();
+            if let Some(Property { webhook, secret, tool, mcp_server, .. }) = &fresh {
+                for path in [
+                    format!("/v1/webhooks/{webhook}"),
+                    format!("/v1/secrets/{secret}"),
+                    format!("/v1/tools/{tool}"),
+                    format!("/v1/mcp-servers/{mcp_server}"),
+                ] {
+                    ada.request(Method::DELETE, &path).send().await.unwrap();
+                }
             }
             let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
             let _ = write!(row, "{said:<10}");
@@ -295,10 +355,22 @@ async fn every_route_as_every_role() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_without_a_token() {
     let server = Server::start();
-    let [agent, user, run, approval, schedule, webhook, message, budget] =
-        ["agent_x", "user_x", "run_x", "approval_x", "schedule_x", "webhook_x", "message_x", "budget_x"]
-            .map(str::to_owned);
-    let property = Property { agent, user, run, approval, schedule, webhook, message, budget };
+    let [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget] = [
+        "agent_x",
+        "user_x",
+        "run_x",
+        "approval_x",
+        "schedule_x",
+        "webhook_x",
+        "secret-x",
+        "tool_x",
+        "server_x",
+        "message_x",
+        "budget_x",
+    ]
+    .map(str::to_owned);
+    let property =
+        Property { agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
     let mut found = Vec::new();

@@ -59,7 +59,7 @@ impl Server {
     pub(crate) fn beside(&self) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("data")).expect("a data folder");
-        for name in ["signing-keys.pem", "secrets.key"] {
+        for name in ["signing-keys.pem", "secrets.key", "master.keys"] {
             let keys = Path::new("data").join(name);
             std::fs::copy(self.folder().join(&keys), folder.path().join(&keys)).expect("the keys are copied");
         }

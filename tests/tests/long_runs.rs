@@ -31,8 +31,10 @@ use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
+use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
+use powerhouse_usecases::tools::Resolver;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -130,7 +132,10 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         platform: Arc::clone(&stores.platform),
         models: model.clone(),
         default_model: "scripted".into(),
-        tools: BTreeMap::from([("look".to_owned(), Arc::new(Look) as Arc<dyn Tool>)]),
+        tools: Resolver {
+            built_in: Arc::new(BTreeMap::from([("look".to_owned(), Arc::new(Look) as Arc<dyn Tool>)])),
+            maker: Arc::new(NoMaker),
+        },
         bus: Arc::new(MemoryEventBus::default()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7Source),

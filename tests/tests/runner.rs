@@ -26,9 +26,11 @@ use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_ports::store::TenantStore as _;
 use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
+use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_usecases::Once;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
+use powerhouse_usecases::tools::Resolver;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -116,7 +118,7 @@ impl Scene {
             store,
             models: model,
             default_model: "scripted".into(),
-            tools: BTreeMap::from(tools),
+            tools: Resolver { built_in: Arc::new(BTreeMap::from(tools)), maker: Arc::new(NoMaker) },
             bus: Arc::new(MemoryEventBus::default()),
             clock,
             ids,

@@ -31,10 +31,12 @@ use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
+use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_usecases::Once;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{CancelRun, Going, SubmitRun, SubmitRunCommand};
+use powerhouse_usecases::tools::Resolver;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -196,7 +198,7 @@ impl Scene {
             platform: self.stores.platform.clone(),
             models: Arc::new(Talker { habit, asked: AtomicU32::new(0) }),
             default_model: "house".into(),
-            tools: BTreeMap::new(),
+            tools: Resolver { built_in: Arc::new(BTreeMap::new()), maker: Arc::new(NoMaker) },
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(UuidV7Source),

@@ -37,7 +37,7 @@ pub enum KeyError {
     #[error("the first key must be a private one: it signs")]
     NoSigningKey,
     /// It is no key that secrets are sealed with.
-    #[error("the key of secrets must be 32 bytes in base64")]
+    #[error("a key of secrets must be 32 bytes in base64")]
     NotASecretKey,
     /// There are too many keys.
     #[error("there are more than {} keys", SigningKeys::MAX_KEYS)]

@@ -22,13 +22,41 @@ const VERSION: u8 = 1;
 /// 192 bits: random nonces do not repeat, however many there are.
 const NONCE_BYTES: usize = 24;
 
-/// Seals with one key. The key is wiped when this is dropped.
-pub struct AeadSecretBox(XChaCha20Poly1305);
+/// Seals and opens with one key, which is wiped when this is dropped.
+pub(crate) struct Aead(XChaCha20Poly1305);
+
+impl Aead {
+    pub(crate) fn new(key: &Zeroizing<[u8; 32]>) -> Self {
+        Self(XChaCha20Poly1305::new(&Key::from(**key)))
+    }
+
+    /// Seals what opens for the same `bound_to` only.
+    pub(crate) fn seal(&self, bound_to: &[u8], secret: &[u8]) -> Result<Vec<u8>, SealFailed> {
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|error| SealFailed(error.into()))?;
+        let payload = Payload { msg: secret, aad: bound_to };
+        let ciphertext = self
+            .0
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| SealFailed("the secret is too long".into()))?;
+        Ok([&[VERSION], &nonce[..], &ciphertext].concat())
+    }
+
+    pub(crate) fn open(&self, bound_to: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenFailed> {
+        let rest = sealed.strip_prefix(&[VERSION]).ok_or(OpenFailed)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenFailed)?;
+        let payload = Payload { msg: ciphertext, aad: bound_to };
+        self.0.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| OpenFailed)
+    }
+}
+
+/// Seals with one key.
+pub struct AeadSecretBox(Aead);
 
 impl AeadSecretBox {
     /// A box with this key: 32 random bytes.
     pub fn new(key: &Zeroizing<[u8; 32]>) -> Self {
-        Self(XChaCha20Poly1305::new(&Key::from(**key)))
+        Self(Aead::new(key))
     }
 }
 
@@ -78,21 +106,11 @@ impl std::fmt::Debug for AeadSecretBox {
 
 impl SecretBox for AeadSecretBox {
     fn seal(&self, scope: &TenantScope, name: &str, secret: &[u8]) -> Result<Vec<u8>, SealFailed> {
-        let mut nonce = [0; NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(|error| SealFailed(error.into()))?;
-        let payload = Payload { msg: secret, aad: &bound_to(scope, name) };
-        let ciphertext = self
-            .0
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| SealFailed("the secret is too long".into()))?;
-        Ok([&[VERSION], &nonce[..], &ciphertext].concat())
+        self.0.seal(&bound_to(scope, name), secret)
     }
 
     fn open(&self, scope: &TenantScope, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenFailed> {
-        let rest = sealed.strip_prefix(&[VERSION]).ok_or(OpenFailed)?;
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenFailed)?;
-        let payload = Payload { msg: ciphertext, aad: &bound_to(scope, name) };
-        self.0.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| OpenFailed)
+        self.0.open(&bound_to(scope, name), sealed)
     }
 }
 

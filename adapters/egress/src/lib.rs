@@ -1,17 +1,19 @@
 //! Requests to addresses that tenants and models name: checked after resolution, pinned, bounded.
 //!
-//! Start at [`Egress`], which makes the client that each of them goes through. [`HttpWebhookSender`] is the one for
-//! webhooks.
+//! Start at [`Egress`], which makes the client that each of them goes through. [`Guarded`] is for URLs that tenants name,
+//! and [`HttpWebhookSender`] for webhooks.
 
 mod addresses;
 mod client;
+mod guarded;
 mod resolver;
 mod webhook;
 
 pub use addresses::is_public;
 pub use client::{AddressPolicy, Egress, Timeouts};
+pub use guarded::{Failure, Guarded, HostListError, Hosts};
 pub use resolver::{AddressRefused, Lookup, SystemLookup};
-pub use webhook::{HostListError, Hosts, HttpWebhookSender};
+pub use webhook::HttpWebhookSender;
 
 /// Reads at most `limit` bytes of a body, and says whether there were more.
 pub async fn read(response: &mut reqwest::Response, limit: usize) -> reqwest::Result<(Vec<u8>, bool)> {

@@ -11,6 +11,7 @@ use powerhouse_ports::store::Limit;
 use salvo::http::ReqBody;
 use salvo::prelude::Request;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use zeroize::Zeroizing;
 
 use crate::cursor;
 use crate::problem::Problem;
@@ -28,7 +29,8 @@ pub(crate) async fn json<T: DeserializeOwned>(req: &mut Request) -> Result<T, Pr
         let detail = "send the body as JSON, with `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
-    parse(&bytes(req).await?)
+    // It may hold a password or a secret.
+    parse(&Zeroizing::new(bytes(req).await?))
 }
 
 /// Takes a request's body, whatever it is.

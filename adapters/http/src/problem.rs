@@ -75,6 +75,12 @@ impl Problem {
         self
     }
 
+    /// The same of a part of a larger body.
+    pub(crate) fn below(mut self, parent: &str) -> Self {
+        self.pointer = self.pointer.map(|pointer| format!("{parent}{pointer}"));
+        self
+    }
+
     pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
         self

@@ -23,9 +23,11 @@ pub(crate) mod health;
 pub(crate) mod money;
 pub(crate) mod runs;
 pub(crate) mod schedules;
+pub(crate) mod secrets;
 pub(crate) mod selection;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
+pub(crate) mod tools;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 
@@ -50,6 +52,10 @@ pub struct Api {
     pub schedules: schedules::Schedules,
     /// Webhooks.
     pub webhooks: webhooks::Webhooks,
+    /// Secrets.
+    pub secrets: secrets::Secrets,
+    /// Tools and MCP servers.
+    pub tools: tools::Tools,
     /// Budgets, prices and usage.
     pub money: money::Money,
     /// Who changed what.
@@ -84,6 +90,8 @@ fn router(api: &Api) -> Router {
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())
         .push(api.webhooks.guarded())
+        .push(api.secrets.guarded())
+        .push(api.tools.guarded())
         .push(api.money.guarded())
         .push(api.audit.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())

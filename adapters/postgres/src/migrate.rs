@@ -128,11 +128,13 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
         GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback, approvals TO {application};
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks, secrets, tools TO {application};
+        GRANT SELECT, INSERT ON data_keys TO {application};
+        GRANT SELECT, UPDATE (master, wrapped) ON data_keys TO {platform};
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
-        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules, selectors
+        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules, selectors, egress_rules
             TO {application};
         REVOKE ALL ON FUNCTION record_work, add_usage FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION record_work, add_usage TO {application};
@@ -190,6 +192,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         "schedules",
         "webhook_deliveries",
         "idempotency_keys",
+        "data_keys",
         "audit_heads",
         "audit_records",
     ] {

@@ -22,6 +22,7 @@ use crate::rows::session::{self, digest};
 use crate::rows::tenant::ACTIVE;
 use crate::rows::{corrupt, tenant, user};
 
+mod data_keys;
 mod deliveries;
 mod idempotency;
 mod queue;

@@ -5,8 +5,9 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, SelectionRepository,
-    StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository,
+    SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -27,7 +28,9 @@ mod idempotency;
 mod prices;
 mod runs;
 mod schedules;
+mod secrets;
 mod selection;
+mod tools;
 mod usage;
 mod users;
 mod webhooks;
@@ -127,6 +130,14 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self
+    }
+
+    fn secrets(&mut self) -> &mut dyn SecretRepository {
+        self
+    }
+
+    fn tools(&mut self) -> &mut dyn ToolRepository {
         self
     }
 

@@ -5,15 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
-use powerhouse_domain::ids::{SessionId, UserId};
+use powerhouse_domain::ids::{DataKeyId, SessionId, TenantId, UserId};
 use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
 use powerhouse_domain::webhooks::DueDelivery;
 use powerhouse_ports::platform::{
-    Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
+    Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing, TenantDataKey,
 };
+use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::StoreError;
 use powerhouse_rows::platform::{self, Platform};
 use sea_orm::DatabaseTransaction;
@@ -135,6 +136,23 @@ impl PlatformStore for SqliteStore {
 
     async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.writing().await?.purge_idempotency_keys(before, limit).await
+    }
+
+    async fn data_keys(
+        &self,
+        after: Option<(TenantId, DataKeyId)>,
+        limit: u32,
+    ) -> Result<Vec<TenantDataKey>, StoreError> {
+        Platform::new(self.snapshot().await?).data_keys(after, limit).await
+    }
+
+    async fn rewrap(
+        &self,
+        before: &TenantDataKey,
+        now_wrapped: &WrappedKey,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.writing().await?.rewrap(before, now_wrapped, now).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -51,6 +51,10 @@ impl Tool for Calculator {
         true
     }
 
+    fn reaches_out(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { expression } = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -56,6 +56,10 @@ impl Tool for CurrentTime {
         true
     }
 
+    fn reaches_out(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { time_zone } = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -19,7 +19,7 @@ use thiserror::Error;
 use url::Url;
 
 use allow_list::Refusal;
-use body::TextType;
+pub(crate) use body::TextType;
 
 pub use allow_list::{AllowList, AllowListError};
 
@@ -28,7 +28,7 @@ use crate::arguments;
 /// Longest URL, in bytes.
 const MAX_URL: usize = 2048;
 /// The key of the call, for whoever logs or counts.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 

@@ -59,6 +59,10 @@ impl Tool for JsonQuery {
         true
     }
 
+    fn reaches_out(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let arguments = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -1,15 +1,16 @@
-//! The built-in tools that agents call.
+//! The tools that agents call: built in, and declared by tenants.
 //!
 //! Start at [`built_in`], which gathers them. Every tool takes its arguments strictly, bounds its work and
 //! its output, and answers a mistake with a sentence that a model can act on. All of them are safe to repeat.
 //! [`HttpGet`] is the only one that reaches out of the process; it is offered where an operator configured
-//! it.
+//! it. [`TenantTools`] makes tools of what tenants declare.
 
 mod arguments;
 mod calculator;
 mod current_time;
 mod http_get;
 mod json_query;
+mod tenant;
 mod text_statistics;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use calculator::Calculator;
 pub use current_time::CurrentTime;
 pub use http_get::{AllowList, AllowListError, HttpGet, HttpGetError};
 pub use json_query::JsonQuery;
+pub use tenant::TenantTools;
 pub use text_statistics::TextStatistics;
 
 /// The built-in tools, ordered by name. Without `http`, nothing in here opens a connection.

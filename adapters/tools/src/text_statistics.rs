@@ -48,6 +48,10 @@ impl Tool for TextStatistics {
         true
     }
 
+    fn reaches_out(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { text } = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, Role, TenantScope};
-use powerhouse_domain::ids::{SessionId, TenantId, UserId};
+use powerhouse_domain::ids::{DataKeyId, SessionId, TenantId, UserId};
 use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Plan, Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
 use powerhouse_domain::webhooks::DueDelivery;
 
+use crate::secrets::WrappedKey;
 use crate::store::StoreError;
 
 /// What signing in needs to know of somebody.
@@ -68,6 +69,17 @@ pub struct Standing {
     pub role: Role,
     /// What the tenant has signed up for.
     pub plan: Plan,
+}
+
+/// A tenant's data key, wrapped, as those who keep the master keys need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantDataKey {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub id: DataKeyId,
+    /// The key, wrapped.
+    pub key: WrappedKey,
 }
 
 /// The store's side that belongs to no tenant.
@@ -166,6 +178,23 @@ pub trait PlatformStore: Send + Sync {
 
     /// Removes answers to requests with a key that expired before this time: at most `limit`, and how many.
     async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError>;
+
+    /// Data keys of all tenants after one, in the order of their tenants and ids: at most `limit`. What is sealed with them
+    /// is not to be had here.
+    async fn data_keys(
+        &self,
+        after: Option<(TenantId, DataKeyId)>,
+        limit: u32,
+    ) -> Result<Vec<TenantDataKey>, StoreError>;
+
+    /// Stores a data key as another master key has wrapped it, and writes that down in the tenant's audit trail. Whether it
+    /// was still wrapped as `before` says; nothing is stored otherwise.
+    async fn rewrap(
+        &self,
+        before: &TenantDataKey,
+        now_wrapped: &WrappedKey,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -16,7 +16,9 @@ mod idempotency;
 mod money;
 mod page;
 mod schedules;
+mod secrets;
 mod selection;
+mod tools;
 mod webhooks;
 mod work;
 
@@ -25,13 +27,15 @@ pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
+pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
 pub use selection::SelectionRepository;
+pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
-    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository,
-    selection::MockSelectionRepository, webhooks::MockWebhookRepository,
+    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
+    selection::MockSelectionRepository, tools::MockToolRepository, webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -97,6 +101,10 @@ pub trait TenantView: Send {
     fn schedules(&mut self) -> &mut dyn ScheduleRepository;
     /// The tenant's webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
+    /// The tenant's secrets, sealed.
+    fn secrets(&mut self) -> &mut dyn SecretRepository;
+    /// The tenant's tools.
+    fn tools(&mut self) -> &mut dyn ToolRepository;
     /// What models cost the tenant.
     fn prices(&mut self) -> &mut dyn PriceRepository;
     /// What the tenant may spend.

@@ -1,8 +1,11 @@
-//! Tools that agents call.
+//! Tools that agents call, and what makes tools of what tenants have declared.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
-use powerhouse_domain::tools::{ToolOutput, ToolSpec};
+use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput, ToolSpec};
 
 /// A tool. Dropping the future of a call stops it.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -14,7 +17,61 @@ pub trait Tool: Send + Sync {
     /// Whether a call may be made again when nobody knows whether the first one took effect.
     fn is_safe_to_repeat(&self) -> bool;
 
+    /// Whether what it gives back may be from outside the platform: then it is not to be trusted. Else it follows from the
+    /// arguments and the clock alone.
+    fn reaches_out(&self) -> bool {
+        true
+    }
+
     /// Calls it. `key` is that of the call, the same when it is made again: whoever changes something elsewhere sends it
     /// along. What the model can react to, bad arguments included, is an output with `is_error`.
     async fn call(&self, key: &CallKey, arguments: &serde_json::Value) -> ToolOutput;
+}
+
+/// Why something outside gave nothing. The text is for the tenant's people: it tells nothing of what is around the server,
+/// and has no secret in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreachable(pub String);
+
+/// Makes tools of what tenants have declared. All that these send goes through one guard: to what the platform allows and
+/// the tenant's rules do, with secrets that are put in as it leaves.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ToolMaker: Send + Sync {
+    /// Refuses a URL that could never be reached, as far as it tells without asking anybody.
+    fn check_url(&self, url: &str, rules: &EgressRules) -> Result<(), Unreachable>;
+
+    /// Refuses what is no JSON Schema, or refers to another document.
+    fn check_schema(&self, schema: &serde_json::Value) -> Result<(), String>;
+
+    /// The tool of this declaration, for this tenant.
+    fn http(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        tool: &HttpTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool>;
+
+    /// A tool of a server, for this tenant.
+    fn mcp(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        server: &McpServer,
+        tool: &McpTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool>;
+
+    /// Asks a server for its tools.
+    async fn tools_of(
+        &self,
+        scope: &TenantScope,
+        server: &McpServer,
+        rules: &EgressRules,
+    ) -> Result<Vec<McpTool>, Unreachable>;
+
+    /// Fetches a JSON document.
+    async fn document(&self, url: &str, rules: &EgressRules) -> Result<serde_json::Value, Unreachable>;
 }

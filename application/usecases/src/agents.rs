@@ -6,6 +6,8 @@ mod list_agents;
 mod read_agent;
 
 use powerhouse_domain::agents::{AgentRefusal, Definition, InvalidDefinition};
+use powerhouse_domain::tools::SEPARATOR;
+use powerhouse_ports::store::TenantView;
 
 pub use change_agent::{ArchiveAgent, EditAgent, PublishAgent};
 pub use create_agent::CreateAgent;
@@ -13,28 +15,37 @@ pub use list_agents::ListAgents;
 pub use read_agent::ReadAgent;
 
 use crate::Refused;
+use crate::tools::{declared_names, missing};
 
-/// The names of the tools that agents may list.
-pub type ToolNames = std::collections::BTreeSet<String>;
+/// The names of the tools that the platform has.
+pub use crate::tools::Names as ToolNames;
 
 /// A tool that nobody has could never be called.
-fn check_tools(definition: &Definition, known: &ToolNames) -> Result<(), Refused> {
-    if let Some(index) = definition.approvals.iter().position(|tool| !definition.tools.contains(tool)) {
+async fn check_tools(
+    view: &mut dyn TenantView,
+    definition: &Definition,
+    known: &ToolNames,
+) -> Result<(), Refused> {
+    if let Some(index) = definition.approvals.iter().position(|tool| !has(definition, tool)) {
         return Err(Refused::invalid(
             format!("/definition/approvals/{index}"),
             "only the calls of tools that the agent has can be approved: see `tools`",
         ));
     }
-    match definition.tools.iter().position(|tool| !known.contains(tool)) {
-        Some(index) => {
-            let names = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Err(Refused::invalid(
-                format!("/definition/tools/{index}"),
-                format!("there is no such tool; there are: {names}"),
-            ))
+    let names = declared_names(&definition.tools, |name| known.contains(name));
+    let declared = if names.is_empty() { Vec::new() } else { view.tools().named(&names).await? };
+    for (index, tool) in definition.tools.iter().enumerate() {
+        if let Some(reason) = missing(tool, known, &declared) {
+            return Err(Refused::invalid(format!("/definition/tools/{index}"), reason));
         }
-        None => Ok(()),
     }
+    Ok(())
+}
+
+/// Whether the agent lists a tool, or all tools of its server.
+fn has(definition: &Definition, tool: &String) -> bool {
+    let of_server = tool.split_once(SEPARATOR).map(|(server, _)| format!("{server}{SEPARATOR}*"));
+    definition.tools.contains(tool) || of_server.is_some_and(|all| definition.tools.contains(&all))
 }
 
 fn invalid(error: InvalidDefinition) -> Refused {

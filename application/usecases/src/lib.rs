@@ -13,9 +13,11 @@ mod refused;
 pub mod runner;
 pub mod runs;
 pub mod schedules;
+pub mod secrets;
 pub mod selection;
 pub mod sessions;
 pub mod tenants;
+pub mod tools;
 pub mod users;
 pub mod webhooks;
 

@@ -65,6 +65,17 @@ impl Refused {
         Self::Invalid { pointer: pointer.into(), reason: reason.to_string() }
     }
 
+    /// The same of a part of a larger body; what is at `but` stays there.
+    #[must_use]
+    pub fn below(self, parent: &str, but: &str) -> Self {
+        match self {
+            Self::Invalid { pointer, reason } if pointer != but => {
+                Self::invalid(format!("{parent}{pointer}"), reason)
+            }
+            other => other,
+        }
+    }
+
     /// A state in which it cannot be done.
     #[expect(clippy::needless_pass_by_value, reason = "takes an error as it comes, or a text")]
     pub fn conflict(code: &'static str, reason: impl ToString) -> Self {

@@ -28,6 +28,8 @@ use tokio::sync::Notify;
 
 use crate::runs::Going;
 
+use crate::tools::Resolver;
+
 pub(crate) use bill::settle_in_flight;
 pub use housekeeper::{Housekeeper, Retention};
 pub use pulse::{Pulse, Sign, Vitals};
@@ -46,8 +48,8 @@ pub struct Workshop {
     pub models: Arc<dyn ModelProvider>,
     /// The model of agents that name none.
     pub default_model: String,
-    /// What agents may call, if their definition lists it.
-    pub tools: Toolbox,
+    /// Finds what agents may call, if their definition lists it.
+    pub tools: Resolver,
     /// Tells who watches.
     pub bus: Arc<dyn EventBus>,
     /// Gives the time.

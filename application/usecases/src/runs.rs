@@ -19,7 +19,6 @@ use powerhouse_domain::runs::Run;
 use powerhouse_ports::store::TenantView;
 
 pub use cancel_run::CancelRun;
-pub(crate) use explain_run::brief;
 pub use explain_run::{ExplainRun, RecordRun};
 pub use fork_run::{ForkRun, ForkRunCommand};
 pub use give_feedback::GiveFeedback;

@@ -1,8 +1,13 @@
-//! A tenant's rules on which calls of tools a person has to approve, whatever agents and strategies say.
+//! A tenant's rules on which calls of tools a person has to approve, and which are not made at all, whatever agents and
+//! strategies say, and whatever a model has read.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::Value;
+
+use super::Provenance;
+use crate::access::named_enum;
 use crate::ids::AgentId;
 
 /// The most characters of a tool's name, or of its beginning.
@@ -64,12 +69,36 @@ impl ToolPattern {
     }
 }
 
-/// A rule: calls of these tools wait for a person.
+named_enum! {
+    /// When a rule holds.
+    Condition as "condition" {
+        /// For each call.
+        Always = "always",
+        /// Once the run has read anything from outside.
+        AfterUntrusted = "after_untrusted",
+        /// When an argument was copied from what the run has read from outside.
+        Tainted = "tainted",
+    }
+}
+
+named_enum! {
+    /// What comes of it.
+    Consequence as "consequence" {
+        /// The call waits for a person.
+        Ask = "ask",
+        /// The call is not made, and the model is told so.
+        Refuse = "refuse",
+    }
+}
+
+/// A rule: calls of these tools wait for a person, or are not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRule {
     tool: ToolPattern,
     agents: Vec<AgentId>,
     reason: String,
+    condition: Condition,
+    consequence: Consequence,
 }
 
 /// Why a rule, or a list of rules, was refused.
@@ -95,7 +124,31 @@ impl ApprovalRule {
         if reason.chars().nth(MAX_REASON_CHARS).is_some() {
             return Err(InvalidRule::ReasonTooLong);
         }
-        Ok(Self { tool, agents, reason })
+        Ok(Self { tool, agents, reason, condition: Condition::Always, consequence: Consequence::Ask })
+    }
+
+    /// The same under a condition, and with another consequence.
+    #[must_use]
+    pub fn that(self, condition: Condition, consequence: Consequence) -> Self {
+        Self { condition, consequence, ..self }
+    }
+
+    /// When it holds.
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// What comes of it.
+    pub fn consequence(&self) -> Consequence {
+        self.consequence
+    }
+
+    fn holds(&self, arguments: &Value, read: &Provenance) -> bool {
+        match self.condition {
+            Condition::Always => true,
+            Condition::AfterUntrusted => read.has_untrusted(),
+            Condition::Tainted => read.taints(arguments),
+        }
     }
 
     /// Which tools.
@@ -145,10 +198,31 @@ impl ApprovalRules {
         self.version
     }
 
-    /// The first rule on an agent's call of a tool.
-    pub fn on(&self, agent: AgentId, tool: &str) -> Option<&ApprovalRule> {
-        let binds = |rule: &&ApprovalRule| rule.agents.is_empty() || rule.agents.contains(&agent);
-        self.rules.iter().filter(binds).find(|rule| rule.tool.is_of(tool))
+    fn about<'a, 'b>(
+        &'a self,
+        agent: AgentId,
+        tool: &'b str,
+    ) -> impl Iterator<Item = &'a ApprovalRule> + use<'a, 'b> {
+        let binds = move |rule: &&ApprovalRule| rule.agents.is_empty() || rule.agents.contains(&agent);
+        self.rules.iter().filter(binds).filter(move |rule| rule.tool.is_of(tool))
+    }
+
+    /// Whether what holds for an agent's call of a tool depends on what its run has read.
+    pub fn depend_on_reading(&self, agent: AgentId, tool: &str) -> bool {
+        self.about(agent, tool).any(|rule| rule.condition != Condition::Always)
+    }
+
+    /// The rule that decides on an agent's call: the first that refuses it, or else the first that asks.
+    pub fn on(
+        &self,
+        agent: AgentId,
+        tool: &str,
+        arguments: &Value,
+        read: &Provenance,
+    ) -> Option<&ApprovalRule> {
+        let holds = |rule: &&ApprovalRule| rule.holds(arguments, read);
+        let refuses = |rule: &&ApprovalRule| rule.consequence == Consequence::Refuse && holds(rule);
+        self.about(agent, tool).find(refuses).or_else(|| self.about(agent, tool).find(holds))
     }
 }
 
@@ -168,7 +242,13 @@ mod tests {
         let rules = vec![rule("pay", &[1], "money"), rule("pay*", &[], "payments"), rule("*", &[2], "new")];
         let rules = ApprovalRules::default().replaced(rules).unwrap();
         let on = |agent, tool| {
-            rules.on(AgentId::from_uuid(Uuid::from_u128(agent)), tool).map(|rule| rule.reason().to_owned())
+            let found = rules.on(
+                AgentId::from_uuid(Uuid::from_u128(agent)),
+                tool,
+                &Value::Null,
+                &Provenance::default(),
+            );
+            found.map(|rule| rule.reason().to_owned())
         };
         assert_eq!(on(1, "pay").as_deref(), Some("money"));
         assert_eq!(on(2, "pay").as_deref(), Some("payments"));
@@ -177,6 +257,34 @@ mod tests {
         assert_eq!(on(1, "look"), None);
         assert_eq!(on(1, "repay"), None);
         assert_eq!(rules.version(), 1);
+    }
+
+    #[test]
+    fn a_rule_that_refuses_goes_before_one_that_asks_when_it_holds() {
+        let refusing = rule("pay", &[], "read").that(Condition::AfterUntrusted, Consequence::Refuse);
+        let rules = ApprovalRules::default().replaced(vec![rule("*", &[], "all"), refusing]).unwrap();
+        let agent = AgentId::from_uuid(Uuid::nil());
+        let on = |read: &Provenance| rules.on(agent, "pay", &Value::Null, read).unwrap().reason().to_owned();
+        assert_eq!(on(&Provenance::default()), "all");
+        let request =
+            crate::effects::EffectRequest::Tool(crate::effects::ToolRequest::new("read", Value::Null));
+        let key: crate::effects::EffectKey = "0".parse().unwrap();
+        let journal = [
+            crate::runs::EventBody::StepStarted {
+                step: crate::ids::StepId::from_uuid(Uuid::nil()),
+                key: key.clone(),
+                kind: crate::runs::StepKind::from(&request),
+                fingerprint: None,
+                reservation: None,
+            },
+            crate::runs::EventBody::StepEnded {
+                key,
+                fingerprint: request.fingerprint(),
+                outcome: crate::effects::EffectOutcome::Tool(crate::tools::ToolOutput::ok("x")),
+            },
+        ];
+        assert_eq!(on(&Provenance::of("t", &journal, |_| true)), "read");
+        assert!(rules.depend_on_reading(agent, "pay") && !rules.depend_on_reading(agent, "look"));
     }
 
     #[test]

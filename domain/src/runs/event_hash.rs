@@ -67,6 +67,7 @@ fn counted(event: &EventBody) -> Option<Value> {
         | EventBody::PauseAsked { .. }
         | EventBody::Resumed { .. }
         | EventBody::Forked { .. }
+        | EventBody::ToolsOffered { .. }
         | EventBody::Waiting { .. } => None,
     }
 }

@@ -9,6 +9,7 @@ use crate::effects::{EffectKey, EffectOutcome, Fingerprint, JournalEntry};
 use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::Channel;
 use crate::money::Reservation;
+use crate::tools::ToolSpec;
 
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,11 @@ pub enum EventBody {
         /// The first step that is not taken over.
         step: EffectKey,
     },
+    /// The tools that it is offered, as they are described from now on, whatever becomes of their declarations.
+    ToolsOffered {
+        /// The tools.
+        tools: Vec<ToolSpec>,
+    },
     /// It waits for something outside.
     Waiting {
         /// For what, in a sentence.
@@ -140,6 +146,7 @@ impl EventBody {
             Self::PauseAsked { .. } => "run.pause_asked",
             Self::Resumed { .. } => "run.resumed",
             Self::Forked { .. } => "run.forked",
+            Self::ToolsOffered { .. } => "run.tools_offered",
             Self::Waiting { .. } => "run.waiting",
             Self::Succeeded { .. } => "run.succeeded",
             Self::Failed { .. } => "run.failed",
@@ -165,6 +172,14 @@ pub struct RunEvent {
     pub at: DateTime<Utc>,
     /// What happened.
     pub body: EventBody,
+}
+
+/// The tools that a run was offered, where its journal says so.
+pub fn offered(events: &[RunEvent]) -> Option<&[ToolSpec]> {
+    events.iter().find_map(|event| match &event.body {
+        EventBody::ToolsOffered { tools } => Some(tools.as_slice()),
+        _ => None,
+    })
 }
 
 /// The outcomes among the events, for [`crate::effects::Execution::start`].

@@ -19,8 +19,10 @@ pub mod reading;
 pub mod retention;
 pub mod runs;
 pub mod schedules;
+pub mod secrets;
 pub mod selection;
 pub mod sessions;
+pub mod tools;
 pub mod transactions;
 pub mod twins;
 pub mod webhooks;
@@ -81,6 +83,8 @@ macro_rules! store_contract {
                 a_run_that_a_worker_has_is_not_granted_again_when_one_ends, trees_are_their_tenants_own;
             schedules: schedules_survive, a_due_schedule_is_claimed_once, schedules_of_a_suspended_tenant_wait,
                 schedules_are_their_tenants_own;
+            secrets: secrets_survive, secrets_are_their_tenants_own, data_keys_are_wrapped_anew;
+            tools: tools_survive, tools_are_their_tenants_own;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,
                 deliveries_end_and_are_replayed, deliveries_of_tenants_take_turns, webhooks_survive,
                 webhooks_are_their_tenants_own;

@@ -31,6 +31,7 @@ use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
+use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_tests::scale;
 use powerhouse_usecases::Once;
@@ -38,6 +39,7 @@ use powerhouse_usecases::Refused;
 use powerhouse_usecases::approvals::AnswerApproval;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::Going;
+use powerhouse_usecases::tools::Resolver;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -237,7 +239,7 @@ impl Scene {
             platform: mortal,
             models: Arc::new(Oracle { turns: self.scenario.turns, life: Arc::clone(life) }),
             default_model: "oracle".into(),
-            tools: BTreeMap::from(tools),
+            tools: Resolver { built_in: Arc::new(BTreeMap::from(tools)), maker: Arc::new(NoMaker) },
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),
             ids: Arc::new(UuidV7Source),

@@ -9,19 +9,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
-use powerhouse_domain::ids::{SessionId, UserId};
+use powerhouse_domain::ids::{DataKeyId, SessionId, TenantId, UserId};
 use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
 use powerhouse_domain::webhooks::DueDelivery;
 use powerhouse_ports::platform::{
-    Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing,
+    Credentials, OpenSession, PlatformStore, RefreshDigest, Rotation, Standing, TenantDataKey,
 };
+use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, SelectionRepository,
-    StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, SecretRepository,
+    SelectionRepository, StoreError, TenantStore, TenantTx, TenantView, ToolRepository, UsageRepository,
+    UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -129,6 +131,14 @@ impl TenantView for MortalTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self.tx.webhooks()
+    }
+
+    fn secrets(&mut self) -> &mut dyn SecretRepository {
+        self.tx.secrets()
+    }
+
+    fn tools(&mut self) -> &mut dyn ToolRepository {
+        self.tx.tools()
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {
@@ -280,6 +290,23 @@ impl PlatformStore for MortalStores {
 
     async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
         self.stores.platform.purge_idempotency_keys(before, limit).await
+    }
+
+    async fn data_keys(
+        &self,
+        after: Option<(TenantId, DataKeyId)>,
+        limit: u32,
+    ) -> Result<Vec<TenantDataKey>, StoreError> {
+        self.stores.platform.data_keys(after, limit).await
+    }
+
+    async fn rewrap(
+        &self,
+        before: &TenantDataKey,
+        now_wrapped: &WrappedKey,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.stores.platform.rewrap(before, now_wrapped, now).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

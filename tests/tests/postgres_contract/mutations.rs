@@ -18,7 +18,7 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, idempotency, isolation, schedules, selection, twins, webhooks,
+    Stores, approvals, audit, idempotency, isolation, schedules, secrets, selection, tools, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -42,6 +42,10 @@ const TABLES: &[&str] = &[
     "run_events",
     "run_feedback",
     "schedules",
+    "data_keys",
+    "secrets",
+    "tools",
+    "egress_rules",
     "webhooks",
     "webhook_deliveries",
     "prices",
@@ -222,6 +226,8 @@ async fn isolate(stores: &Stores) {
     schedules::schedules_are_their_tenants_own(stores).await;
     approvals::rules_are_their_tenants_own(stores).await;
     idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
+    secrets::secrets_are_their_tenants_own(stores).await;
+    tools::tools_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
     selection::knowledge_is_its_tenants_own(stores).await;

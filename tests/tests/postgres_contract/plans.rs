@@ -10,12 +10,14 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::ids::{
-    AgentId, ApprovalId, BudgetId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+    AgentId, ApprovalId, BudgetId, DataKeyId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId,
+    WebhookId,
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Verdict};
 use powerhouse_domain::schedules::PauseReason;
+use powerhouse_domain::tools::{SourceKind, ToolName};
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::store::{AuditFilter, Limit, NewEvent, TenantStore as _, TenantTx};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
@@ -96,6 +98,14 @@ const ROWS: &str = "
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO selectors SELECT id(t), 1, NULL, NULL,
         $${\"at\": null, \"record\": [], \"lesson\": \"\", \"threshold\": null}$$ FROM generate_series(1, 3000) t;
+    INSERT INTO data_keys SELECT id(t), id(t * 1000 + n), 'm', '' FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO secrets SELECT id(t), 's' || n, id(t * 1000 + n), '', id(t * 1000 + 1), now(), now(), 1
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO tools SELECT id(t), 't' || n, CASE WHEN n <= 150 THEN 'http' ELSE 'mcp' END, $${\"url\": \"https://a.org/\",
+        \"description\": \"d\", \"parameters\": {}, \"method\": \"GET\", \"query\": [], \"headers\": {}, \"seconds\": 1,
+        \"bytes\": 1, \"safe_to_repeat\": true, \"tools\": []}$$, id(t * 1000 + 1), now(), now(), 1
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO egress_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
         now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END
@@ -297,6 +307,8 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         signing_in(&mut watched).await;
         queue(&mut watched).await;
         schedules(&mut watched).await;
+        secrets(&mut watched).await;
+        tools(&mut watched).await;
         webhooks(&mut watched).await;
         idempotency(&mut watched).await;
         audit(&mut watched).await;
@@ -642,6 +654,68 @@ async fn schedules(watched: &mut Watched) {
         .across("claim_schedules", &claiming, async |store| {
             let due = store.claim_schedules(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
             assert_eq!(due.len(), 10);
+        })
+        .await;
+}
+
+async fn secrets(watched: &mut Watched) {
+    let tenant = watched.caller.tenant_id();
+    let id = DataKeyId::from_uuid(watched.caller.user_id().as_uuid());
+    watched
+        .own("secrets", &["data_keys_pkey", "secrets_pkey"], async |tx| {
+            let name = "s9".parse().unwrap();
+            let (secret, value) = tx.secrets().value(&name).await.unwrap().unwrap();
+            tx.secrets().update(&secret.changed(Utc::now()), &value).await.unwrap();
+            assert_eq!(tx.secrets().list(None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.secrets().list(Some("s1".parse().unwrap()), page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.secrets().count().await.unwrap(), 300);
+            assert!(tx.secrets().data_key(id).await.unwrap().is_some());
+            assert!(tx.secrets().newest_data_key().await.unwrap().is_some());
+            assert!(tx.secrets().remove(&name).await.unwrap());
+        })
+        .await;
+    let mut keys = Vec::new();
+    watched
+        .across("data_keys", &["data_keys_pkey"], async |store| {
+            keys = store.data_keys(Some((tenant, id)), 10).await.unwrap();
+            assert_eq!(keys.len(), 10);
+        })
+        .await;
+    watched
+        .across("rewrap", &["audit_heads_pkey", "data_keys_pkey", "tenants_pkey"], async |store| {
+            assert!(store.rewrap(&keys[0], &keys[0].key, Utc::now()).await.unwrap());
+        })
+        .await;
+}
+
+async fn tools(watched: &mut Watched) {
+    let name = || "t9".parse::<ToolName>().unwrap();
+    watched
+        .own("tools", &["tools_pkey"], async |tx| {
+            let tool = tx.tools().find(&name()).await.unwrap().unwrap();
+            let source = tool.source.clone();
+            tx.tools().update(&tool.changed(source, Utc::now())).await.unwrap();
+            let names = [name(), "t200".parse().unwrap()];
+            assert_eq!(tx.tools().named(&names).await.unwrap().len(), 2);
+            assert!(tx.tools().remove(&name()).await.unwrap());
+        })
+        .await;
+    watched
+        .own("tools.count", &["tools_pkey or tools_by_kind"], async |tx| {
+            assert_eq!(tx.tools().count().await.unwrap(), 300);
+        })
+        .await;
+    watched
+        .own("tools.list", &["tools_by_kind or tools_pkey"], async |tx| {
+            assert_eq!(tx.tools().list(SourceKind::Http, None, page()).await.unwrap().items.len(), 20);
+            let after = Some("t1".parse().unwrap());
+            assert_eq!(tx.tools().list(SourceKind::Mcp, after, page()).await.unwrap().items.len(), 20);
+        })
+        .await;
+    watched
+        .own("egress_rules", &["egress_rules_pkey"], async |tx| {
+            let rules = tx.tools().egress().await.unwrap();
+            tx.tools().replace_egress(&rules.replaced(None).unwrap()).await.unwrap();
         })
         .await;
 }

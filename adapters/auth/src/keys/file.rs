@@ -66,6 +66,19 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
+/// Puts a file in the place of the one that is there, whole.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), KeyError> {
+    let draft = draft(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| std::fs::rename(&draft, path)) {
+        std::fs::remove_file(&draft)?;
+        return Err(error.into());
+    }
+    File::open(folder(path))?.sync_all()?;
+    Ok(())
+}
+
 /// A name beside `path` that no other process uses.
 fn draft(path: &Path) -> Result<PathBuf, KeyError> {
     let unique = getrandom::u64().map_err(KeyError::Randomness)?;

@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::resolver::Lookup;
+use crate::addresses::is_public;
+use crate::client::{AddressPolicy, Egress};
+use crate::resolver::{AddressRefused, Lookup};
 
 /// Every name is this machine.
 struct Here;
@@ -25,8 +27,8 @@ fn sender(trusted: &[&str]) -> HttpWebhookSender {
     let of_operator = trusted.clone();
     let policy = AddressPolicy::new(move |host, address| of_operator.has(host) || is_public(address));
     let timeouts = Timeouts { connect: Duration::from_secs(5), total: Duration::from_millis(500) };
-    HttpWebhookSender::through(&Egress { policy, lookup: Arc::new(Here), timeouts }, trusted)
-        .expect("a client")
+    let egress = Egress { policy, lookup: Arc::new(Here), timeouts };
+    HttpWebhookSender(Guarded::through(&egress, trusted).expect("a client"))
 }
 
 /// Answers every request like this, and gives what was asked.

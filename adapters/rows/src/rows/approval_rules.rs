@@ -1,7 +1,7 @@
 //! Rows of `approval_rules`: one for each tenant that has any.
 
 use powerhouse_domain::ids::AgentId;
-use powerhouse_domain::runs::{ApprovalRule, ApprovalRules};
+use powerhouse_domain::runs::{ApprovalRule, ApprovalRules, Condition, Consequence};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -31,6 +31,20 @@ struct StoredRule {
     tool: String,
     agents: Vec<AgentId>,
     reason: String,
+    /// Older rules hold always.
+    #[serde(default = "always")]
+    condition: String,
+    /// Older rules ask.
+    #[serde(default = "ask")]
+    consequence: String,
+}
+
+fn always() -> String {
+    Condition::Always.as_str().to_owned()
+}
+
+fn ask() -> String {
+    Consequence::Ask.as_str().to_owned()
 }
 
 impl From<&ApprovalRule> for StoredRule {
@@ -39,6 +53,8 @@ impl From<&ApprovalRule> for StoredRule {
             tool: rule.tool().to_string(),
             agents: rule.agents().to_vec(),
             reason: rule.reason().to_owned(),
+            condition: rule.condition().as_str().to_owned(),
+            consequence: rule.consequence().as_str().to_owned(),
         }
     }
 }
@@ -54,10 +70,13 @@ impl TryFrom<Model> for ApprovalRules {
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
         let stored: Vec<StoredRule> = read(TABLE, "rules", row.rules)?;
-        let rules = stored.into_iter().map(|StoredRule { tool, agents, reason }| {
+        let rules = stored.into_iter().map(|StoredRule { tool, agents, reason, condition, consequence }| {
             let tool = tool.parse().map_err(corrupt(TABLE, "rules"))?;
-            ApprovalRule::new(tool, agents, reason).map_err(corrupt(TABLE, "rules"))
+            let condition = condition.parse().map_err(corrupt(TABLE, "rules"))?;
+            let consequence = consequence.parse().map_err(corrupt(TABLE, "rules"))?;
+            let rule = ApprovalRule::new(tool, agents, reason).map_err(corrupt(TABLE, "rules"))?;
+            Ok(rule.that(condition, consequence))
         });
-        Ok(Self::restore(rules.collect::<Result<_, _>>()?, unsigned(TABLE, "version", row.version)?))
+        Ok(Self::restore(rules.collect::<Result<_, StoreError>>()?, unsigned(TABLE, "version", row.version)?))
     }
 }

@@ -5,14 +5,14 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 /// A content type that holds text, and its character encoding.
 #[derive(Debug, PartialEq)]
-pub(super) struct TextType {
-    pub(super) essence: String,
+pub(crate) struct TextType {
+    pub(crate) essence: String,
     encoding: &'static Encoding,
 }
 
 impl TextType {
     /// The content type of a response, if it is text, JSON or XML.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let mut parts = value.split(';').map(str::trim);
         let essence = parts.next()?.to_ascii_lowercase();
@@ -30,7 +30,7 @@ impl TextType {
     }
 
     /// The bytes as text; what does not decode is replaced.
-    pub(super) fn decode(&self, bytes: &[u8]) -> String {
+    pub(crate) fn decode(&self, bytes: &[u8]) -> String {
         self.encoding.decode(bytes).0.into_owned()
     }
 }

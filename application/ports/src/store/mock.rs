@@ -7,10 +7,10 @@ use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
     MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
-    MockRunRepository, MockScheduleRepository, MockSelectionRepository, MockUsageRepository,
-    MockUserRepository, MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository,
-    SelectionRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository,
-    WebhookRepository,
+    MockRunRepository, MockScheduleRepository, MockSecretRepository, MockSelectionRepository,
+    MockToolRepository, MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository,
+    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx,
+    TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -32,6 +32,10 @@ pub struct MockTenantTx {
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
     pub webhooks: MockWebhookRepository,
+    /// What `secrets()` gives.
+    pub secrets: MockSecretRepository,
+    /// What `tools()` gives.
+    pub tools: MockToolRepository,
     /// What `prices()` gives.
     pub prices: MockPriceRepository,
     /// What `budgets()` gives.
@@ -80,6 +84,14 @@ impl TenantView for MockTenantTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         &mut self.webhooks
+    }
+
+    fn secrets(&mut self) -> &mut dyn SecretRepository {
+        &mut self.secrets
+    }
+
+    fn tools(&mut self) -> &mut dyn ToolRepository {
+        &mut self.tools
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

@@ -34,7 +34,9 @@ impl EditAgent {
         draft: Definition,
     ) -> Result<Agent, Refused> {
         let permit = changing::<access::UpdateAgent>(principal, id)?;
-        check_tools(&draft, &self.tools)?;
+        let mut view = self.store.read(&permit.scope()).await?;
+        check_tools(&mut *view, &draft, &self.tools).await?;
+        drop(view);
         let now = self.clock.now();
         let entry = Entry::by(principal, AuditAction::AgentEdited, id, now);
         change(&*self.store, permit, revision, &Once::unkeyed(), entry, |agent| agent.edit(draft)).await

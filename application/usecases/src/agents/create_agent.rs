@@ -35,11 +35,11 @@ impl CreateAgent {
         once: &Once<Agent>,
     ) -> Result<Agent, Refused> {
         let permit = permit::<access::CreateAgent>(principal, principal.tenant_id(), "agents", true)?;
-        check_tools(&definition, &self.tools)?;
         let id = AgentId::from_uuid(self.ids.next());
         let now = self.clock.now();
-        let agent = Agent::draft(id, name, definition, now).map_err(invalid)?;
         let mut tx = once.begin(&*self.store, &permit.scope()).await?;
+        check_tools(&mut *tx, &definition, &self.tools).await?;
+        let agent = Agent::draft(id, name, definition, now).map_err(invalid)?;
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let most = tenant.plan().limits().agents;
         if tx.agents().count_in_use().await? >= u64::from(most) {

@@ -16,10 +16,10 @@ use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
 use powerhouse_domain::ids::{ApprovalId, RunId, StepId};
 use powerhouse_domain::runs::{
-    Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, OpenEffect, Question, Run, RunEvent, RunState,
-    RunTransitionRefused, StepKind, settled,
+    Approval, ApprovalRules, Consequence, Ending, EventBody, Lease, Ledger, OpenEffect, Provenance, Question,
+    Run, RunEvent, RunState, RunTransitionRefused, StepKind, offered, settled,
 };
-use powerhouse_domain::strategies::{Answer, StrategyError};
+use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError};
@@ -37,7 +37,8 @@ use super::pulse::Holding;
 use super::scribe::Scribe;
 use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
-use crate::runs::{brief, whole_journal};
+use crate::runs::whole_journal;
+use crate::tools::Resolved;
 
 /// How often text that has come is written, at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -128,7 +129,7 @@ pub(super) struct Drive {
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
-    allowed: Allowed,
+    pub(super) allowed: Allowed,
     pub(super) purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
@@ -180,6 +181,8 @@ impl Drive {
         let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        let listed = version.as_ref().map_or(&[][..], |version| &version.definition.tools);
+        let resolved = workshop.tools.resolve(&mut *view, &scope, listed).await?;
         drop(view);
 
         let now = workshop.clock.now();
@@ -193,17 +196,26 @@ impl Drive {
         let may_begin = may_begin(&version.definition, &run);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
-        let allowed = allowed(&workshop, &version.definition);
+        let allowed = allowed(&workshop, &version.definition, &resolved);
         let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
         let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
-        let execution = execute(&workshop, &version.definition, &run, journal);
+        let mut outbox = vec![started_event(&lease, now)];
+        // A run that is taken over must be offered what it was offered before.
+        let before = offered(&journal).map(<[_]>::to_vec);
+        if before.is_none() && resolved.has_declared {
+            let body = EventBody::ToolsOffered { tools: resolved.specs.clone() };
+            outbox.push(NewEvent { at: now, body });
+        }
+        let offered = before.unwrap_or(resolved.specs);
+        let brief = Brief::of(&run, &version.definition, offered);
+        let strategy = version.definition.strategy;
+        let execution = Execution::start(settled(journal), move |fx| strategy.execute(brief, fx));
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let beat = workshop.settings.lease / 3;
         let heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
-        let attempt = u32::try_from(lease.token().0).unwrap_or(u32::MAX);
         Ok(Some(Self {
-            outbox: vec![NewEvent { at: now, body: EventBody::Started { attempt } }],
+            outbox,
             questions: Vec::new(),
             children: Children::default(),
             has_begun_runs,
@@ -343,7 +355,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
         self.has_news = false;
-        let rules = self.rules().await?;
+        let (rules, read) = self.rules().await?;
         let (mut begun, mut runs) = (Vec::new(), Vec::new());
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -360,7 +372,7 @@ impl Drive {
                 }
                 self.asked.insert(key.clone());
             }
-            let terms = self.terms(request, &rules);
+            let terms = self.terms(request, &rules, &read);
             match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(EffectRequest::Run(request)) => {
                     let step = match self.ledger.open.get(key) {
@@ -413,7 +425,7 @@ impl Drive {
             .iter()
             .filter_map(|Issued { key, request }| {
                 // What was asked already is decided without the rules of now.
-                let terms = self.terms(request, &ApprovalRules::default());
+                let terms = self.terms(request, &ApprovalRules::default(), &Provenance::default());
                 match gate(request, self.ledger.open.get(key), &terms, now) {
                     Gate::Lapse(approval) => Some(approval),
                     _ => None,
@@ -427,15 +439,18 @@ impl Drive {
     }
 
     /// What holds for the tool that a request calls.
-    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules) -> ToolTerms {
+    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules, read: &Provenance) -> ToolTerms {
         let EffectRequest::Tool(tool) = request else {
-            return ToolTerms { is_safe_to_repeat: true, demand: None };
+            return ToolTerms { is_safe_to_repeat: true, demand: None, refusal: None };
         };
-        let known = self.workshop.tools.get(&tool.name);
+        let rule = rules.on(self.run.selection().agent, &tool.name, &tool.arguments, read);
+        let refuses = rule.filter(|rule| rule.consequence() == Consequence::Refuse);
+        let known = self.allowed.tools.get(&tool.name);
         ToolTerms {
             // A call of a tool that is not there does nothing.
             is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
-            demand: demand(tool, self.run.selection().agent, &self.allowed.approvals, rules),
+            demand: demand(tool, &self.allowed.approvals, rule),
+            refusal: refuses.map(|rule| rule.reason().to_owned()),
         }
     }
 
@@ -566,23 +581,17 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
         .collect()
 }
 
-fn allowed(workshop: &Workshop, definition: &Definition) -> Allowed {
+fn allowed(workshop: &Workshop, definition: &Definition, resolved: &Resolved) -> Allowed {
     Allowed {
         model: definition.model.clone().unwrap_or_else(|| workshop.default_model.clone()),
-        tools: definition.tools.clone().into(),
+        tools: Arc::clone(&resolved.tools),
         approvals: definition.approvals.clone().into(),
     }
 }
 
-fn execute(
-    workshop: &Workshop,
-    definition: &Definition,
-    run: &Run,
-    journal: Vec<RunEvent>,
-) -> Execution<Result<Answer, StrategyError>> {
-    let brief = brief(run, definition, &workshop.tools);
-    let strategy = definition.strategy.clone();
-    Execution::start(settled(journal), move |fx| strategy.execute(brief, fx))
+fn started_event(lease: &Lease, now: DateTime<Utc>) -> NewEvent {
+    let attempt = u32::try_from(lease.token().0).unwrap_or(u32::MAX);
+    NewEvent { at: now, body: EventBody::Started { attempt } }
 }
 
 /// A stored run in a state that a claimed one cannot have.

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::effects::{EffectRequest, ToolRequest};
-use powerhouse_domain::ids::{AgentId, ApprovalId};
-use powerhouse_domain::runs::{ApprovalRules, Demand, OpenEffect, Question};
+use powerhouse_domain::ids::ApprovalId;
+use powerhouse_domain::runs::{ApprovalRule, Demand, OpenEffect, Question};
 use powerhouse_domain::tools::ToolOutput;
 use serde_json::Value;
 
@@ -32,20 +32,23 @@ pub(super) struct ToolTerms {
     pub(super) is_safe_to_repeat: bool,
     /// Who wants a person to approve the call, if anybody does.
     pub(super) demand: Option<Demand>,
+    /// Why a rule of the tenant does not let it be made, if one does not.
+    pub(super) refusal: Option<String>,
 }
 
 /// Who wants a person to approve a call: a rule of the tenant comes before the strategy, and that before the agent.
-pub(super) fn demand(
-    tool: &ToolRequest,
-    agent: AgentId,
-    listed: &[String],
-    rules: &ApprovalRules,
-) -> Option<Demand> {
-    if let Some(rule) = rules.on(agent, &tool.name) {
+pub(super) fn demand(tool: &ToolRequest, listed: &[String], rule: Option<&ApprovalRule>) -> Option<Demand> {
+    if let Some(rule) = rule {
         return Some(Demand::Policy { reason: rule.reason().to_owned() });
     }
     let strategy = tool.approval.clone().map(|reason| Demand::Strategy { reason });
     strategy.or_else(|| listed.contains(&tool.name).then_some(Demand::Agent))
+}
+
+/// What a model is told of a call that a rule does not let be made.
+fn refused(reason: &str) -> ToolOutput {
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    ToolOutput::error(format!("a rule of the tenant does not allow this call{why}"))
 }
 
 /// Decides on an effect that has no outcome, by what the journal says of it.
@@ -61,6 +64,9 @@ pub(super) fn gate(
         let arguments = arguments.unwrap_or(&tool.arguments).clone();
         EffectRequest::Tool(ToolRequest { arguments, ..tool.clone() })
     };
+    if let (None, Some(reason)) = (open, &terms.refusal) {
+        return Gate::Outcome(refused(reason));
+    }
     match open {
         None => match &terms.demand {
             Some(demand) => Gate::Ask(Question::ToolCall {
@@ -91,14 +97,15 @@ mod tests {
     use chrono::TimeDelta;
     use powerhouse_domain::ids::StepId;
     use powerhouse_domain::model::{Message, ModelRequest};
-    use powerhouse_domain::runs::{ApprovalRule, Decision};
+    use powerhouse_domain::runs::Decision;
     use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
 
-    const FREE: ToolTerms = ToolTerms { is_safe_to_repeat: true, demand: None };
-    const CAREFUL: ToolTerms = ToolTerms { is_safe_to_repeat: false, demand: Some(Demand::Agent) };
+    const FREE: ToolTerms = ToolTerms { is_safe_to_repeat: true, demand: None, refusal: None };
+    const CAREFUL: ToolTerms =
+        ToolTerms { is_safe_to_repeat: false, demand: Some(Demand::Agent), refusal: None };
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
@@ -137,18 +144,27 @@ mod tests {
 
     #[test]
     fn a_rule_of_the_tenant_comes_first_then_the_strategy_then_the_agent() {
-        let agent = AgentId::from_uuid(Uuid::nil());
         let rule = ApprovalRule::new("pa*".parse().unwrap(), Vec::new(), "money".into()).unwrap();
-        let (none, rules) = (ApprovalRules::default(), ApprovalRules::restore(vec![rule], 1));
         let plain = ToolRequest::new("pay", json!({}));
         let confirmed = ToolRequest { approval: Some("sure?".into()), ..plain.clone() };
         let listed = ["pay".to_owned()];
-        assert_eq!(demand(&plain, agent, &[], &none), None);
-        assert_eq!(demand(&plain, agent, &listed, &none), Some(Demand::Agent));
+        assert_eq!(demand(&plain, &[], None), None);
+        assert_eq!(demand(&plain, &listed, None), Some(Demand::Agent));
         let asked = Demand::Strategy { reason: "sure?".into() };
-        assert_eq!(demand(&confirmed, agent, &listed, &none), Some(asked));
+        assert_eq!(demand(&confirmed, &listed, None), Some(asked));
         let policy = Demand::Policy { reason: "money".into() };
-        assert_eq!(demand(&confirmed, agent, &listed, &rules), Some(policy));
+        assert_eq!(demand(&confirmed, &listed, Some(&rule)), Some(policy));
+    }
+
+    #[test]
+    fn a_call_that_a_rule_refuses_is_not_made_whoever_would_be_asked() {
+        let terms = ToolTerms { refusal: Some("it has read mail".into()), ..CAREFUL };
+        let refused = gate(&pay(5), None, &terms, now());
+        assert!(
+            matches!(refused, Gate::Outcome(output) if output.is_error && output.content.contains("it has read mail"))
+        );
+        // What was begun before is decided as it was then.
+        assert_eq!(decide(&answered(Decision::Approve, None), &terms), Gate::Perform(pay(5)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::effects::{EffectRequest, Issued};
 use powerhouse_domain::ids::ApprovalId;
-use powerhouse_domain::runs::{ApprovalRules, EventBody, Run};
+use powerhouse_domain::runs::{ApprovalRules, EventBody, Provenance, Run};
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError, TenantView, Work};
 
@@ -93,15 +93,36 @@ impl Drive {
         Ok(events.last().is_some_and(|event| event.body.is_final()))
     }
 
-    /// The tenant's rules as they are now; none are read where no tool is to be called that nobody was asked about yet.
-    pub(super) async fn rules(&mut self) -> Result<ApprovalRules, StoreError> {
-        let is_new = |issued: &Issued| {
-            matches!(issued.request, EffectRequest::Tool(_)) && !self.ledger.open.contains_key(&issued.key)
-        };
-        if self.ledger.is_paused || !self.undone.iter().any(is_new) {
-            return Ok(ApprovalRules::default());
+    /// The tenant's rules as they are now, and what the run has read, where these ask for it. None are read where no tool is
+    /// to be called that nobody was asked about yet.
+    pub(super) async fn rules(&mut self) -> Result<(ApprovalRules, Provenance), StoreError> {
+        let is_new = |issued: &&Issued| !self.ledger.open.contains_key(&issued.key);
+        let called: Vec<String> = self
+            .undone
+            .iter()
+            .filter(is_new)
+            .filter_map(|issued| match &issued.request {
+                EffectRequest::Tool(tool) => Some(tool.name.clone()),
+                EffectRequest::Model(_) | EffectRequest::Run(_) => None,
+            })
+            .collect();
+        if self.ledger.is_paused || called.is_empty() {
+            return Ok((ApprovalRules::default(), Provenance::default()));
         }
-        self.workshop.store.read(&self.lease.scope()).await?.approval_rules().read().await
+        let mut view = self.workshop.store.read(&self.lease.scope()).await?;
+        let rules = view.approval_rules().read().await?;
+        let agent = self.run.selection().agent;
+        if !called.iter().any(|tool| rules.depend_on_reading(agent, tool)) {
+            return Ok((rules, Provenance::default()));
+        }
+        // With what is not written yet.
+        let journal = events_after(&mut *view, self.lease.run(), 0).await?;
+        let journal =
+            journal.iter().map(|event| &event.body).chain(self.outbox.iter().map(|event| &event.body));
+        let tools = &self.allowed.tools;
+        let is_outside = |name: &str| tools.get(name).is_none_or(|tool| tool.reaches_out());
+        let read = Provenance::of(self.run.task().as_str(), journal, is_outside);
+        Ok((rules, if self.run.lineage().is_some() { read.of_begun() } else { read }))
     }
 
     /// Stores the run as waiting, unless somebody has written to its journal meanwhile: what it would wait for may have

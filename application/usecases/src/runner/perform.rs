@@ -17,8 +17,8 @@ use powerhouse_ports::models::ModelError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Workshop;
 use super::sink::{Heard, Sink};
+use super::{Toolbox, Workshop};
 use crate::measure::effect_performed;
 
 /// The most bytes of a tool's output that a model is shown.
@@ -33,11 +33,11 @@ pub(super) struct Delta {
 }
 
 /// What an agent may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Allowed {
     /// The model that is asked unless the strategy wishes for another.
     pub(super) model: String,
-    pub(super) tools: Arc<[String]>,
+    pub(super) tools: Arc<Toolbox>,
     /// Tools whose calls a person approves.
     pub(super) approvals: Arc<[String]>,
 }
@@ -123,8 +123,9 @@ async fn ask(
 
 /// Only what the agent's definition lists can be called, whatever the model asks for.
 async fn call(workshop: &Workshop, allowed: &Allowed, key: &CallKey, request: &ToolRequest) -> ToolOutput {
-    let tool = allowed.tools.contains(&request.name).then(|| workshop.tools.get(&request.name)).flatten();
-    let Some(tool) = tool else { return ToolOutput::error("this agent has no such tool") };
+    let Some(tool) = allowed.tools.get(&request.name) else {
+        return ToolOutput::error("this agent has no such tool");
+    };
     let limit = workshop.settings.tool_timeout;
     match tokio::time::timeout(limit, tool.call(key, &request.arguments)).await {
         Ok(output) => bounded(output),

@@ -165,10 +165,12 @@ mod tests {
     use powerhouse_ports::models::MockModelProvider;
     use powerhouse_ports::platform::MockPlatformStore;
     use powerhouse_ports::store::{MockTenantStore, StoreError};
+    use powerhouse_ports::tools::MockToolMaker;
     use uuid::Uuid;
 
     use super::*;
-    use crate::runner::{Pulse, Toolbox};
+    use crate::runner::Pulse;
+    use crate::tools::Resolver;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -192,7 +194,7 @@ mod tests {
             platform: Arc::new(platform),
             models: Arc::new(MockModelProvider::new()),
             default_model: String::new(),
-            tools: Toolbox::new(),
+            tools: Resolver { built_in: Arc::default(), maker: Arc::new(MockToolMaker::new()) },
             bus,
             pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),
             clock,

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
-use powerhouse_domain::agents::Definition;
 use powerhouse_domain::ids::RunId;
-use powerhouse_domain::runs::{Explanation, Recording, Run, explain};
+use powerhouse_domain::runs::{Explanation, Recording, Run, explain, offered};
 use powerhouse_domain::strategies::Brief;
 use powerhouse_ports::store::TenantStore;
 
 use super::{find, whole_journal};
 use crate::Refused;
-use crate::runner::Toolbox;
+use crate::tools::Resolver;
 
 /// Explains runs.
 #[derive(Clone)]
@@ -36,13 +35,13 @@ impl ExplainRun {
 pub struct RecordRun {
     /// Where runs and journals are.
     pub store: Arc<dyn TenantStore>,
-    /// What agents are offered.
-    pub tools: Toolbox,
+    /// Finds what agents are offered.
+    pub tools: Resolver,
 }
 
 impl RecordRun {
     /// A run that the caller may see, with its journal, its agent's definition, and the tools that the agent is offered.
-    /// These are described as they are now: a run from before a tool's description changed asks for something else.
+    /// The platform's are described as they are now: a run from before one's description changed asks for something else.
     pub async fn execute(&self, principal: &Principal, id: RunId) -> Result<(Run, Recording), Refused> {
         let mut view = self.store.read(&principal.scope()).await?;
         let (run, permit) = find::<access::ReadRun>(&mut *view, principal, id).await?;
@@ -50,14 +49,12 @@ impl RecordRun {
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
         let definition = version.ok_or(Refused::NotFound("version of the agent"))?.definition;
         let journal = whole_journal(&mut *view, permit.redeem().run).await?;
-        let brief = brief(&run, &definition, &self.tools);
+        let tools = match offered(&journal) {
+            Some(tools) => tools.to_vec(),
+            None => self.tools.resolve(&mut *view, &principal.scope(), &definition.tools).await?.specs,
+        };
+        let brief = Brief::of(&run, &definition, tools);
         let recording = Recording::of(definition.strategy, brief, journal);
         Ok((run, recording))
     }
-}
-
-/// What an agent is given for a run.
-pub(crate) fn brief(run: &Run, definition: &Definition, tools: &Toolbox) -> Brief {
-    let tools = definition.tools.iter().filter_map(|name| tools.get(name)).map(|tool| tool.spec());
-    Brief::of(run, definition, tools.collect())
 }

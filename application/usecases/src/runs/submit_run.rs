@@ -16,10 +16,9 @@ use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{Limit, TenantStore, TenantTx};
 use tokio::sync::Notify;
 
-use crate::agents::ToolNames;
 use crate::measure::run_submitted;
 use crate::selection::{Asked, MAX_CANDIDATES, Selectors};
-use crate::{Once, Refused, permit};
+use crate::{Once, Refused, permit, tools};
 
 /// What is to be done, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub struct SubmitRun {
     /// What was learnt of tenants' agents.
     pub selectors: Arc<Selectors>,
     /// The tools that there are.
-    pub tools: Arc<ToolNames>,
+    pub tools: Arc<tools::Names>,
     /// Tells who watches.
     pub bus: Arc<dyn EventBus>,
     /// Wakes the worker of this process.
@@ -118,11 +117,13 @@ impl SubmitRun {
         let selector = tx.selection().read().await?;
         let asked = Asked { scope: principal.scope(), selector: &selector, agents: &agents, now };
         let trained = self.selectors.trained(&asked);
+        let listed = agents.iter().filter_map(Agent::runnable).flat_map(|version| &version.definition.tools);
+        let names = tools::declared_names(listed, |name| self.tools.contains(name));
+        let declared = if names.is_empty() { Vec::new() } else { tx.tools().named(&names).await? };
+        let is_there = |tool: &String| tools::missing(tool, &self.tools, &declared).is_none();
         agents.retain(|agent| {
             principal.permit::<access::CreateRun>(agent.id()).is_ok()
-                && agent.runnable().is_some_and(|version| {
-                    version.definition.tools.iter().all(|tool| self.tools.contains(tool))
-                })
+                && agent.runnable().is_some_and(|version| version.definition.tools.iter().all(is_there))
         });
         let draw = selection::draw(id);
         let knowledge = Knowledge { selector: &selector, trained: trained.as_deref(), now, draw };

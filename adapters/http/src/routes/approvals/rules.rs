@@ -1,6 +1,6 @@
 //! Rules on which calls of tools a person has to approve.
 
-use powerhouse_domain::runs::{ApprovalRule, ApprovalRules, InvalidRule};
+use powerhouse_domain::runs::{ApprovalRule, ApprovalRules, Condition, Consequence, InvalidRule};
 use powerhouse_usecases::approvals::{ReadApprovalRules, ReplaceApprovalRules};
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -19,7 +19,7 @@ pub(super) fn routes(slice: &Approvals) -> Router {
         .put(PutRules(slice.replace_rules.clone()))
 }
 
-/// A rule: a person has to approve the calls of these tools.
+/// A rule: a person has to approve the calls of these tools, or they are not made.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[salvo(schema(name = "ApprovalRule"))]
@@ -33,6 +33,23 @@ struct RuleBody {
     /// Why, for whoever is asked: at most 500 characters.
     #[serde(default)]
     reason: String,
+    /// When it holds: `always`; `after_untrusted`, once the run has read anything from outside; or `tainted`, when an argument
+    /// was copied from there.
+    #[serde(default = "always")]
+    #[salvo(schema(example = "after_untrusted"))]
+    when: String,
+    /// What comes of it: `ask`, a person is asked; or `refuse`, the call is not made.
+    #[serde(default = "ask")]
+    #[salvo(schema(example = "refuse"))]
+    then: String,
+}
+
+fn always() -> String {
+    Condition::Always.as_str().to_owned()
+}
+
+fn ask() -> String {
+    Consequence::Ask.as_str().to_owned()
 }
 
 impl From<&ApprovalRule> for RuleBody {
@@ -41,6 +58,8 @@ impl From<&ApprovalRule> for RuleBody {
             tool: rule.tool().to_string(),
             agents: rule.agents().iter().map(ToString::to_string).collect(),
             reason: rule.reason().to_owned(),
+            when: rule.condition().as_str().to_owned(),
+            then: rule.consequence().as_str().to_owned(),
         }
     }
 }
@@ -51,13 +70,16 @@ impl RuleBody {
         let agents = self.agents.iter().enumerate();
         let agents = agents.map(|(number, agent)| field(&at(&format!("agents/{number}")), agent));
         let agents = agents.collect::<Result<Vec<_>, _>>()?;
-        ApprovalRule::new(field(&at("tool"), &self.tool)?, agents, self.reason).map_err(|error| {
-            let part = match error {
-                InvalidRule::TooManyAgents => "agents",
-                InvalidRule::ReasonTooLong | InvalidRule::TooManyRules => "reason",
-            };
-            invalid(&at(part), error)
-        })
+        let (condition, consequence) = (field(&at("when"), &self.when)?, field(&at("then"), &self.then)?);
+        let rule =
+            ApprovalRule::new(field(&at("tool"), &self.tool)?, agents, self.reason).map_err(|error| {
+                let part = match error {
+                    InvalidRule::TooManyAgents => "agents",
+                    InvalidRule::ReasonTooLong | InvalidRule::TooManyRules => "reason",
+                };
+                invalid(&at(part), error)
+            })?;
+        Ok(rule.that(condition, consequence))
     }
 }
 

@@ -374,6 +374,8 @@ pub(super) struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -439,6 +441,9 @@ impl From<&RunEvent> for EventView {
             }
             EventBody::Forked { from, step } => {
                 Self { from: Some(from.to_string()), key: Some(step.to_string()), ..base }
+            }
+            EventBody::ToolsOffered { tools } => {
+                Self { tools: Some(tools.into_iter().map(|tool| tool.name).collect()), ..base }
             }
             EventBody::Waiting { reason } => Self { reason: Some(reason), ..base },
             EventBody::Succeeded { answer } => Self { answer: Some(answer), ..base },

@@ -1,0 +1,123 @@
+//! Tools that tenants declare: one request by HTTP, or a tool of an MCP server. All go through one guarded client, with the
+//! tenant's own rules on top, and with secrets that are put in as a request leaves.
+
+mod http;
+mod mask;
+mod mcp;
+mod request;
+mod schema;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName};
+use powerhouse_egress::{Failure, Guarded, Hosts, Timeouts};
+use powerhouse_ports::secrets::SecretReader;
+use powerhouse_ports::tools::{Tool, ToolMaker, Unreachable};
+use serde_json::Value;
+use url::Url;
+
+/// No call may take longer, whatever its declaration says.
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), total: Duration::from_mins(2) };
+/// The most bytes of a document that is fetched.
+const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
+/// How long a document may take.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the tools share.
+struct Outside {
+    guarded: Guarded,
+    secrets: Arc<dyn SecretReader>,
+}
+
+impl Outside {
+    /// A URL that this tenant's tools may ask for.
+    fn checked(&self, url: &str, rules: &EgressRules) -> Result<Url, String> {
+        let url = self.guarded.checked(url).map_err(|failure| failure.to_string())?;
+        if !rules.allow(url.host_str().unwrap_or_default()) {
+            return Err("the host is not on the tenant's list of hosts: see /v1/egress-rules".to_owned());
+        }
+        Ok(url)
+    }
+}
+
+/// Makes tools of what tenants have declared.
+pub struct TenantTools(Arc<Outside>);
+
+impl TenantTools {
+    /// Tools that reach public addresses with TLS, and hosts that the operator answers for.
+    pub fn new(trusted: Hosts, secrets: Arc<dyn SecretReader>) -> reqwest::Result<Self> {
+        Ok(Self::through(Guarded::new(trusted, TIMEOUTS)?, secrets))
+    }
+
+    fn through(guarded: Guarded, secrets: Arc<dyn SecretReader>) -> Self {
+        Self(Arc::new(Outside { guarded, secrets }))
+    }
+}
+
+#[async_trait]
+impl ToolMaker for TenantTools {
+    fn check_url(&self, url: &str, rules: &EgressRules) -> Result<(), Unreachable> {
+        // What stands for an argument is no part of the host.
+        self.0.checked(&url.replace(['{', '}'], "x"), rules).map(drop).map_err(Unreachable)
+    }
+
+    fn check_schema(&self, schema: &Value) -> Result<(), String> {
+        schema::compiled(schema).map(drop)
+    }
+
+    fn http(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        tool: &HttpTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool> {
+        let (outside, scope, rules) = (Arc::clone(&self.0), *scope, rules.clone());
+        Arc::new(http::DeclaredTool { outside, scope, rules, name: name.clone(), tool: tool.clone() })
+    }
+
+    fn mcp(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        server: &McpServer,
+        tool: &McpTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool> {
+        let at = mcp::Connection::new(&self.0, scope, server, rules);
+        Arc::new(mcp::ServedTool { at, server: name.clone(), tool: tool.clone() })
+    }
+
+    async fn tools_of(
+        &self,
+        scope: &TenantScope,
+        server: &McpServer,
+        rules: &EgressRules,
+    ) -> Result<Vec<McpTool>, Unreachable> {
+        mcp::Connection::new(&self.0, scope, server, rules).tools().await.map_err(Unreachable)
+    }
+
+    async fn document(&self, url: &str, rules: &EgressRules) -> Result<Value, Unreachable> {
+        let url = self.0.checked(url, rules).map_err(Unreachable)?;
+        let fetched = async {
+            let failed = |error: reqwest::Error| Failure::from(&error).to_string();
+            let mut response = self.0.guarded.client().get(url).send().await.map_err(failed)?;
+            if !response.status().is_success() {
+                return Err(format!("the endpoint answered {}", response.status().as_u16()));
+            }
+            let (bytes, cut) = powerhouse_egress::read(&mut response, MAX_DOCUMENT).await.map_err(failed)?;
+            if cut {
+                return Err(format!("the document is longer than {MAX_DOCUMENT} bytes"));
+            }
+            serde_json::from_slice(&bytes).map_err(|_| "the document is not JSON".to_owned())
+        };
+        let fetched = tokio::time::timeout(DOCUMENT_TIMEOUT, fetched).await;
+        fetched.unwrap_or_else(|_| Err("the endpoint did not answer in time".to_owned())).map_err(Unreachable)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! What an agent's list of tools stands for: those of the platform by their names, and those that its tenant has declared.
+//!
+//! A definition names a tool. What it is offered as is fixed for a run when it begins, and journalled; how it is called is
+//! decided by the declaration of the moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::tools::{
+    EgressRules, McpServer, McpTool, SEPARATOR, TenantTool, ToolName, ToolSource, ToolSpec,
+};
+use powerhouse_ports::store::{StoreError, TenantView};
+use powerhouse_ports::tools::{Tool, ToolMaker};
+
+use crate::runner::Toolbox;
+
+/// The names of the tools that the platform has.
+pub type Names = BTreeSet<String>;
+
+/// All tools of a server, in an agent's list.
+const ALL: &str = "*";
+
+/// Finds tools.
+#[derive(Clone)]
+pub struct Resolver {
+    /// The platform's own.
+    pub built_in: Arc<Toolbox>,
+    /// Makes the tenants'.
+    pub maker: Arc<dyn ToolMaker>,
+}
+
+/// What an agent can call.
+#[derive(Clone, Default)]
+pub(crate) struct Resolved {
+    /// The tools by their names.
+    pub(crate) tools: Arc<Toolbox>,
+    /// The same in the order of the agent's list, as models are offered them.
+    pub(crate) specs: Vec<ToolSpec>,
+    /// Whether any of them is the tenant's.
+    pub(crate) has_declared: bool,
+}
+
+/// The tenant's names in a list of tools: of single ones, and of servers.
+pub(crate) fn declared_names<'a>(
+    listed: impl IntoIterator<Item = &'a String>,
+    is_built_in: impl Fn(&String) -> bool,
+) -> Vec<ToolName> {
+    let declared = listed.into_iter().filter(|name| !is_built_in(name));
+    let names = declared.filter_map(|name| {
+        let first = name.split_once(SEPARATOR).map_or(name.as_str(), |(server, _)| server);
+        first.parse().ok()
+    });
+    names.collect::<BTreeSet<ToolName>>().into_iter().collect()
+}
+
+impl Resolver {
+    /// What this list stands for now. A name that stands for nothing is left out.
+    pub(crate) async fn resolve(
+        &self,
+        view: &mut dyn TenantView,
+        scope: &TenantScope,
+        listed: &[String],
+    ) -> Result<Resolved, StoreError> {
+        let names = declared_names(listed, |name| self.built_in.contains_key(name));
+        let (declared, rules) = if names.is_empty() {
+            (Vec::new(), EgressRules::default())
+        } else {
+            (view.tools().named(&names).await?, view.tools().egress().await?)
+        };
+        let declared: BTreeMap<&str, &TenantTool> =
+            declared.iter().map(|tool| (tool.name.as_str(), tool)).collect();
+        let mut tools = Toolbox::new();
+        let mut specs = Vec::new();
+        let mut has_declared = false;
+        for name in listed {
+            let found = if let Some(tool) = self.built_in.get(name) {
+                vec![Arc::clone(tool)]
+            } else {
+                self.declared(scope, name, &declared, &rules)
+            };
+            has_declared |= !self.built_in.contains_key(name) && !found.is_empty();
+            for tool in found {
+                let spec = tool.spec();
+                if tools.insert(spec.name.clone(), tool).is_none() {
+                    specs.push(spec);
+                }
+            }
+        }
+        Ok(Resolved { tools: Arc::new(tools), specs, has_declared })
+    }
+
+    fn declared(
+        &self,
+        scope: &TenantScope,
+        name: &str,
+        declared: &BTreeMap<&str, &TenantTool>,
+        rules: &EgressRules,
+    ) -> Vec<Arc<dyn Tool>> {
+        let (first, of_server) = match name.split_once(SEPARATOR) {
+            Some((server, tool)) => (server, Some(tool)),
+            None => (name, None),
+        };
+        let Some(TenantTool { name, source, .. }) = declared.get(first) else { return Vec::new() };
+        match (source, of_server) {
+            (ToolSource::Http(tool), None) => vec![self.maker.http(scope, name, tool, rules)],
+            (ToolSource::Mcp(server), Some(wanted)) => {
+                let is_wanted = |tool: &&McpTool| wanted == ALL || tool.name == wanted;
+                server
+                    .offered()
+                    .filter(is_wanted)
+                    .map(|tool| self.maker.mcp(scope, name, server, tool, rules))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Why a name in an agent's list stands for nothing; nothing when it stands for something.
+pub(crate) fn missing(name: &str, built_in: &Names, declared: &[TenantTool]) -> Option<String> {
+    if built_in.contains(name) {
+        return None;
+    }
+    let find = |wanted: &str| declared.iter().find(|tool| tool.name.as_str() == wanted);
+    match name.split_once(SEPARATOR) {
+        None => match find(name).map(|tool| &tool.source) {
+            Some(ToolSource::Http(_)) => None,
+            Some(ToolSource::Mcp(_)) => Some(format!(
+                "`{name}` is an MCP server: list its tools as `{name}{SEPARATOR}…`, or `{name}{SEPARATOR}{ALL}` for all"
+            )),
+            None => {
+                let names = built_in.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                Some(format!(
+                    "there is no such tool; there are: {names}; and what the tenant declares at /v1/tools"
+                ))
+            }
+        },
+        Some((server, wanted)) => match find(server).map(|tool| &tool.source) {
+            Some(ToolSource::Mcp(_)) if wanted == ALL => None,
+            Some(ToolSource::Mcp(found)) if found.offered().any(|tool| tool.name == wanted) => None,
+            Some(ToolSource::Mcp(found)) => {
+                let names = found.offered().map(|tool| McpServer::spec(server, tool).name);
+                let names = names.collect::<Vec<_>>().join(", ");
+                Some(format!("the server offers no such tool; it offers: {names}"))
+            }
+            _ => Some(format!("there is no MCP server `{server}`: declare it at /v1/mcp-servers")),
+        },
+    }
+}
