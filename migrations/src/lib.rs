@@ -21,6 +21,7 @@ mod m0011_audit;
 mod m0012_admission;
 mod m0013_keys_and_rules;
 mod m0014_record_work;
+mod m0016_models;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_admission::Migration),
             Box::new(m0013_keys_and_rules::Migration),
             Box::new(m0014_record_work::Migration),
+            Box::new(m0016_models::Migration),
         ]
     }
 }

@@ -74,7 +74,7 @@ fn look(turn: u32) -> Scripted {
         text: "I have to look once more.".into(),
         tool_calls: vec![ToolCall { id: format!("call-{turn}"), name: "look".into(), arguments }],
         stop: StopReason::ToolCalls,
-        usage: Usage { input_tokens: 9, output_tokens: 9, cost_micros: 0 },
+        usage: Usage::of_tokens(9, 9),
         model: "scripted".into(),
     })
 }

@@ -92,7 +92,7 @@ impl ModelProvider for Talker {
         }
         let text = "said";
         deltas.push(text).await;
-        let usage = Usage { input_tokens: input_bound(request) / 4, output_tokens: 20, cost_micros: 7 };
+        let usage = Usage::of_tokens(input_bound(request) / 4, 20).at_cost(7);
         let tool_calls = Vec::new();
         Ok(ModelReply {
             text: text.into(),

@@ -118,7 +118,7 @@ impl ModelProvider for Oracle {
             text,
             tool_calls: if may_act { calls(turn) } else { Vec::new() },
             stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
-            usage: Usage { input_tokens: 3, output_tokens: 2, cost_micros: 0 },
+            usage: Usage::of_tokens(3, 2),
             model: model.to_owned(),
         })
     }

@@ -499,7 +499,7 @@ async fn money(watched: &mut Watched) {
     watched
         .own("budgets.reserve and settle", &both, async |tx| {
             let budget = tx.budgets().find(id).await.unwrap().unwrap();
-            let amount = Usage { input_tokens: 1, output_tokens: 1, cost_micros: 1 };
+            let amount = Usage::of_tokens(1, 1).at_cost(1);
             tx.budgets().hold(window).await.unwrap();
             assert!(tx.budgets().reserve(&budget, window, amount).await.unwrap());
             tx.budgets().settle(window, amount, amount).await.unwrap();

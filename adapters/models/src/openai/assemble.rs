@@ -82,7 +82,7 @@ impl Assembly {
         };
         let usage = match self.usage {
             Some(Tokens { prompt_tokens, completion_tokens }) => {
-                Usage { input_tokens: prompt_tokens, output_tokens: completion_tokens, cost_micros: 0 }
+                Usage::of_tokens(prompt_tokens, completion_tokens)
             }
             None => tokens::estimate(request, &self.text),
         };

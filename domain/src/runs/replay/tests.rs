@@ -28,7 +28,7 @@ fn said(text: &str) -> EffectOutcome {
         text: text.into(),
         tool_calls: Vec::new(),
         stop: StopReason::EndTurn,
-        usage: Usage { input_tokens: 3, output_tokens: 2, cost_micros: 1 },
+        usage: Usage::of_tokens(3, 2).at_cost(1),
         model: "scripted".into(),
     })
 }
