@@ -83,10 +83,15 @@ const KNOWN: &[Known] = &[
     known("tokens.lifetime_seconds", "900", "how long an access token works"),
     known("passwords.at_once", "2", "passwords hashed at the same time; each takes 19 MiB and a core"),
     known("passwords.waiting", "64", "passwords that may wait for their turn"),
-    known("model.provider", "auto", "`auto`, `openai_compatible` or `offline`"),
-    known("model.base_url", "", "an API of chat completions; OpenAI's when empty (also OPENAI_BASE_URL)"),
-    known(API_KEY, "", "the key of that API (also OPENAI_API_KEY)"),
+    known("model.provider", "auto", "`auto`, `openai_compatible`, `anthropic` or `offline`"),
+    known(
+        "model.base_url",
+        "",
+        "the provider's API; its maker's when empty (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)",
+    ),
+    known(API_KEY, "", "the key of that API (also OPENAI_API_KEY, ANTHROPIC_API_KEY)"),
     known("model.name", "", "the model of agents that name none"),
+    known("model.cache_prompts", "false", "`true` asks the provider to keep prompts, where it does not by itself"),
     known("worker.concurrency", "64", "runs at the same time"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
     known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
@@ -159,6 +164,7 @@ pub(crate) enum Provider {
     /// The API whose key or URL is set, else a local Ollama, else the offline model.
     Auto,
     OpenAiCompatible,
+    Anthropic,
     Offline,
 }
 
@@ -189,6 +195,7 @@ pub(crate) struct Model {
     pub(crate) base_url: Option<Url>,
     pub(crate) api_key: Option<ApiKey>,
     pub(crate) name: Option<String>,
+    pub(crate) cache_prompts: bool,
 }
 
 impl Model {
@@ -253,8 +260,21 @@ impl Layers {
         let variables = Environment::with_prefix("POWERHOUSE")
             .prefix_separator("__")
             .separator("__")
-            .source(Some(environment));
-        builder.add_source(source).add_source(variables).build().map(Self).map_err(unreadable)
+            .source(Some(environment.clone()));
+        let mut builder = builder.add_source(source).add_source(variables);
+        let config = builder.clone().build().map_err(unreadable)?;
+        if !is_anthropic(&config, &environment) {
+            return Ok(Self(config));
+        }
+        let usual = |name| environment.get(name).cloned().unwrap_or_default();
+        for (key, value) in [
+            ("model.provider", "anthropic".to_owned()),
+            (API_KEY, usual("ANTHROPIC_API_KEY")),
+            ("model.base_url", usual("ANTHROPIC_BASE_URL")),
+        ] {
+            builder = builder.set_default(key, value).map_err(unreadable)?;
+        }
+        builder.build().map(Self).map_err(unreadable)
     }
 
     /// Every setting with its value, where it is from, and what it is for, as TOML.
@@ -282,6 +302,20 @@ impl Layers {
             Some(settings) if mistakes.is_empty() => Ok(settings),
             _ => Err(Mistakes(mistakes)),
         }
+    }
+}
+
+/// Whether Anthropic's usual names count and not OpenAI's: where it is the provider, or where nothing else is named. So no key
+/// goes to another's URL.
+fn is_anthropic(config: &Config, environment: &HashMap<String, String>) -> bool {
+    let is_empty = |key| config.get_string(key).is_ok_and(|value| value.is_empty());
+    match config.get_string("model.provider").as_deref() {
+        Ok("anthropic") => true,
+        Ok("auto") => {
+            let has_key = environment.get("ANTHROPIC_API_KEY").is_some_and(|key| !key.is_empty());
+            has_key && is_empty(API_KEY) && is_empty("model.base_url")
+        }
+        _ => false,
     }
 }
 
@@ -447,6 +481,7 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
         [
             ("auto", Provider::Auto),
             ("openai_compatible", Provider::OpenAiCompatible),
+            ("anthropic", Provider::Anthropic),
             ("offline", Provider::Offline),
         ],
     );
@@ -456,11 +491,13 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
     });
     let api_key = reader.text(API_KEY);
     let name = reader.text("model.name");
+    let cache_prompts = reader.one_of("model.cache_prompts", [("false", false), ("true", true)]);
     Some(Model {
         provider: provider?,
         base_url: base_url?,
         api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
         name: name.map(|name| (!name.is_empty()).then_some(name))?,
+        cache_prompts: cache_prompts?,
     })
 }
 

@@ -141,6 +141,19 @@ impl ModelRequest {
         self
     }
 
+    /// The request that tells a model what is wrong with its reply, and asks for another one.
+    #[must_use]
+    pub fn repairing(mut self, reply: &ModelReply, flaw: &str) -> Self {
+        self.purpose = format!("repair_{}", self.purpose);
+        self.messages.extend([
+            Message::assistant(&reply.text),
+            Message::user(format!(
+                "This is not the JSON that was asked for: {flaw}. Reply with the JSON only, so that it satisfies its schema."
+            )),
+        ]);
+        self
+    }
+
     /// The same request at a sampling temperature.
     #[must_use]
     pub fn with_temperature(mut self, temperature: f32) -> Self {
@@ -247,6 +260,45 @@ pub struct ModelReply {
     pub usage: Usage,
     /// The model that answered, as its provider names it.
     pub model: String,
+    /// What is wrong with the text by the schema that was asked for, in words for the model. None where nothing is, or where
+    /// no schema was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaw: Option<String>,
+    /// How it came to be answered, where that was not by the first choice alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed: Option<Routed>,
+}
+
+impl ModelReply {
+    /// A whole text as an answer.
+    pub fn text(text: impl Into<String>, usage: Usage, model: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            tool_calls: Vec::new(),
+            stop: StopReason::EndTurn,
+            usage,
+            model: model.into(),
+            flaw: None,
+            routed: None,
+        }
+    }
+}
+
+/// How a call came to be answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// The model that answered, as the catalogue names it.
+    pub model: String,
+    /// Its provider, where it is one of the tenant's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The models that were to answer before it, and could not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<String>,
+    /// Whether it was asked twice, since the first answer was late. The one that was dropped is counted with the most that it
+    /// may have used.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_hedged: bool,
 }
 
 #[cfg(test)]

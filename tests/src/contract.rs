@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod events;
 pub mod limits;
+pub mod models;
 pub mod sample;
 pub mod stores;
 

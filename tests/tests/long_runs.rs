@@ -71,11 +71,9 @@ impl Tool for Look {
 fn look(turn: u32) -> Scripted {
     let arguments = json!({ "turn": turn }).to_string();
     Scripted::reply(ModelReply {
-        text: "I have to look once more.".into(),
         tool_calls: vec![ToolCall { id: format!("call-{turn}"), name: "look".into(), arguments }],
         stop: StopReason::ToolCalls,
-        usage: Usage::of_tokens(9, 9),
-        model: "scripted".into(),
+        ..ModelReply::text("I have to look once more.", Usage::of_tokens(9, 9), "scripted")
     })
 }
 

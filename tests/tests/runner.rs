@@ -275,7 +275,7 @@ async fn a_delayed_run_begins_when_it_may() {
 async fn what_a_failing_model_costs_the_run_is_its_end() {
     let down = ModelError::Unavailable { retry_after: None, source: "sk-canary".into() };
     let (scene, run, _) = alone(AgentKind::Direct, limits(), vec![Scripted::fail(down)]).await;
-    assert_eq!(failure(&run), ("model_unavailable", "the model is unavailable"));
+    assert_eq!(failure(&run), ("model_unavailable", "the model's provider is overloaded or cannot be reached: try again later"));
     let journal = scene.journal(run.id()).await;
     assert!(matches!(journal.last(), Some(EventBody::Failed { code, .. }) if code == "model_unavailable"));
     assert!(!format!("{journal:?}").contains("canary"), "causes are for the log only");

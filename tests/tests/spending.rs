@@ -93,14 +93,7 @@ impl ModelProvider for Talker {
         let text = "said";
         deltas.push(text).await;
         let usage = Usage::of_tokens(input_bound(request) / 4, 20).at_cost(7);
-        let tool_calls = Vec::new();
-        Ok(ModelReply {
-            text: text.into(),
-            tool_calls,
-            stop: StopReason::EndTurn,
-            usage,
-            model: model.into(),
-        })
+        Ok(ModelReply::text(text, usage, model))
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::kind::Bounded;
 use super::{Answer, Brief, ParameterError, StrategyError, answer, ask, parse_object, unparseable};
 use crate::effects::Effects;
-use crate::model::{Message, ModelRequest};
+use crate::model::{Message, ModelReply, ModelRequest};
 
 pub(super) const MAX_STEPS: Bounded = Bounded { field: "max_steps", min: 1, max: 12, default: 6 };
 pub(super) const MAX_REPLANS: Bounded = Bounded { field: "max_replans", min: 0, max: 3, default: 1 };
@@ -106,11 +106,15 @@ async fn plan(
     let mut messages = brief.conversation(&plan_guidance(max), context(&brief.task, record));
     let schema = plan_schema(max);
     let request = ModelRequest::thought(purpose, messages.clone()).with_schema("plan", schema.clone());
-    let reply = ask(fx, request).await?.text;
+    let ModelReply { text: reply, flaw, .. } = ask(fx, request).await?;
     let reason = match read_plan(&reply, max) {
         Ok(steps) => return Ok(steps),
         Err(reason) => reason,
     };
+    if flaw.is_some() {
+        // It was told so once.
+        return Err(unparseable(purpose, reason));
+    }
     messages.extend([Message::assistant(reply), Message::user(repair_prompt(&reason))]);
     let request = ModelRequest::thought("repair_plan", messages).with_schema("plan", schema);
     read_plan(&ask(fx, request).await?.text, max).map_err(|reason| unparseable("repair_plan", reason))
@@ -180,7 +184,7 @@ fn step_prompt(task: &str, record: &str, step: &str) -> String {
 mod tests {
     use super::*;
     use crate::strategies::Strategy;
-    use crate::strategies::scripted::{Script, brief};
+    use crate::strategies::scripted::{Script, brief, reply};
 
     const PLAN: &str = r#"{"steps":["halve","double"]}"#;
     const BLOCKED: &str = r#"{"status":"blocked","result":"odd number"}"#;
@@ -207,6 +211,16 @@ mod tests {
         assert!(played.prompt(2).contains("odd number"));
         let played = Script::new([PLAN, BLOCKED, "42"]).play(planner(6, 0), brief());
         assert_eq!(played.purposes(), ["plan", "step", "answer"]);
+    }
+
+    #[test]
+    fn a_plan_that_was_sent_back_already_is_not_sent_back_again() {
+        let flawed = || ModelReply { flaw: Some("it is no JSON".into()), ..reply("no") };
+        let played = Script::of([flawed(), reply(PLAN), reply("x"), reply("y"), reply("42")]).play(planner(6, 1), brief());
+        assert_eq!(played.purposes(), ["plan", "repair_plan", "step", "step", "answer"]);
+        let played = Script::of([flawed(), flawed()]).play(planner(6, 1), brief());
+        assert_eq!(played.purposes(), ["plan", "repair_plan"]);
+        assert!(matches!(played.result, Err(StrategyError::Unparseable { .. })));
     }
 
     #[test]

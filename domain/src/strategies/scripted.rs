@@ -122,8 +122,7 @@ fn drive(
 }
 
 pub(super) fn reply(text: impl Into<String>) -> ModelReply {
-    let (stop, usage) = (StopReason::EndTurn, Usage::default());
-    ModelReply { text: text.into(), tool_calls: Vec::new(), stop, usage, model: "scripted".into() }
+    ModelReply::text(text, Usage::default(), "scripted")
 }
 
 pub(super) fn calling(calls: &[(&str, &str)]) -> ModelReply {

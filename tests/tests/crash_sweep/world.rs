@@ -115,11 +115,9 @@ impl ModelProvider for Oracle {
         deltas.push(&text).await;
         self.life.moment().await;
         Ok(ModelReply {
-            text,
             tool_calls: if may_act { calls(turn) } else { Vec::new() },
             stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
-            usage: Usage::of_tokens(3, 2),
-            model: model.to_owned(),
+            ..ModelReply::text(text, Usage::of_tokens(3, 2), model)
         })
     }
 }

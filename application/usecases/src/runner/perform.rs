@@ -13,7 +13,6 @@ use powerhouse_domain::model::{Channel, ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::money::{Price, worst_case};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::Chain;
-use powerhouse_ports::models::ModelError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -91,13 +90,10 @@ async fn ask(
         biased;
         reply = workshop.models.complete(call, model, request, Box::new(sink)) => reply,
         // Dropping the call closes its connection. What it cost nobody says any more: the most that it may.
-        Ok(text) = cut => Ok(ModelReply {
-            text,
-            tool_calls: Vec::new(),
-            stop: StopReason::MaxTokens,
-            usage: worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX)),
-            model: model.to_owned(),
-        }),
+        Ok(text) = cut => {
+            let used = worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX));
+            Ok(ModelReply { stop: StopReason::MaxTokens, ..ModelReply::text(text, used, model) })
+        }
     };
     match reply {
         Ok(reply) => EffectOutcome::Model(reply),
@@ -107,11 +103,7 @@ async fn ask(
                 purpose = request.purpose,
                 "a model call failed"
             );
-            let class = match error {
-                ModelError::Unavailable { .. } | ModelError::Malformed(_) => FailureClass::Unavailable,
-                ModelError::Rejected(_) => FailureClass::Rejected,
-            };
-            EffectOutcome::Failed(EffectFailure { class, message: error.to_string() })
+            EffectOutcome::Failed(EffectFailure { class: error.class(), message: error.to_string() })
         }
     }
 }
