@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use powerhouse_models::{Anthropic, Endpoint, OFFLINE_MODEL, OfflineModel, OpenAiCompatible, Retries, TimeOuts};
+use powerhouse_models::{
+    Anthropic, Endpoint, OFFLINE_MODEL, OfflineModel, OpenAiCompatible, Retries, TimeOuts,
+};
 use powerhouse_ports::models::{ModelError, ModelProvider};
 use tokio::time::timeout;
 use url::Url;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::{Months, TimeDelta};
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, TokenProfile};
+use powerhouse_domain::breaker::BreakerSettings;
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::webhooks::Retries;
 use powerhouse_egress::Hosts;
@@ -91,7 +92,16 @@ const KNOWN: &[Known] = &[
     ),
     known(API_KEY, "", "the key of that API (also OPENAI_API_KEY, ANTHROPIC_API_KEY)"),
     known("model.name", "", "the model of agents that name none"),
-    known("model.cache_prompts", "false", "`true` asks the provider to keep prompts, where it does not by itself"),
+    known(
+        "model.cache_prompts",
+        "false",
+        "`true` asks the provider to keep prompts, where it does not by itself",
+    ),
+    known("model.fallbacks", "", "models that answer while another cannot, in their order, by commas"),
+    known("model.hedging", "false", "`true` makes a call twice when its answer is late; both are counted"),
+    known("model.breaker_failures", "5", "failures in a row after which a model is left alone; never when 0"),
+    known("model.breaker_window_seconds", "60", "within how long they count"),
+    known("model.breaker_cooldown_seconds", "30", "for how long the model is left alone"),
     known("worker.concurrency", "64", "runs at the same time"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
     known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
@@ -196,6 +206,9 @@ pub(crate) struct Model {
     pub(crate) api_key: Option<ApiKey>,
     pub(crate) name: Option<String>,
     pub(crate) cache_prompts: bool,
+    pub(crate) fallbacks: Vec<String>,
+    pub(crate) is_hedged: bool,
+    pub(crate) breaker: BreakerSettings,
 }
 
 impl Model {
@@ -492,12 +505,24 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
     let api_key = reader.text(API_KEY);
     let name = reader.text("model.name");
     let cache_prompts = reader.one_of("model.cache_prompts", [("false", false), ("true", true)]);
+    let fallbacks = reader.checked("model.fallbacks", |text| Ok(entries(text).map(str::to_owned).collect()));
+    let is_hedged = reader.one_of("model.hedging", [("false", false), ("true", true)]);
+    let failures = reader.number("model.breaker_failures", 0, 1_000);
+    let window = reader.number("model.breaker_window_seconds", 1, 3_600);
+    let cool_down = reader.number("model.breaker_cooldown_seconds", 1, 3_600);
     Some(Model {
         provider: provider?,
         base_url: base_url?,
         api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
         name: name.map(|name| (!name.is_empty()).then_some(name))?,
         cache_prompts: cache_prompts?,
+        fallbacks: fallbacks?,
+        is_hedged: is_hedged?,
+        breaker: BreakerSettings {
+            failures: failures?,
+            window: TimeDelta::seconds(window?.into()),
+            cool_down: TimeDelta::seconds(cool_down?.into()),
+        },
     })
 }
 

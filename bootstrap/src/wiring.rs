@@ -29,6 +29,7 @@ use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
+use powerhouse_usecases::models::{Models, Platform};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
     Keeper, agents, approvals, audit, money, runs, schedules, sessions, tenants, users, webhooks,
@@ -190,7 +191,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         ids,
     };
     let pulse = Arc::clone(&ports.pulse);
-    let observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
+    let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = toolbox(settings, &ports)?;
     let api = api(settings, &ports, &tools, model.kind);
     let housekeeper = Housekeeper {
@@ -209,11 +210,19 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         clock: Arc::clone(&ports.clock),
         wake: Arc::clone(&ports.wake_deliverer),
     };
+    let platform = Platform {
+        provider: model.provider,
+        default_model: model.default_model,
+        fallbacks: settings.model.fallbacks.clone(),
+        is_hedged: settings.model.is_hedged,
+    };
+    let models = Arc::new(Models::new(platform, settings.model.breaker));
+    let watched = Arc::clone(&models);
+    observed.push(Arc::new(move || watched.observe()));
     let workshop = Workshop {
         store: ports.store,
         platform: ports.platform,
-        models: model.provider,
-        default_model: model.default_model,
+        models,
         tools,
         bus: ports.bus,
         clock: ports.clock,

@@ -199,6 +199,8 @@ typed_ids! {
     MessageId = "message";
     /// A bound of what may be spent.
     BudgetId = "budget";
+    /// A provider of models that a tenant has named.
+    ModelProviderId = "modelprovider";
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 )]
 
 pub mod cache;
+pub mod embeddings;
 pub mod events;
 pub mod limits;
 pub mod models;

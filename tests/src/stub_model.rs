@@ -79,7 +79,12 @@ impl Answer {
     /// A body of any other kind.
     pub fn other(content_type: &str, body: &str) -> Self {
         let headers = vec![("content-type".into(), content_type.into())];
-        Self { delay: Duration::ZERO, status: 200, headers, parts: vec![Part::Bytes(body.as_bytes().to_vec())] }
+        Self {
+            delay: Duration::ZERO,
+            status: 200,
+            headers,
+            parts: vec![Part::Bytes(body.as_bytes().to_vec())],
+        }
     }
 
     /// Adds a header.

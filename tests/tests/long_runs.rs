@@ -32,6 +32,7 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_usecases::models::Models;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
@@ -125,8 +126,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
     let workshop = Workshop {
         store: Arc::clone(&stores.tenants),
         platform: Arc::clone(&stores.platform),
-        models: model.clone(),
-        default_model: "scripted".into(),
+        models: Models::of(model.clone(), "scripted"),
         tools: BTreeMap::from([("look".to_owned(), Arc::new(Look) as Arc<dyn Tool>)]),
         bus: Arc::new(MemoryEventBus::default()),
         clock: Arc::new(SystemClock),

@@ -22,11 +22,7 @@ fn endpoint(base_url: &str) -> Endpoint {
             idle: PATIENCE,
             total: Duration::from_secs(20),
         },
-        retries: Retries {
-            attempts: ATTEMPTS,
-            base: Duration::from_millis(10),
-            cap: Duration::from_secs(2),
-        },
+        retries: Retries { attempts: ATTEMPTS, base: Duration::from_millis(10), cap: Duration::from_secs(2) },
         cache_prompts: false,
     }
 }
@@ -113,9 +109,10 @@ async fn recorded_texts_are_read() {
 async fn recorded_tool_calls_are_read() {
     let openai = stream(include_bytes!("../fixtures/models/openai_tools.sse"));
     let anthropic = stream(include_bytes!("../fixtures/models/anthropic_tools.sse"));
-    for (reply, text) in
-        [(replayed(&ChatCompletions, openai).await.0, ""), (replayed(&Messages, anthropic).await.0, "I'll add them.")]
-    {
+    for (reply, text) in [
+        (replayed(&ChatCompletions, openai).await.0, ""),
+        (replayed(&Messages, anthropic).await.0, "I'll add them."),
+    ] {
         let reply = reply.unwrap();
         assert_eq!((reply.text.as_str(), reply.stop), (text, StopReason::ToolCalls));
         assert_eq!(reply.usage, Usage::of_tokens(472, 89));

@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, RETRY_AFTER,
+};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -189,16 +191,70 @@ impl<D: Dialect> HttpProvider<D> {
 
     /// The names of the models that the provider lists. Says also whether it answers, and takes the key.
     pub async fn models(&self) -> Result<Vec<String>, ModelError> {
-        let mut url = self.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            for _ in D::PATH {
-                segments.pop();
-            }
-            segments.push("models");
-        }
-        let response = self.send(self.client.get(url), "application/json").await?;
+        let response = self.send(self.client.get(self.beside(D::PATH, "models")), "application/json").await?;
         let body = self.bounded(response, MAX_LISTING).await;
         model_names(&body).ok_or_else(|| Failure::malformed("the answer is no list of models").into())
+    }
+
+    /// Another operation of the same API.
+    pub(crate) fn beside(&self, path: &[&str], operation: &str) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            for _ in path {
+                segments.pop();
+            }
+            segments.push(operation);
+        }
+        url
+    }
+
+    /// Sends a body, and reads an answer that comes as a whole; tried again while that may help.
+    pub(crate) async fn post_whole(
+        &self,
+        url: &Url,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<u8>, ModelError> {
+        let tried = async {
+            let mut attempt = 0;
+            loop {
+                let request = self.client.post(url.clone()).body(body.clone());
+                let failure = match self.send(request, "application/json").await {
+                    Ok(response) => match self.whole(response, limit).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(failure) => failure,
+                    },
+                    Err(failure) => failure,
+                };
+                attempt += 1;
+                let pause = match &failure {
+                    Failure::Passing { retry_after, .. } => self.retries.pause(attempt, *retry_after),
+                    _ => None,
+                };
+                let Some(pause) = pause else { return Err(failure) };
+                tokio::time::sleep(pause).await;
+            }
+        };
+        match timeout(self.time_outs.total, tried).await {
+            Ok(result) => result.map_err(ModelError::from),
+            Err(_) => Err(Failure::passing("the call took too long").into()),
+        }
+    }
+
+    /// All of a body, which is no longer than that.
+    async fn whole(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        loop {
+            let chunk = timeout(self.time_outs.idle, response.chunk())
+                .await
+                .map_err(|_| Failure::passing("the provider stopped sending"))?
+                .map_err(|error| Failure::passing(error.without_url()))?;
+            let Some(chunk) = chunk else { return Ok(body) };
+            if body.len() + chunk.len() > limit {
+                return Err(Failure::malformed("the answer is longer than it can be"));
+            }
+            body.extend_from_slice(&chunk);
+        }
     }
 
     async fn try_often(

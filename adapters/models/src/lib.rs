@@ -16,7 +16,7 @@ mod tokens;
 
 pub use anthropic::Anthropic;
 pub use http::{ApiKey, Endpoint, EndpointError, HttpProvider, TimeOuts};
-pub use offline::{OFFLINE_MODEL, OfflineModel};
+pub use offline::{OFFLINE_EMBEDDINGS, OFFLINE_MODEL, OfflineEmbedder, OfflineModel};
 pub use openai::OpenAiCompatible;
 pub use retry::Retries;
 pub use scripted::{Scripted, ScriptedModel};

@@ -2,6 +2,7 @@
 //! every answer: it repeats sentences of what it was given, and calculates through a tool.
 
 mod arithmetic;
+mod embed;
 mod extract;
 mod schema;
 
@@ -13,6 +14,8 @@ use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 
 use crate::flaws::checked;
 use crate::tokens;
+
+pub use embed::{OFFLINE_EMBEDDINGS, OfflineEmbedder};
 
 /// The name under which the offline model answers, whatever model it was asked for.
 pub const OFFLINE_MODEL: &str = "powerhouse-offline";

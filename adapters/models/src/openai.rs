@@ -1,6 +1,7 @@
 //! Any server of the OpenAI chat completions API: OpenAI itself, vLLM, Ollama, `LiteLLM` and others.
 
 mod assemble;
+mod embeddings;
 mod wire;
 
 use powerhouse_domain::model::ModelRequest;

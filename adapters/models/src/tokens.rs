@@ -20,7 +20,7 @@ pub(crate) fn content(message: &Message) -> &str {
     }
 }
 
-fn count(text: &str) -> u64 {
+pub(crate) fn count(text: &str) -> u64 {
     u64::try_from(text.chars().count().div_ceil(CHARACTERS_PER_TOKEN)).unwrap_or(u64::MAX)
 }
 

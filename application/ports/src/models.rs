@@ -22,7 +22,9 @@ pub enum ModelError {
     #[error("the model's provider does not accept the key: set one that is valid there")]
     KeyRefused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The provider has no such model, or no such API at its address.
-    #[error("the model's provider does not know the model: name one that it has, and check the provider's URL")]
+    #[error(
+        "the model's provider does not know the model: name one that it has, and check the provider's URL"
+    )]
     UnknownModel(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The provider refuses this request, and will again.
     #[error("the model's provider refuses the request, and would again: its reason is in the server's log")]

@@ -7,6 +7,7 @@ pub mod approvals;
 pub mod audit;
 mod audited;
 mod measure;
+pub mod models;
 pub mod money;
 mod once;
 mod refused;

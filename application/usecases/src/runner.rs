@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::events::EventBus;
-use powerhouse_ports::models::ModelProvider;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
+
+use crate::models::Models;
 
 pub(crate) use bill::settle_in_flight;
 pub use housekeeper::{Housekeeper, Retention};
@@ -39,9 +40,7 @@ pub struct Workshop {
     /// Where runs are claimed.
     pub platform: Arc<dyn PlatformStore>,
     /// Who answers model calls.
-    pub models: Arc<dyn ModelProvider>,
-    /// The model of agents that name none.
-    pub default_model: String,
+    pub models: Arc<Models>,
     /// What agents may call, if their definition lists it.
     pub tools: Toolbox,
     /// Tells who watches.

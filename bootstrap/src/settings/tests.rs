@@ -60,7 +60,8 @@ fn a_key_goes_to_its_maker_only() {
     assert_eq!(chosen(&proxied), (Provider::Anthropic, Some(url.clone()), true));
     // Named together, OpenAI's go first; where something else is named, nothing of Anthropic's counts.
     assert_eq!(chosen(&[("OPENAI_BASE_URL", &url)]), (Provider::Auto, Some(url.clone()), false));
-    let other = [("POWERHOUSE__MODEL__PROVIDER", "openai_compatible"), ("POWERHOUSE__MODEL__BASE_URL", url.as_str())];
+    let other =
+        [("POWERHOUSE__MODEL__PROVIDER", "openai_compatible"), ("POWERHOUSE__MODEL__BASE_URL", url.as_str())];
     assert_eq!(chosen(&other), (Provider::OpenAiCompatible, Some(url.clone()), false));
     assert_eq!(chosen(&[("POWERHOUSE__MODEL__PROVIDER", "offline")]).2, false);
     // And the other way round.

@@ -77,7 +77,8 @@ impl Price {
 
     /// How many tokens may be generated for so much, when so many are read; none when reading alone may cost more.
     pub fn affordable_output(&self, micros: u64, input_tokens: u64) -> u64 {
-        let left = (u128::from(micros) * MILLION).checked_sub(u128::from(input_tokens) * self.dearest_input());
+        let left =
+            (u128::from(micros) * MILLION).checked_sub(u128::from(input_tokens) * self.dearest_input());
         match (left, u128::from(self.output_micros)) {
             (None, _) => 0,
             (Some(_), 0) => u64::MAX,

@@ -75,8 +75,7 @@ fn a_price_is_the_newest_in_force_and_the_tenants_goes_first() {
 #[test]
 fn what_a_cache_had_a_part_in_costs_its_own_price() {
     let price = Price::new(3_000_000, 15_000_000).with_cache(300_000, 3_750_000);
-    let usage =
-        Usage { cache_read_tokens: 700, cache_write_tokens: 200, ..Usage::of_tokens(1_000, 10) };
+    let usage = Usage { cache_read_tokens: 700, cache_write_tokens: 200, ..Usage::of_tokens(1_000, 10) };
     // 100 at 3, 700 at 0.3, 200 at 3.75 and 10 at 15.
     assert_eq!(price.applied_to(usage).cost_micros, 300 + 210 + 750 + 150);
     // A provider that says nonsense is not paid for it.

@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn a_plan_that_was_sent_back_already_is_not_sent_back_again() {
         let flawed = || ModelReply { flaw: Some("it is no JSON".into()), ..reply("no") };
-        let played = Script::of([flawed(), reply(PLAN), reply("x"), reply("y"), reply("42")]).play(planner(6, 1), brief());
+        let played = Script::of([flawed(), reply(PLAN), reply("x"), reply("y"), reply("42")])
+            .play(planner(6, 1), brief());
         assert_eq!(played.purposes(), ["plan", "repair_plan", "step", "step", "answer"]);
         let played = Script::of([flawed(), flawed()]).play(planner(6, 1), brief());
         assert_eq!(played.purposes(), ["plan", "repair_plan"]);

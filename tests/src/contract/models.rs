@@ -116,7 +116,11 @@ pub async fn a_reply_is_streamed_whatever_its_cuts(harness: &impl Harness) {
         assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (7, 3));
         assert_eq!((reply.model.as_str(), reply.stop), ("stub-1", StopReason::EndTurn));
         let received = &setting.stub.received()[0];
-        assert!(received.head.starts_with(&format!("POST /v1{} ", harness.api().path())), "{}", received.head);
+        assert!(
+            received.head.starts_with(&format!("POST /v1{} ", harness.api().path())),
+            "{}",
+            received.head
+        );
         let (name, value) = harness.api().key_header(KEY);
         assert_eq!(received.header(name), Some(value.as_str()));
         assert_eq!((&received.body["model"], &received.body["stream"]), (&json!("m"), &json!(true)));
@@ -129,7 +133,8 @@ pub async fn tool_calls_come_in_pieces(harness: &impl Harness) {
     let setting = Setting::new(harness, [harness.api().calls(&calls, 5, 2).in_single_bytes()]).await;
     let reply = setting.ask().await.expect("a reply");
     assert_eq!(reply.stop, StopReason::ToolCalls);
-    let called: Vec<_> = reply.tool_calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
+    let called: Vec<_> =
+        reply.tool_calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
     assert_eq!(called, [("add", r#"{"a":1,"b":2}"#), ("now", r#"{"zone":"UTC"}"#)]);
     assert_ne!(reply.tool_calls[0].id, reply.tool_calls[1].id);
 }
@@ -139,11 +144,13 @@ pub async fn a_schema_is_sent_along(harness: &impl Harness) {
     let setting = Setting::new(harness, [harness.api().text([r#"{"ok""#, ":true}"], 5, 2)]).await;
     let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
         "additionalProperties": false});
-    let request = ModelRequest::thought("judge", vec![Message::user("Well?")]).with_schema("verdict", schema.clone());
+    let request =
+        ModelRequest::thought("judge", vec![Message::user("Well?")]).with_schema("verdict", schema.clone());
     let reply = setting.ask_for(&request).await.expect("a reply");
     assert_eq!(reply.text, r#"{"ok":true}"#);
     let sent = &setting.stub.received()[0].body;
-    let format = [&sent["response_format"]["json_schema"]["schema"], &sent["output_config"]["format"]["schema"]];
+    let format =
+        [&sent["response_format"]["json_schema"]["schema"], &sent["output_config"]["format"]["schema"]];
     assert!(format.contains(&&schema), "{sent}");
 }
 

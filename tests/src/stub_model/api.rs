@@ -37,7 +37,8 @@ impl Api {
         input_tokens: u64,
         output_tokens: u64,
     ) -> Answer {
-        let answer = pieces.into_iter().fold(self.begin(input_tokens), |answer, piece| self.say(answer, piece));
+        let answer =
+            pieces.into_iter().fold(self.begin(input_tokens), |answer, piece| self.say(answer, piece));
         let reason = if self == Self::Messages { "end_turn" } else { "stop" };
         self.finish(answer, reason, input_tokens, output_tokens)
     }
@@ -51,7 +52,8 @@ impl Api {
             let id = format!("call_{index}");
             answer = match self {
                 Self::ChatCompletions => {
-                    let start = json!({"index": index, "id": id, "function": {"name": name, "arguments": first}});
+                    let start =
+                        json!({"index": index, "id": id, "function": {"name": name, "arguments": first}});
                     let rest = json!({"index": index, "function": {"arguments": second}});
                     answer
                         .event(&json!({"choices": [{"delta": {"tool_calls": [start]}}]}))
@@ -64,7 +66,9 @@ impl Api {
                         json!({"type": "content_block_delta", "index": index, "delta": delta})
                     };
                     answer
-                        .event(&json!({"type": "content_block_start", "index": index, "content_block": block}))
+                        .event(
+                            &json!({"type": "content_block_start", "index": index, "content_block": block}),
+                        )
                         .event(&delta(first))
                         .event(&delta(second))
                         .event(&json!({"type": "content_block_stop", "index": index}))
@@ -116,7 +120,8 @@ impl Api {
                     .raw(b"data: [DONE]\n\n")
             }
             Self::Messages => {
-                let (delta, usage) = (json!({"stop_reason": reason}), json!({"output_tokens": output_tokens}));
+                let (delta, usage) =
+                    (json!({"stop_reason": reason}), json!({"output_tokens": output_tokens}));
                 answer
                     .event(&json!({"type": "message_delta", "delta": delta, "usage": usage}))
                     .event(&json!({"type": "message_stop"}))

@@ -114,7 +114,10 @@ impl ModelProvider for Oracle {
         let text = if may_act { String::new() } else { said(request) };
         deltas.push(&text).await;
         self.life.moment().await;
+        // What is asked for in a form is sent back once.
+        let is_flawed = request.response_schema.is_some() && !request.purpose.starts_with("repair_");
         Ok(ModelReply {
+            flaw: is_flawed.then(|| "it is no JSON".to_owned()),
             tool_calls: if may_act { calls(turn) } else { Vec::new() },
             stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
             ..ModelReply::text(text, Usage::of_tokens(3, 2), model)

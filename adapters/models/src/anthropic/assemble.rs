@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn what_a_cache_had_a_part_in_is_read_too() {
         let start = json!({"input_tokens": 5, "output_tokens": 1, "cache_read_input_tokens": 70, "cache_creation_input_tokens": 20});
-        let reply = assembled(&[json!({"type": "message_start", "message": {"usage": start}}), ended("end_turn")]);
+        let reply =
+            assembled(&[json!({"type": "message_start", "message": {"usage": start}}), ended("end_turn")]);
         let expected = Usage { cache_read_tokens: 70, cache_write_tokens: 20, ..Usage::of_tokens(95, 3) };
         assert_eq!(reply.unwrap().usage, expected);
     }
@@ -190,7 +191,9 @@ mod tests {
             assert!(matches!(assembled(&[error(kind)]), Err(Failure::Passing { .. })), "{kind}");
         }
         for kind in LASTING {
-            let Err(failure @ Failure::Rejected(_)) = assembled(&[error(kind)]) else { panic!("{kind} passes") };
+            let Err(failure @ Failure::Rejected(_)) = assembled(&[error(kind)]) else {
+                panic!("{kind} passes")
+            };
             assert!(!failure.to_string().contains("canary"));
         }
     }
@@ -207,7 +210,8 @@ mod tests {
             ended("tool_use"),
         ])
         .unwrap();
-        let calls: Vec<_> = reply.tool_calls.iter().map(|call| (call.id.as_str(), call.arguments.as_str())).collect();
+        let calls: Vec<_> =
+            reply.tool_calls.iter().map(|call| (call.id.as_str(), call.arguments.as_str())).collect();
         assert_eq!((reply.text.as_str(), calls), ("", vec![("a", "{}"), ("b", r#"{"x":1}"#)]));
     }
 }

@@ -40,9 +40,10 @@ pub(super) fn body(model: &str, request: &ModelRequest) -> Result<Vec<u8>, serde
             block["cache_control"] = json!({"type": "ephemeral"});
         }
     }
-    let output_config = request.response_schema.as_ref().map(|wanted| {
-        json!({"format": {"type": "json_schema", "schema": accepted(&wanted.schema)}})
-    });
+    let output_config = request
+        .response_schema
+        .as_ref()
+        .map(|wanted| json!({"format": {"type": "json_schema", "schema": accepted(&wanted.schema)}}));
     serde_json::to_vec(&Body {
         model,
         // The API wants a bound; the runner sets the same one aside when a request has none.
@@ -110,12 +111,25 @@ fn arguments(text: &str) -> Value {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Event {
-    MessageStart { message: Started },
-    ContentBlockStart { index: usize, content_block: Block },
-    ContentBlockDelta { index: usize, delta: Delta },
-    MessageDelta { delta: Ended, usage: Option<Tokens> },
+    MessageStart {
+        message: Started,
+    },
+    ContentBlockStart {
+        index: usize,
+        content_block: Block,
+    },
+    ContentBlockDelta {
+        index: usize,
+        delta: Delta,
+    },
+    MessageDelta {
+        delta: Ended,
+        usage: Option<Tokens>,
+    },
     MessageStop,
-    Error { error: Complaint },
+    Error {
+        error: Complaint,
+    },
     /// `ping`, `content_block_stop`, and what the API may add: it says that others are to be ignored.
     #[serde(other)]
     Other,
@@ -148,8 +162,12 @@ pub(super) enum Block {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Delta {
-    TextDelta { text: String },
-    InputJsonDelta { partial_json: String },
+    TextDelta {
+        text: String,
+    },
+    InputJsonDelta {
+        partial_json: String,
+    },
     #[serde(other)]
     Other,
 }
@@ -180,7 +198,9 @@ impl Tokens {
         Self {
             input_tokens: later.input_tokens.or(self.input_tokens),
             output_tokens: later.output_tokens.or(self.output_tokens),
-            cache_creation_input_tokens: later.cache_creation_input_tokens.or(self.cache_creation_input_tokens),
+            cache_creation_input_tokens: later
+                .cache_creation_input_tokens
+                .or(self.cache_creation_input_tokens),
             cache_read_input_tokens: later.cache_read_input_tokens.or(self.cache_read_input_tokens),
         }
     }
@@ -215,14 +235,19 @@ mod tests {
             Message::assistant("A \n"),
             Message::assistant(""),
         ];
-        let tool = ToolSpec { name: "add".into(), description: "Adds".into(), parameters: json!({"type": "object"}) };
+        let tool = ToolSpec {
+            name: "add".into(),
+            description: "Adds".into(),
+            parameters: json!({"type": "object"}),
+        };
         ModelRequest::answer("answer", messages).with_tools(vec![tool]).with_temperature(1.5)
     }
 
     #[test]
     fn a_request_has_the_shape_of_the_api() {
         let request = conversation().with_schema("plan", json!({"type": "object", "maxProperties": 2}));
-        let used = |id: &str, input: &Value| json!({"type": "tool_use", "id": id, "name": "add", "input": input});
+        let used =
+            |id: &str, input: &Value| json!({"type": "tool_use", "id": id, "name": "add", "input": input});
         let result = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": "42"});
         let text = |text: &str| json!({"type": "text", "text": text});
         let schema = json!({"type": "object", "additionalProperties": false});

@@ -34,7 +34,8 @@ impl TryFrom<Model> for PriceEntry {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        let cached = |column, micros: Option<i64>| unsigned("prices", column, micros.unwrap_or(row.input_micros));
+        let cached =
+            |column, micros: Option<i64>| unsigned("prices", column, micros.unwrap_or(row.input_micros));
         let price = Price {
             input_micros: unsigned("prices", "input_micros", row.input_micros)?,
             cache_read_micros: cached("cache_read_micros", row.cache_read_micros)?,

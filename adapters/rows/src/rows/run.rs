@@ -148,7 +148,11 @@ impl TryFrom<Model> for Run {
                     .map_err(corrupt("runs", "agent_limit"))?,
             },
             state: state.into(),
-            usage: Usage::of_tokens(unsigned("runs", "input_tokens", row.input_tokens)?, unsigned("runs", "output_tokens", row.output_tokens)?).at_cost(unsigned("runs", "cost_micros", row.cost_micros)?),
+            usage: Usage::of_tokens(
+                unsigned("runs", "input_tokens", row.input_tokens)?,
+                unsigned("runs", "output_tokens", row.output_tokens)?,
+            )
+            .at_cost(unsigned("runs", "cost_micros", row.cost_micros)?),
             created_at: row.created_at,
             version: unsigned("runs", "version", row.version)?,
         }))

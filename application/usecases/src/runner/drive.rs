@@ -185,8 +185,8 @@ impl Drive {
         let asked = asked(&journal);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
-        let allowed = allowed(&workshop, &version.definition);
-        let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
+        let allowed = allowed(&version.definition);
+        let (purse, lost) = Purse::taken_over(&run, &journal, now);
         let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
         let execution = execute(&workshop, &version.definition, &run, journal);
         let mut flush = tokio::time::interval(FLUSH_EVERY);
@@ -345,7 +345,10 @@ impl Drive {
             match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
-                    self.purse.want(key, &performed, now);
+                    if let EffectRequest::Model(request) = &performed {
+                        let route = self.workshop.models.route(self.allowed.model.as_deref());
+                        self.purse.want(key, request, route, now);
+                    }
                     begun.push((key.clone(), performed));
                 }
                 Gate::Outcome(output) => {
@@ -536,9 +539,9 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
         .collect()
 }
 
-fn allowed(workshop: &Workshop, definition: &Definition) -> Allowed {
+fn allowed(definition: &Definition) -> Allowed {
     Allowed {
-        model: definition.model.clone().unwrap_or_else(|| workshop.default_model.clone()),
+        model: definition.model.clone(),
         tools: definition.tools.clone().into(),
         approvals: definition.approvals.clone().into(),
     }

@@ -4,11 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use powerhouse_domain::effects::{
-    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, ToolRequest,
-};
+use powerhouse_domain::effects::{EffectFailure, EffectKey, EffectOutcome, FailureClass, ToolRequest};
 use powerhouse_domain::idempotency::CallKey;
-use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{Channel, ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::money::{Price, worst_case};
 use powerhouse_domain::tools::ToolOutput;
@@ -19,6 +16,7 @@ use tokio::time::Instant;
 use super::Workshop;
 use super::sink::{Heard, Sink};
 use crate::measure::effect_performed;
+use crate::models::Route;
 
 /// The most bytes of a tool's output that a model is shown.
 const MAX_TOOL_OUTPUT: usize = 64 * 1024;
@@ -34,34 +32,50 @@ pub(super) struct Delta {
 /// What an agent may use.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
-    pub(super) model: String,
+    /// The model that it names.
+    pub(super) model: Option<String>,
     pub(super) tools: Arc<[String]>,
     /// Tools whose calls a person approves.
     pub(super) approvals: Arc<[String]>,
+}
+
+/// A model call that may be made.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) request: ModelRequest,
+    /// Who answers.
+    pub(super) route: Arc<Route>,
+    /// Whether enough was set aside for making it twice.
+    pub(super) may_hedge: bool,
+    pub(super) heard: Heard,
+}
+
+/// What is to be performed.
+pub(super) enum Work {
+    Model(Box<Call>),
+    Tool(ToolRequest),
 }
 
 /// Performs an effect. Dropping the future drops the connection to the model or the tool.
 pub(super) async fn perform(
     workshop: Arc<Workshop>,
     allowed: Allowed,
-    run: RunId,
     key: EffectKey,
-    request: EffectRequest,
+    call_key: CallKey,
+    work: Work,
     deltas: mpsc::Sender<Delta>,
-    heard: Heard,
 ) -> (EffectKey, EffectOutcome) {
     let begun = Instant::now();
-    let call_key = CallKey::of(run, &key, &request);
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
-    let outcome = match request {
-        EffectRequest::Model(request) => {
-            let asked = ask(&workshop, &allowed.model, (&key, &call_key), &request, deltas, heard);
+    let outcome = match work {
+        Work::Model(call) => {
+            let asked = ask(&workshop, (&key, &call_key), &call, deltas);
             AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
                 EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
             })
         }
-        EffectRequest::Tool(request) => {
+        Work::Tool(request) => {
             let called =
                 AssertUnwindSafe(call(&workshop, &allowed, &call_key, &request)).catch_unwind().await;
             EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
@@ -79,20 +93,18 @@ pub(super) async fn perform(
 
 async fn ask(
     workshop: &Workshop,
-    model: &str,
-    (key, call): (&EffectKey, &CallKey),
-    request: &ModelRequest,
+    (key, call_key): (&EffectKey, &CallKey),
+    Call { request, route, may_hedge, heard }: &Call,
     deltas: mpsc::Sender<Delta>,
-    heard: Heard,
 ) -> EffectOutcome {
-    let (sink, cut) = Sink::new(key, request, deltas, heard);
+    let (sink, cut) = Sink::new(key, request, deltas, Arc::clone(heard));
     let reply = tokio::select! {
         biased;
-        reply = workshop.models.complete(call, model, request, Box::new(sink)) => reply,
+        reply = route.complete(&*workshop.clock, call_key, request, *may_hedge, Box::new(sink)) => reply,
         // Dropping the call closes its connection. What it cost nobody says any more: the most that it may.
         Ok(text) = cut => {
             let used = worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX));
-            Ok(ModelReply { stop: StopReason::MaxTokens, ..ModelReply::text(text, used, model) })
+            Ok(ModelReply { stop: StopReason::MaxTokens, ..ModelReply::text(text, used, route.first()) })
         }
     };
     match reply {

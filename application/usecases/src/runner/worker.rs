@@ -102,6 +102,7 @@ mod tests {
     use powerhouse_ports::store::{MockTenantStore, StoreError};
 
     use super::*;
+    use crate::models::Models;
     use crate::runner::{Pulse, Settings, Toolbox};
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -116,8 +117,7 @@ mod tests {
         Arc::new(Workshop {
             store: Arc::new(MockTenantStore::new()),
             platform: Arc::new(platform),
-            models: Arc::new(MockModelProvider::new()),
-            default_model: String::new(),
+            models: Models::of(Arc::new(MockModelProvider::new()), ""),
             tools: Toolbox::new(),
             bus: Arc::new(MockEventBus::new()),
             pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),
