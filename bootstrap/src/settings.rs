@@ -102,6 +102,11 @@ const KNOWN: &[Known] = &[
     known("model.breaker_failures", "5", "failures in a row after which a model is left alone; never when 0"),
     known("model.breaker_window_seconds", "60", "within how long they count"),
     known("model.breaker_cooldown_seconds", "30", "for how long the model is left alone"),
+    known(
+        "model.allow",
+        "",
+        "hosts that tenants' providers of models may have though not public, or without TLS, by commas",
+    ),
     known("worker.concurrency", "64", "runs at the same time"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
     known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
@@ -146,6 +151,8 @@ pub(crate) struct Settings {
     pub(crate) http_allow: Option<AllowList>,
     /// When deliveries to webhooks are tried again.
     pub(crate) retries: Retries,
+    /// Hosts of tenants' providers of models that the operator answers for.
+    pub(crate) model_hosts: Hosts,
     /// Hosts of webhooks that the operator answers for.
     pub(crate) webhook_hosts: Hosts,
     pub(crate) log: Log,
@@ -376,6 +383,8 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let retries = reader.checked("webhooks.retries", retries);
     let webhook_hosts =
         reader.checked("webhooks.allow", |text| Hosts::new(entries(text)).map_err(|error| error.to_string()));
+    let model_hosts =
+        reader.checked("model.allow", |text| Hosts::new(entries(text)).map_err(|error| error.to_string()));
     let log = log(reader);
     Some(Settings {
         address: address?,
@@ -398,6 +407,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         worker: worker?,
         http_allow: http_allow?,
         retries: retries?,
+        model_hosts: model_hosts?,
         webhook_hosts: webhook_hosts?,
         log: log?,
     })

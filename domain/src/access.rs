@@ -5,7 +5,9 @@
 
 use std::fmt;
 
-use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
+use crate::ids::{
+    AgentId, ApprovalId, BudgetId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+};
 
 /// A text is not one of the names of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -149,6 +151,12 @@ named_enum! {
         WebhooksRead = "webhooks.read",
         /// Make, change, try and remove webhooks, and send again what did not arrive.
         WebhooksUpdate = "webhooks.update",
+        /// See which models agents may name.
+        ModelsRead = "models.read",
+        /// See the tenant's own providers of models.
+        ModelProvidersRead = "providers.read",
+        /// Make, change and remove providers of models, and give them their keys.
+        ModelProvidersUpdate = "providers.update",
         /// See budgets, and what is left of them.
         BudgetsRead = "budgets.read",
         /// Make, change and remove budgets.
@@ -168,10 +176,11 @@ named_enum! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
-        AuditRead, BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead,
-        PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
-        SchedulesRead, SchedulesUpdate, TenantClose, TenantRead, TenantUpdate, UsageRead, UsersCreate,
-        UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        AuditRead, BudgetsRead, BudgetsUpdate, ModelProvidersRead, ModelProvidersUpdate, ModelsRead, OpsRead,
+        PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate,
+        RunsFeedback, RunsRead, RunsReadAny, SchedulesRead, SchedulesUpdate, TenantClose, TenantRead,
+        TenantUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead,
+        WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -188,6 +197,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsArchive
                     | PoliciesUpdate
                     | WebhooksUpdate
+                    | ModelProvidersUpdate
                     | BudgetsUpdate
                     | PricesUpdate
                     | AuditRead
@@ -206,12 +216,13 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SchedulesRead
                     | SchedulesUpdate
                     | WebhooksRead
+                    | ModelProvidersRead
                     | BudgetsRead
                     | PricesRead
                     | UsageRead
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
-            | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead)
+            | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead | ModelsRead)
     )
 }
 
@@ -355,6 +366,8 @@ impl Resource for ScheduleId {}
 
 impl Resource for WebhookId {}
 
+impl Resource for ModelProviderId {}
+
 impl Resource for BudgetId {}
 
 /// A run and who started it, as looked up.
@@ -474,6 +487,16 @@ privileges! {
     CreateWebhook(TenantId) = WebhooksUpdate;
     /// Change, try or remove a webhook, or send something to it again.
     UpdateWebhook(WebhookId) = WebhooksUpdate;
+    /// List the models that agents may name.
+    ListModels(TenantId) = ModelsRead;
+    /// List the tenant's own providers of models.
+    ListModelProviders(TenantId) = ModelProvidersRead;
+    /// See a provider of models.
+    ReadModelProvider(ModelProviderId) = ModelProvidersRead;
+    /// Make a provider of models.
+    CreateModelProvider(TenantId) = ModelProvidersUpdate;
+    /// Change or remove a provider of models.
+    UpdateModelProvider(ModelProviderId) = ModelProvidersUpdate;
     /// List the tenant's budgets.
     ListBudgets(TenantId) = BudgetsRead;
     /// See a budget.

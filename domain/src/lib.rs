@@ -7,6 +7,7 @@ pub mod access;
 pub mod agents;
 pub mod audit;
 pub mod breaker;
+pub mod catalogue;
 pub mod effects;
 pub mod idempotency;
 pub mod ids;

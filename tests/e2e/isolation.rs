@@ -67,6 +67,12 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_schedule" | "update_schedule" => {
             json!({"name": "yearly", "cron": "0 0 1 1 *", "task": "Do it", "agent": agent})
         }
+        "create_model_provider" => {
+            json!({"name": "llm", "kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}]})
+        }
+        "update_model_provider" => {
+            json!({"kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}], "api_key": ""})
+        }
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
@@ -82,6 +88,7 @@ pub(crate) struct Property {
     pub(crate) webhook: String,
     message: String,
     budget: String,
+    provider: String,
 }
 
 impl Property {
@@ -109,6 +116,9 @@ impl Property {
         let message = caller.post(&format!("/v1/webhooks/{webhook}/test"), &Value::Null).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
+        let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
+            "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
+        let provider = caller.post("/v1/model-providers", &provider).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
         Self {
             agent,
@@ -119,6 +129,7 @@ impl Property {
             webhook,
             message: id(&message),
             budget: id(&budget),
+            provider: id(&provider),
         }
     }
 
@@ -144,6 +155,7 @@ impl Property {
         let path = path.replace("{run_id}", &self.run).replace("{approval_id}", &self.approval);
         let path = path.replace("{schedule_id}", &self.schedule).replace("{budget_id}", &self.budget);
         let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
+        let path = path.replace("{model_provider_id}", &self.provider);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -165,7 +177,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
     let owned = Property::of(&ada).await;
     let everything = async || {
         let mut everything = Vec::new();
-        for path in ["agents", "users", "runs", "schedules", "webhooks"] {
+        for path in ["agents", "users", "runs", "schedules", "webhooks", "model-providers"] {
             everything.push(ada.get(&format!("/v1/{path}")).await);
         }
         everything
@@ -187,8 +199,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             others += 1;
         }
         assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
-        let Property { agent, user, run, approval, schedule, webhook, message, budget } = &owned;
-        for id in [agent, user, run, approval, schedule, webhook, message, budget] {
+        let Property { agent, user, run, approval, schedule, webhook, message, budget, provider } = &owned;
+        for id in [agent, user, run, approval, schedule, webhook, message, budget, provider] {
             assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
         }
     }
@@ -273,8 +285,10 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, .. }) = &fresh {
-                ada.request(Method::DELETE, &format!("/v1/webhooks/{webhook}")).send().await.unwrap();
+            if let Some(Property { webhook, provider, .. }) = &fresh {
+                for path in [format!("/v1/webhooks/{webhook}"), format!("/v1/model-providers/{provider}")] {
+                    ada.request(Method::DELETE, &path).send().await.unwrap();
+                }
             }
             let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
             let _ = write!(row, "{said:<10}");
@@ -292,10 +306,19 @@ async fn every_route_as_every_role() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_without_a_token() {
     let server = Server::start();
-    let [agent, user, run, approval, schedule, webhook, message, budget] =
-        ["agent_x", "user_x", "run_x", "approval_x", "schedule_x", "webhook_x", "message_x", "budget_x"]
-            .map(str::to_owned);
-    let property = Property { agent, user, run, approval, schedule, webhook, message, budget };
+    let [agent, user, run, approval, schedule, webhook, message, budget, provider] = [
+        "agent_x",
+        "user_x",
+        "run_x",
+        "approval_x",
+        "schedule_x",
+        "webhook_x",
+        "message_x",
+        "budget_x",
+        "modelprovider_x",
+    ]
+    .map(str::to_owned);
+    let property = Property { agent, user, run, approval, schedule, webhook, message, budget, provider };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
     let mut found = Vec::new();

@@ -12,6 +12,7 @@ mod first_run;
 mod idempotency;
 mod isolation;
 mod metrics;
+mod models;
 mod money;
 mod postgres;
 mod raw_requests;

@@ -288,7 +288,7 @@ fn two_models(habit: Habit, is_hedged: bool) -> Arc<Models> {
     let platform = Platform { provider, default_model: "house".into(), fallbacks, is_hedged };
     let breaker =
         BreakerSettings { failures: 5, window: TimeDelta::minutes(1), cool_down: TimeDelta::minutes(1) };
-    Arc::new(Models::new(platform, breaker))
+    Arc::new(Models::new(platform, breaker, None))
 }
 
 fn now() -> DateTime<Utc> {
@@ -514,7 +514,7 @@ async fn a_call_that_may_be_made_twice_is_set_aside_for_twice_where_that_fits() 
             is_hedged,
         };
         let never = BreakerSettings { failures: 0, window: TimeDelta::zero(), cool_down: TimeDelta::zero() };
-        Arc::new(Models::new(platform, never))
+        Arc::new(Models::new(platform, never, None))
     };
     let budget = scene.budget(BudgetScope::Tenant, Some(100_000), None).await;
     let once = set_aside(&scene, &scene.alone_with(models(false)).await).await;

@@ -5,13 +5,17 @@
 
 mod addresses;
 mod client;
+mod destinations;
+mod hosts;
 mod resolver;
 mod webhook;
 
 pub use addresses::is_public;
 pub use client::{AddressPolicy, Egress, Timeouts};
+pub use destinations::{DestinationRefused, Destinations};
+pub use hosts::{HostListError, Hosts};
 pub use resolver::{AddressRefused, Lookup, SystemLookup};
-pub use webhook::{HostListError, Hosts, HttpWebhookSender};
+pub use webhook::HttpWebhookSender;
 
 /// Reads at most `limit` bytes of a body, and says whether there were more.
 pub async fn read(response: &mut reqwest::Response, limit: usize) -> reqwest::Result<(Vec<u8>, bool)> {

@@ -1,6 +1,5 @@
 //! Requests to webhooks' endpoints.
 
-use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -8,10 +7,11 @@ use async_trait::async_trait;
 use powerhouse_ports::webhooks::{Answer, Post, PostError, WebhookSender};
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Client, Response};
-use url::{Host, Url};
+use url::Url;
 
-use crate::addresses::is_public;
-use crate::client::{AddressPolicy, Egress, Timeouts};
+use crate::client::{Egress, Timeouts};
+use crate::destinations::Destinations;
+use crate::hosts::Hosts;
 use crate::resolver::AddressRefused;
 
 /// How long an endpoint has. The specification asks for 15 to 30 seconds.
@@ -19,61 +19,28 @@ const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), total: Du
 /// The most bytes of an answer that are read, and kept.
 const MAX_EXCERPT: usize = 1_024;
 
-/// Hosts that the operator answers for: they may have any address, and be asked without TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts(BTreeSet<String>);
-
-/// An entry is not a host.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a host's name nor an address")]
-pub struct HostListError(String);
-
-impl Hosts {
-    /// Reads names and addresses, without schemes and ports.
-    pub fn new<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, HostListError> {
-        let read = |entry: &str| match Host::parse(entry) {
-            Ok(host) => Ok(host.to_string()),
-            Err(_) => Err(HostListError(entry.to_owned())),
-        };
-        Ok(Self(entries.into_iter().map(read).collect::<Result<_, _>>()?))
-    }
-
-    fn has(&self, host: &str) -> bool {
-        self.0.contains(host)
-    }
-}
-
 /// Sends by HTTP to public addresses with TLS, and to hosts that the operator names.
 pub struct HttpWebhookSender {
     client: Client,
-    policy: AddressPolicy,
-    trusted: Hosts,
+    destinations: Destinations,
 }
 
 impl HttpWebhookSender {
     /// A sender; `trusted` are the hosts that the operator answers for.
     pub fn new(trusted: Hosts) -> reqwest::Result<Self> {
-        let of_operator = trusted.clone();
-        let policy = AddressPolicy::new(move |host, address| of_operator.has(host) || is_public(address));
-        Self::through(&Egress::new(policy, TIMEOUTS), trusted)
+        let destinations = Destinations::trusting(trusted);
+        let client = Egress::new(destinations.policy(), TIMEOUTS).client()?;
+        Ok(Self { client, destinations })
     }
 
+    #[cfg(test)]
     fn through(egress: &Egress, trusted: Hosts) -> reqwest::Result<Self> {
-        Ok(Self { client: egress.client()?, policy: egress.policy.clone(), trusted })
+        let destinations = Destinations::with_policy(trusted, egress.policy.clone());
+        Ok(Self { client: egress.client()?, destinations })
     }
 
     fn checked(&self, url: &str) -> Result<Url, PostError> {
-        let refused = |why: &str| PostError::Refused(why.to_owned());
-        let url = Url::parse(url).map_err(|_| refused("the URL is not valid"))?;
-        let host = url.host_str().ok_or_else(|| refused("the URL names no host"))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused("the URL holds a user name or a password"));
-        }
-        if url.scheme() != "https" && !(url.scheme() == "http" && self.trusted.has(host)) {
-            return Err(refused("the URL must begin with https://"));
-        }
-        self.policy.check_literal(&url).map_err(|error| refused(&error.to_string()))?;
-        Ok(url)
+        self.destinations.check(url).map_err(|error| PostError::Refused(error.to_string()))
     }
 }
 

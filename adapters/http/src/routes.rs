@@ -20,6 +20,7 @@ pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod health;
+pub(crate) mod models;
 pub(crate) mod money;
 pub(crate) mod runs;
 pub(crate) mod schedules;
@@ -47,6 +48,8 @@ pub struct Api {
     pub schedules: schedules::Schedules,
     /// Webhooks.
     pub webhooks: webhooks::Webhooks,
+    /// Models and their providers.
+    pub models: models::Models,
     /// Budgets, prices and usage.
     pub money: money::Money,
     /// Who changed what.
@@ -80,6 +83,7 @@ fn router(api: &Api) -> Router {
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())
         .push(api.webhooks.guarded())
+        .push(api.models.guarded())
         .push(api.money.guarded())
         .push(api.audit.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())

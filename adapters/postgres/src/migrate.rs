@@ -128,7 +128,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
         GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback, approvals TO {application};
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks, model_providers TO {application};
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};

@@ -9,6 +9,7 @@ pub(crate) mod audit_record;
 pub(crate) mod budget;
 pub(crate) mod budget_window;
 pub(crate) mod idempotency_key;
+pub(crate) mod model_provider;
 pub(crate) mod price;
 pub(crate) mod queue_turn;
 pub(crate) mod run;

@@ -1,8 +1,10 @@
 //! Language models.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use powerhouse_domain::catalogue::ProviderKind;
 use powerhouse_domain::effects::FailureClass;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
@@ -57,6 +59,35 @@ fn again(after: Option<Duration>) -> String {
 pub trait DeltaSink: Send {
     /// The next piece of text. Waits while the reader is slow, so that memory stays bounded.
     async fn push(&mut self, text: &str);
+}
+
+/// A provider that a tenant has named.
+#[derive(Clone, Copy)]
+pub struct OpenProvider<'a> {
+    /// What it speaks.
+    pub kind: ProviderKind,
+    /// Where its API begins.
+    pub base_url: &'a str,
+    /// Its key, where it wants one.
+    pub key: Option<&'a str>,
+    /// Whether it is asked to keep prompts.
+    pub cache_prompts: bool,
+}
+
+/// Why a provider cannot be called, in words for whoever has named it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProviderRefused(pub String);
+
+/// Opens providers at addresses that tenants name, and at no other place than the public Internet unless the operator
+/// allows it.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait ProviderOpener: Send + Sync {
+    /// Refuses an address that could never be called, as far as it tells without asking anybody.
+    fn check(&self, base_url: &str) -> Result<(), ProviderRefused>;
+
+    /// A provider. Nobody is asked yet.
+    fn open<'a>(&self, wanted: OpenProvider<'a>) -> Result<Arc<dyn ModelProvider>, ProviderRefused>;
 }
 
 /// A provider of models. Dropping the future closes the connection.

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod approvals;
 pub mod audit;
 mod audited;
+pub mod catalogue;
 mod measure;
 pub mod models;
 pub mod money;

@@ -20,8 +20,9 @@ use powerhouse_ports::platform::{
 };
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, StoreError,
-    TenantStore, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, ModelProviderRepository, Plain, PriceRepository, RunRepository,
+    ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -129,6 +130,10 @@ impl TenantView for MortalTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self.tx.webhooks()
+    }
+
+    fn model_providers(&mut self) -> &mut dyn ModelProviderRepository {
+        self.tx.model_providers()
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

@@ -18,7 +18,7 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, idempotency, isolation, schedules, twins, webhooks,
+    Stores, approvals, audit, catalogue, idempotency, isolation, schedules, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -43,6 +43,7 @@ const TABLES: &[&str] = &[
     "schedules",
     "webhooks",
     "webhook_deliveries",
+    "model_providers",
     "prices",
     "budgets",
     "budget_windows",
@@ -222,6 +223,7 @@ async fn isolate(stores: &Stores) {
     approvals::rules_are_their_tenants_own(stores).await;
     idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
+    catalogue::providers_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
 }
 

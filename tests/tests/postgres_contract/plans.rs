@@ -9,15 +9,17 @@ use std::time::Duration;
 use chrono::{Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
+use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::{
-    AgentId, ApprovalId, BudgetId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+    AgentId, ApprovalId, BudgetId, MessageId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId,
+    UserId, WebhookId,
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
 use powerhouse_domain::schedules::PauseReason;
 use powerhouse_ports::platform::{PlatformStore, Rotation};
-use powerhouse_ports::store::{AuditFilter, Limit, NewEvent, TenantStore as _, TenantTx};
+use powerhouse_ports::store::{AuditFilter, KeyChange, Limit, NewEvent, TenantStore as _, TenantTx};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
 use serde_json::Value;
@@ -88,6 +90,8 @@ const ROWS: &str = "
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO webhooks SELECT id(t), id(t * 1000 + n), 'https://example.org', '', NULL, NULL, '', NULL, NULL,
         id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO model_providers SELECT id(t), id(t * 1000 + n), 'p' || n, 'openai', 'https://example.org', false,
+        '[{\"name\": \"m\"}]', NULL, id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, event, payload, attempts, before_replay, status, next_at,
                                     ended_at, created_at)
         SELECT id(t), id(t * 1000 + 107), id(t * 1000 + n), 'run.failed', '{}', 0, 0,
@@ -296,6 +300,7 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         queue(&mut watched).await;
         schedules(&mut watched).await;
         webhooks(&mut watched).await;
+        model_providers(&mut watched).await;
         idempotency(&mut watched).await;
         audit(&mut watched).await;
         assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
@@ -615,6 +620,25 @@ async fn schedules(watched: &mut Watched) {
         .across("claim_schedules", &claiming, async |store| {
             let due = store.claim_schedules(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
             assert_eq!(due.len(), 10);
+        })
+        .await;
+}
+
+async fn model_providers(watched: &mut Watched) {
+    let id = ModelProviderId::from_uuid(watched.caller.user_id().as_uuid());
+    let keys = ["tenants_pkey", "model_providers_pkey", "model_providers_by_name"];
+    watched
+        .own("model_providers", &keys, async |tx| {
+            let providers = tx.model_providers();
+            let provider = providers.find(id).await.unwrap().unwrap();
+            let changed = Provider { version: 2, ..provider.clone() };
+            providers.update(&changed, &KeyChange::Put(vec![1])).await.unwrap();
+            assert_eq!(providers.list(None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(providers.list(Some(id), page()).await.unwrap().items.len(), 20);
+            assert_eq!(providers.catalogue().await.unwrap().len(), 300);
+            assert_eq!(providers.count().await.unwrap(), 300);
+            assert!(providers.remove(id).await.unwrap());
+            providers.add(&provider, None).await.unwrap();
         })
         .await;
 }

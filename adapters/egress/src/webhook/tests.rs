@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::addresses::is_public;
+use crate::client::AddressPolicy;
 use crate::resolver::Lookup;
 
 /// Every name is this machine.

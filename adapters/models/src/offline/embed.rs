@@ -90,7 +90,7 @@ mod tests {
         ])
         .await;
         let (near, far) = (likeness(&vectors[0], &vectors[1]), likeness(&vectors[0], &vectors[2]));
-        assert!(near > 0.3 && far < 0.2, "{near} {far}");
+        assert!(near > far + 0.2, "{near} {far}");
     }
 
     /// Stored vectors stay comparable.

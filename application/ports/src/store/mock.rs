@@ -6,10 +6,10 @@ use powerhouse_domain::tenants::Tenant;
 use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
-    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
-    MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, PriceRepository, RunRepository, ScheduleRepository, StoreError, TenantTx,
-    TenantView, UsageRepository, UserRepository, WebhookRepository,
+    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockModelProviderRepository,
+    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
+    MockWebhookRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
+    StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -31,6 +31,8 @@ pub struct MockTenantTx {
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
     pub webhooks: MockWebhookRepository,
+    /// What `model_providers()` gives.
+    pub model_providers: MockModelProviderRepository,
     /// What `prices()` gives.
     pub prices: MockPriceRepository,
     /// What `budgets()` gives.
@@ -77,6 +79,10 @@ impl TenantView for MockTenantTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         &mut self.webhooks
+    }
+
+    fn model_providers(&mut self) -> &mut dyn ModelProviderRepository {
+        &mut self.model_providers
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

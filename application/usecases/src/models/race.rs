@@ -33,48 +33,77 @@ pub(super) async fn race<'a>(
 ) -> Finish {
     let (sender, mut texts) = mpsc::channel(1);
     let relay = |who| Box::new(Relay { who, sender: sender.clone() });
-    let begun = Instant::now();
     let mut late = pin!(sleep(patience.unwrap_or_default()));
     let mut may_hedge = patience.is_some();
-    let mut calls = [make(false, relay(0)), None];
-    let mut finish = Finish { result: Err(nobody()), begun_after: None, has_dropped: false };
-    let mut winner = None;
+    let mut race = Race {
+        begun: Instant::now(),
+        calls: [make(false, relay(0)), None],
+        winner: None,
+        finish: Finish { result: Err(nobody()), begun_after: None, has_dropped: false },
+        deltas,
+    };
     loop {
         tokio::select! {
             biased;
-            Some((who, text)) = texts.recv() => {
-                if winner.is_none() {
-                    winner = Some(who);
-                    finish.begun_after = Some(begun.elapsed());
-                    finish.has_dropped = calls[1 - who].take().is_some();
+            Some(text) = texts.recv() => race.hear(text).await,
+            (who, result) = next(&mut race.calls) => {
+                // What it said last, or the other has said, may still be on its way.
+                while let Ok(text) = texts.try_recv() {
+                    race.hear(text).await;
                 }
-                if winner == Some(who) {
-                    deltas.push(&text).await;
+                if race.ends_with(who, result) {
+                    return race.finish;
                 }
             }
-            (who, result) = next(&mut calls) => {
-                finish.result = result;
-                if finish.result.is_err() && winner.is_none() && calls[1 - who].is_some() {
-                    // The other one may do better.
-                    continue;
-                }
-                // What it said last may still be on its way.
-                while let Ok((from, text)) = texts.try_recv() {
-                    if from == who {
-                        deltas.push(&text).await;
-                    }
-                }
-                if finish.result.is_ok() {
-                    finish.begun_after = finish.begun_after.or(Some(begun.elapsed()));
-                    finish.has_dropped |= calls[1 - who].is_some();
-                }
-                return finish;
-            }
-            () = &mut late, if may_hedge && winner.is_none() => {
+            () = &mut late, if may_hedge && race.winner.is_none() => {
                 may_hedge = false;
-                calls[1] = make(true, relay(1));
+                race.calls[1] = make(true, relay(1));
             }
         }
+    }
+}
+
+struct Race<'a, 'd> {
+    begun: Instant,
+    calls: [Option<Call<'a>>; 2],
+    /// Who was heard first.
+    winner: Option<usize>,
+    finish: Finish,
+    deltas: &'d mut dyn DeltaSink,
+}
+
+impl Race<'_, '_> {
+    /// Passes a text on, if it is the winner's; the first makes one.
+    async fn hear(&mut self, (who, text): Text) {
+        if self.winner.is_none() {
+            self.winner = Some(who);
+            self.finish.begun_after = Some(self.begun.elapsed());
+            self.finish.has_dropped = self.calls[1 - who].take().is_some();
+        }
+        if self.winner == Some(who) {
+            self.deltas.push(&text).await;
+        }
+    }
+
+    /// Whether that a call has ended is the end of the race.
+    fn ends_with(&mut self, who: usize, result: Result<ModelReply, ModelError>) -> bool {
+        let other_goes_on = self.calls[1 - who].is_some();
+        match self.winner {
+            // The other one was heard first, though this one has ended first.
+            Some(winner) if winner != who => {
+                self.finish.has_dropped |= result.is_ok();
+                return false;
+            }
+            // The other one may do better.
+            None if result.is_err() && other_goes_on => return false,
+            _ => {}
+        }
+        if result.is_ok() {
+            self.finish.begun_after = self.finish.begun_after.or(Some(self.begun.elapsed()));
+            self.finish.has_dropped |= other_goes_on;
+        }
+        self.finish.result = result;
+        true
     }
 }
 

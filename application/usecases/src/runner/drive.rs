@@ -37,6 +37,7 @@ use super::pulse::Holding;
 use super::scribe::Scribe;
 use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
+use crate::models::Route;
 use crate::runs::{brief, whole_journal};
 
 /// How often text that has come is written, at most.
@@ -174,9 +175,12 @@ impl Drive {
         let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        let now = workshop.clock.now();
+        if workshop.models.is_stale(&scope, now) {
+            workshop.models.refresh(&scope, &mut *view, now).await?;
+        }
         drop(view);
 
-        let now = workshop.clock.now();
         let seq = journal.last().map_or(0, |event| event.seq);
         let (run, started_at) = started(run, now)?;
         let Some(version) = version else {
@@ -325,6 +329,7 @@ impl Drive {
         self.lapse_overdue(now).await?;
         self.has_news = false;
         let rules = self.rules().await?;
+        self.refresh_models(now).await?;
         let mut begun = Vec::new();
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -346,7 +351,7 @@ impl Drive {
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
                     if let EffectRequest::Model(request) = &performed {
-                        let route = self.workshop.models.route(self.allowed.model.as_deref());
+                        let route = self.route();
                         self.purse.want(key, request, route, now);
                     }
                     begun.push((key.clone(), performed));
@@ -380,6 +385,22 @@ impl Drive {
             self.in_flight.push(self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0));
         }
         Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
+    }
+
+    /// Who answers model calls now.
+    fn route(&self) -> Arc<Route> {
+        self.workshop.models.route(&self.lease.scope(), self.allowed.model.as_deref())
+    }
+
+    /// Reads the tenant's providers of models anew, where a call is to be made and they were read too long ago.
+    async fn refresh_models(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let asks = |issued: &Issued| matches!(issued.request, EffectRequest::Model(_));
+        let (models, scope) = (&self.workshop.models, self.lease.scope());
+        if !self.ledger.is_paused && self.undone.iter().any(asks) && models.is_stale(&scope, now) {
+            let mut view = self.workshop.store.read(&scope).await?;
+            models.refresh(&scope, &mut *view, now).await?;
+        }
+        Ok(())
     }
 
     /// Takes silence for a no, where the time for an answer is over.
