@@ -9,54 +9,12 @@ use crate::ids::{
     AgentId, ApprovalId, BudgetId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
 };
 
-/// A text is not one of the names of an enum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {kind}")]
-pub struct UnknownName {
-    /// What was to be named: `role`, `action`, `plan`.
-    pub kind: &'static str,
-}
+mod denied;
+mod names;
 
-/// Declares an enum whose variants have stable names, for the database and the wire.
-macro_rules! named_enum {
-    ($(#[$meta:meta])* $name:ident as $kind:literal { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_meta])* $variant,)*
-        }
-
-        impl $name {
-            /// Every variant, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stable name.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)*
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::access::UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($text => Ok(Self::$variant),)*
-                    _ => Err($crate::access::UnknownName { kind: $kind }),
-                }
-            }
-        }
-    };
-}
-pub(crate) use named_enum;
+pub use denied::Denied;
+pub use names::UnknownName;
+pub(crate) use names::named_enum;
 
 named_enum! {
     /// What a member is in a tenant. Each role may do all that the roles declared after it may.
@@ -310,31 +268,6 @@ impl TenantScope {
     pub const fn tenant_id(&self) -> TenantId {
         self.tenant_id
     }
-}
-
-/// Why there is no permit. What a caller may not see must look to them as if it were not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The role does not have the action.
-    #[error("the role `{role}` does not allow `{action}`")]
-    Role {
-        /// The principal's role.
-        role: Role,
-        /// What was asked for.
-        action: Action,
-    },
-    /// The resource is in another tenant than the principal.
-    #[error("`{action}` reaches into another tenant")]
-    OtherTenant {
-        /// What was asked for.
-        action: Action,
-    },
-    /// The role has the action for one's own resources only, and this is somebody else's.
-    #[error("`{action}` is for the owner of the resource")]
-    NotOwner {
-        /// What was asked for.
-        action: Action,
-    },
 }
 
 /// What a permit is for.

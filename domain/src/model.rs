@@ -266,7 +266,7 @@ pub struct ModelReply {
     pub flaw: Option<String>,
     /// How it came to be answered, where that was not by the first choice alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub routed: Option<Routed>,
+    pub routed: Option<Box<Routed>>,
 }
 
 impl ModelReply {

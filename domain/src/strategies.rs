@@ -167,7 +167,7 @@ impl Strategy {
         }
     }
 
-    /// The most model calls that it can make.
+    /// The most model calls that it can make, but for those that send a reply back since it lacks the form that was asked for.
     pub fn max_model_calls(&self) -> u32 {
         match self {
             Self::Direct => 1,

@@ -109,7 +109,7 @@ async fn a_server_that_misbehaves_is_told_apart_and_bounded() {
     for malformed in [
         Answer::other("text/html", "<html>"),
         Answer::other("application/json", r#"{"data": []}"#),
-        Answer::other("application/json", "[").endless(&[b' '; 64 * 1024]),
+        Answer::other("application/json", "[").endless(&[b' '; 8 * 1024]),
     ] {
         let stub = StubModel::start([malformed]).await.unwrap();
         let error = provider(&stub).embed("m", &text).await.unwrap_err();

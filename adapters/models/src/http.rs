@@ -53,6 +53,12 @@ impl ApiKey {
     }
 }
 
+impl From<Zeroizing<String>> for ApiKey {
+    fn from(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(…)")

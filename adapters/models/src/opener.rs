@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use powerhouse_domain::catalogue::ProviderKind;
+use powerhouse_domain::catalogue::{ProviderKind, ProviderSettings};
 use powerhouse_egress::{Destinations, Egress, Hosts, Timeouts};
-use powerhouse_ports::models::{ModelProvider, OpenProvider, ProviderOpener, ProviderRefused};
+use powerhouse_ports::models::{ModelProvider, ProviderOpener, ProviderRefused};
 use reqwest::Client;
+use zeroize::Zeroizing;
 
 use crate::anthropic::Anthropic;
 use crate::http::{ApiKey, Endpoint, TimeOuts};
@@ -39,17 +40,21 @@ impl ProviderOpener for EgressOpener {
         self.destinations.check(base_url).map(drop).map_err(|error| ProviderRefused(error.to_string()))
     }
 
-    fn open<'a>(&self, wanted: OpenProvider<'a>) -> Result<Arc<dyn ModelProvider>, ProviderRefused> {
+    fn open(
+        &self,
+        settings: &ProviderSettings,
+        key: Option<Zeroizing<String>>,
+    ) -> Result<Arc<dyn ModelProvider>, ProviderRefused> {
         let refused = |error: &dyn std::error::Error| ProviderRefused(error.to_string());
         let endpoint = Endpoint {
-            base_url: self.destinations.check(wanted.base_url).map_err(|error| refused(&error))?,
-            key: wanted.key.map(ApiKey::new),
+            base_url: self.destinations.check(settings.base_url.as_str()).map_err(|error| refused(&error))?,
+            key: key.map(ApiKey::from),
             time_outs: TimeOuts::default(),
             retries: self.retries,
-            cache_prompts: wanted.cache_prompts,
+            cache_prompts: settings.cache_prompts,
         };
         let client = self.client.clone();
-        Ok(match wanted.kind {
+        Ok(match settings.kind {
             ProviderKind::OpenAi => {
                 Arc::new(OpenAiCompatible::through(client, endpoint).map_err(|error| refused(&error))?)
             }
@@ -62,18 +67,22 @@ impl ProviderOpener for EgressOpener {
 
 #[cfg(test)]
 mod tests {
+    use powerhouse_domain::catalogue::{CatalogueModel, ProviderModels};
+
     use super::*;
 
     fn opened(base_url: &str, trusted: &[&str]) -> Result<(), String> {
         let opener = EgressOpener::new(Hosts::new(trusted.iter().copied()).unwrap()).unwrap();
-        let wanted = OpenProvider {
-            kind: ProviderKind::OpenAi,
-            base_url,
-            key: Some("sk-canary"),
+        let settings = |kind| ProviderSettings {
+            kind,
+            base_url: base_url.parse().unwrap(),
             cache_prompts: false,
+            models: ProviderModels::new(vec![CatalogueModel::named("m")]).unwrap(),
         };
-        assert_eq!(opener.check(base_url).is_ok(), opener.open(wanted).is_ok());
-        opener.open(wanted).map(drop).map_err(|error| error.to_string())
+        let open = |kind| opener.open(&settings(kind), Some("sk-canary".to_owned().into())).map(drop);
+        assert_eq!(open(ProviderKind::Anthropic), open(ProviderKind::OpenAi));
+        assert_eq!(opener.check(base_url), open(ProviderKind::OpenAi));
+        open(ProviderKind::OpenAi).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -85,8 +94,6 @@ mod tests {
             "https://[::1]/v1",
             "https://169.254.169.254/v1",
             "https://10.0.0.7:8443/v1",
-            "ftp://api.example.org",
-            "https://user:word@api.example.org",
         ] {
             let refused = opened(bad, &["llm.internal"]).unwrap_err();
             assert!(!refused.contains("canary"), "{refused}");

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use powerhouse_domain::catalogue::ProviderKind;
+use powerhouse_domain::catalogue::ProviderSettings;
 use powerhouse_domain::effects::FailureClass;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
+use zeroize::Zeroizing;
 
 /// Why a model gave no reply.
 #[derive(Debug, thiserror::Error)]
@@ -61,19 +62,6 @@ pub trait DeltaSink: Send {
     async fn push(&mut self, text: &str);
 }
 
-/// A provider that a tenant has named.
-#[derive(Clone, Copy)]
-pub struct OpenProvider<'a> {
-    /// What it speaks.
-    pub kind: ProviderKind,
-    /// Where its API begins.
-    pub base_url: &'a str,
-    /// Its key, where it wants one.
-    pub key: Option<&'a str>,
-    /// Whether it is asked to keep prompts.
-    pub cache_prompts: bool,
-}
-
 /// Why a provider cannot be called, in words for whoever has named it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -86,8 +74,12 @@ pub trait ProviderOpener: Send + Sync {
     /// Refuses an address that could never be called, as far as it tells without asking anybody.
     fn check(&self, base_url: &str) -> Result<(), ProviderRefused>;
 
-    /// A provider. Nobody is asked yet.
-    fn open<'a>(&self, wanted: OpenProvider<'a>) -> Result<Arc<dyn ModelProvider>, ProviderRefused>;
+    /// A provider as it was set up, with its key, where it wants one. Nobody is asked yet.
+    fn open(
+        &self,
+        settings: &ProviderSettings,
+        key: Option<Zeroizing<String>>,
+    ) -> Result<Arc<dyn ModelProvider>, ProviderRefused>;
 }
 
 /// A provider of models. Dropping the future closes the connection.

@@ -21,7 +21,7 @@ mod webhooks;
 mod work;
 
 pub use audit::{AuditFilter, AuditRepository};
-pub use catalogue::{KeyChange, ModelProviderRepository};
+pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
 pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};

@@ -44,8 +44,9 @@ impl ProviderKey {
             let reason = format!("a key has at most {MAX_KEY} visible ASCII characters");
             return Err(Refused::invalid("/api_key", reason));
         }
-        let sealed = sealer.seal(scope, &sealed_for(id), self.0.as_bytes());
-        sealed.map_err(|error| Refused::Internal(Chain(&error).to_string()))
+        sealer
+            .seal(scope, &sealed_for(id), self.0.as_bytes())
+            .map_err(|error| Refused::Internal(Chain(&error).to_string()))
     }
 }
 

@@ -190,3 +190,174 @@ impl Models {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use powerhouse_domain::access::{Principal, Role};
+    use powerhouse_domain::catalogue::{Provider, ProviderKind, ProviderModels, ProviderSettings};
+    use powerhouse_domain::ids::{ModelProviderId, SessionId, UserId};
+    use powerhouse_ports::models::{MockModelProvider, MockProviderOpener, ProviderRefused};
+    use powerhouse_ports::secrets::{MockSecretBox, OpenFailed};
+    use powerhouse_ports::store::MockTenantTx;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn scope() -> TenantScope {
+        let id = Uuid::from_u128(1);
+        let (tenant, user) = (TenantId::from_uuid(id), UserId::from_uuid(id));
+        Principal::verified(tenant, user, SessionId::from_uuid(id), Role::Owner).scope()
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()
+    }
+
+    fn provider(number: u128, name: &str, models: Vec<CatalogueModel>) -> Provider {
+        Provider {
+            id: ModelProviderId::from_uuid(Uuid::from_u128(number)),
+            name: name.parse().unwrap(),
+            settings: ProviderSettings {
+                kind: ProviderKind::OpenAi,
+                base_url: "https://llm.example.org/v1".parse().unwrap(),
+                cache_prompts: false,
+                models: ProviderModels::new(models).unwrap(),
+            },
+            has_key: true,
+            created_by: UserId::from_uuid(Uuid::nil()),
+            created_at: at(0),
+            version: 1,
+        }
+    }
+
+    /// Models with these openers; the platform has `house`, and `shed` in its place.
+    fn models(opener: MockProviderOpener, sealer: MockSecretBox) -> Models {
+        let platform = Platform {
+            provider: Arc::new(MockModelProvider::new()),
+            default_model: "house".into(),
+            fallbacks: vec!["shed".into()],
+            is_hedged: false,
+        };
+        let breaker =
+            BreakerSettings { failures: 5, window: TimeDelta::minutes(1), cool_down: TimeDelta::minutes(1) };
+        Models::new(platform, breaker, Some(Openers { opener: Arc::new(opener), sealer: Arc::new(sealer) }))
+    }
+
+    fn opening(times: usize) -> (MockProviderOpener, MockSecretBox) {
+        let (mut opener, mut sealer) = (MockProviderOpener::new(), MockSecretBox::new());
+        sealer.expect_open().returning(|_, name, sealed| {
+            assert!(name.starts_with("model_provider:modelprovider_"), "{name}");
+            Ok(sealed.to_vec().into())
+        });
+        opener.expect_open().times(times).returning(|_, key| {
+            assert_eq!(key.as_deref().map(String::as_str), Some("key"));
+            Ok(Arc::new(MockModelProvider::new()))
+        });
+        (opener, sealer)
+    }
+
+    fn stored(providers: Vec<Provider>) -> MockTenantTx {
+        let mut tx = MockTenantTx::default();
+        tx.model_providers.expect_catalogue().returning(move || {
+            Ok(providers.iter().map(|provider| (provider.clone(), Some(b"key".to_vec()))).collect())
+        });
+        tx
+    }
+
+    fn routed(models: &Models, model: Option<&str>) -> Vec<(String, Option<String>)> {
+        let route = models.route(&scope(), model);
+        route.choices.iter().map(|choice| (choice.model.clone(), choice.owner.clone())).collect()
+    }
+
+    fn own(model: &str, owner: &str) -> (String, Option<String>) {
+        (model.to_owned(), Some(owner.to_owned()))
+    }
+
+    fn platforms(model: &str) -> (String, Option<String>) {
+        (model.to_owned(), None)
+    }
+
+    #[tokio::test]
+    async fn a_tenants_own_go_first_with_those_who_stand_in_for_them() {
+        let (opener, sealer) = opening(2);
+        let models = models(opener, sealer);
+        assert_eq!(routed(&models, None), [platforms("house"), platforms("shed")]);
+        let large = CatalogueModel {
+            fallbacks: vec!["west/small".into(), "house".into(), "gpt-5".into()],
+            is_hedged: true,
+            max_concurrent: Some(3),
+            ..CatalogueModel::named("large")
+        };
+        let catalogue = vec![
+            provider(1, "east", vec![large]),
+            provider(2, "west", vec![CatalogueModel::named("small"), CatalogueModel::named("house")]),
+        ];
+        models.refresh(&scope(), &mut stored(catalogue), at(0)).await.unwrap();
+        let expected = [own("large", "east"), own("small", "west"), own("house", "west"), platforms("gpt-5")];
+        assert_eq!(routed(&models, Some("large")), expected);
+        let route = models.route(&scope(), Some("large"));
+        let turns = route.choices[0].turns.as_ref().map(|turns| turns.available_permits());
+        assert_eq!((turns, route.is_hedged), (Some(3), true));
+        assert_eq!(
+            routed(&models, None),
+            [own("house", "west")],
+            "also where it has the name of the usual one"
+        );
+        assert_eq!(routed(&models, Some("other")), [platforms("other"), platforms("shed")]);
+    }
+
+    #[tokio::test]
+    async fn what_has_not_changed_is_not_opened_again() {
+        let (opener, sealer) = opening(2);
+        let models = models(opener, sealer);
+        let first = provider(1, "east", vec![CatalogueModel::named("m")]);
+        for _ in 0..3 {
+            models.refresh(&scope(), &mut stored(vec![first.clone()]), at(0)).await.unwrap();
+        }
+        let changed = Provider { version: 2, ..first };
+        models.refresh(&scope(), &mut stored(vec![changed]), at(0)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_reads_anew_what_is_old_and_all_what_was_changed_here() {
+        let (opener, sealer) = opening(0);
+        let models = models(opener, sealer);
+        assert!(models.is_stale(&scope(), at(0)) && models.is_stale(&scope(), at(0)), "nothing is known");
+        models.refresh(&scope(), &mut stored(Vec::new()), at(0)).await.unwrap();
+        assert!(!models.is_stale(&scope(), at(4)));
+        assert!(models.is_stale(&scope(), at(5)));
+        assert!(!models.is_stale(&scope(), at(5)), "somebody reads it");
+        models.forget(&scope());
+        assert!(models.is_stale(&scope(), at(5)));
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_cannot_be_called_refuses_and_says_nothing_of_its_key() {
+        let (mut opener, mut sealer) = (MockProviderOpener::new(), MockSecretBox::new());
+        sealer.expect_open().returning(|_, _, sealed| match sealed {
+            b"bad" => Err(OpenFailed),
+            _ => Ok(b"sk-canary".to_vec().into()),
+        });
+        opener
+            .expect_open()
+            .returning(|_, _| Err(ProviderRefused("the URL must begin with https://".into())));
+        let models = models(opener, sealer);
+        let catalogue = [(1, "east", "bad"), (2, "west", "good")].map(|(number, name, key)| {
+            (provider(number, name, vec![CatalogueModel::named(name)]), Some(key.as_bytes().to_vec()))
+        });
+        let mut tx = MockTenantTx::default();
+        tx.model_providers.expect_catalogue().returning(move || Ok(catalogue.to_vec()));
+        models.refresh(&scope(), &mut tx, at(0)).await.unwrap();
+        for name in ["east", "west"] {
+            let choice = models.route(&scope(), Some(name)).choices[0].clone();
+            let request = powerhouse_domain::model::ModelRequest::answer("answer", Vec::new());
+            let effect = powerhouse_domain::effects::EffectRequest::Model(request.clone());
+            let run = "run_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+            let key = powerhouse_domain::idempotency::CallKey::of(run, &"0".parse().unwrap(), &effect);
+            let sink = Box::new(powerhouse_ports::models::MockDeltaSink::new());
+            let error = choice.provider.complete(&key, name, &request, sink).await.unwrap_err();
+            assert_eq!(error.class(), powerhouse_domain::effects::FailureClass::Rejected);
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+    }
+}

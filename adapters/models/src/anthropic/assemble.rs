@@ -6,7 +6,7 @@ use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::tools::ToolCall;
 use serde_json::Value;
 
-use super::wire::{Block, Delta, Event, Started, Tokens};
+use super::wire::{Block, Consumed, Delta, Event, Started};
 use crate::http::{Assembly, Failure, Taken};
 use crate::tokens;
 
@@ -29,7 +29,7 @@ pub(crate) struct Assembled {
     /// By the block that each is.
     calls: BTreeMap<usize, ToolCall>,
     stop: Option<StopReason>,
-    usage: Option<Tokens>,
+    usage: Option<Consumed>,
 }
 
 impl Assembled {
@@ -52,18 +52,18 @@ impl Assembled {
         }
     }
 
-    fn add(&mut self, index: usize, delta: Delta) -> Result<Taken, Failure> {
+    fn add(&mut self, index: usize, delta: Delta) -> Taken {
         match delta {
-            Delta::TextDelta { text } => Ok(self.say(text)),
-            Delta::InputJsonDelta { partial_json } => {
+            Delta::Text { text } => return self.say(text),
+            Delta::InputJson { partial_json } => {
                 // Those of the server's own tools are none of ours.
                 if let Some(call) = self.calls.get_mut(&index) {
                     call.arguments.push_str(&partial_json);
                 }
-                Ok(Taken::Silent)
             }
-            Delta::Other => Ok(Taken::Silent),
+            Delta::Other => {}
         }
+        Taken::Silent
     }
 
     fn say(&mut self, text: String) -> Taken {
@@ -74,9 +74,9 @@ impl Assembled {
         Taken::Text(text)
     }
 
-    fn count(&mut self, tokens: Option<Tokens>) {
-        if let Some(tokens) = tokens {
-            self.usage = Some(self.usage.unwrap_or_default().then(tokens));
+    fn count(&mut self, consumed: Option<Consumed>) {
+        if let Some(consumed) = consumed {
+            self.usage = Some(self.usage.unwrap_or_default().then(consumed));
         }
     }
 }
@@ -89,7 +89,7 @@ impl Assembly for Assembled {
                 self.count(usage);
             }
             Event::ContentBlockStart { index, content_block } => return self.begin(index, content_block),
-            Event::ContentBlockDelta { index, delta } => return self.add(index, delta),
+            Event::ContentBlockDelta { index, delta } => return Ok(self.add(index, delta)),
             Event::MessageDelta { delta, usage } => {
                 self.stop = delta.stop_reason.as_deref().map(stop_reason).or(self.stop);
                 self.count(usage);
@@ -121,14 +121,14 @@ impl Assembly for Assembled {
     }
 }
 
-fn usage(tokens: Tokens) -> Usage {
-    let read = tokens.cache_read_input_tokens.unwrap_or(0);
-    let written = tokens.cache_creation_input_tokens.unwrap_or(0);
-    let input = tokens.input_tokens.unwrap_or(0).saturating_add(read).saturating_add(written);
+fn usage(consumed: Consumed) -> Usage {
+    let read = consumed.cache_read.unwrap_or(0);
+    let written = consumed.cache_write.unwrap_or(0);
+    let input = consumed.input.unwrap_or(0).saturating_add(read).saturating_add(written);
     Usage {
         cache_read_tokens: read,
         cache_write_tokens: written,
-        ..Usage::of_tokens(input, tokens.output_tokens.unwrap_or(0))
+        ..Usage::of_tokens(input, consumed.output.unwrap_or(0))
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) enum Event {
     },
     MessageDelta {
         delta: Ended,
-        usage: Option<Tokens>,
+        usage: Option<Consumed>,
     },
     MessageStop,
     Error {
@@ -138,7 +138,7 @@ pub(super) enum Event {
 #[derive(Deserialize)]
 pub(super) struct Started {
     pub(super) model: Option<String>,
-    pub(super) usage: Option<Tokens>,
+    pub(super) usage: Option<Consumed>,
 }
 
 #[derive(Deserialize)]
@@ -160,14 +160,12 @@ pub(super) enum Block {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -183,25 +181,27 @@ pub(super) struct Complaint {
     pub(super) kind: String,
 }
 
-/// Sums so far. What a cache had a part in is not in `input_tokens`.
+/// Sums so far. What a cache had a part in is not in `input`.
 #[derive(Clone, Copy, Default, Deserialize)]
-pub(super) struct Tokens {
-    pub(super) input_tokens: Option<u64>,
-    pub(super) output_tokens: Option<u64>,
-    pub(super) cache_creation_input_tokens: Option<u64>,
-    pub(super) cache_read_input_tokens: Option<u64>,
+pub(super) struct Consumed {
+    #[serde(rename = "input_tokens")]
+    pub(super) input: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    pub(super) output: Option<u64>,
+    #[serde(rename = "cache_creation_input_tokens")]
+    pub(super) cache_write: Option<u64>,
+    #[serde(rename = "cache_read_input_tokens")]
+    pub(super) cache_read: Option<u64>,
 }
 
-impl Tokens {
+impl Consumed {
     /// What is known now: later events repeat some of it.
     pub(super) fn then(self, later: Self) -> Self {
         Self {
-            input_tokens: later.input_tokens.or(self.input_tokens),
-            output_tokens: later.output_tokens.or(self.output_tokens),
-            cache_creation_input_tokens: later
-                .cache_creation_input_tokens
-                .or(self.cache_creation_input_tokens),
-            cache_read_input_tokens: later.cache_read_input_tokens.or(self.cache_read_input_tokens),
+            input: later.input.or(self.input),
+            output: later.output.or(self.output),
+            cache_write: later.cache_write.or(self.cache_write),
+            cache_read: later.cache_read.or(self.cache_read),
         }
     }
 }

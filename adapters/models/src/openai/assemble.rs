@@ -3,7 +3,7 @@
 use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::tools::ToolCall;
 
-use super::wire::{CallDelta, Chunk, Tokens};
+use super::wire::{CallDelta, Chunk, Consumed};
 use crate::http::{Assembly, Failure, Taken};
 use crate::tokens;
 
@@ -17,7 +17,7 @@ pub(crate) struct Assembled {
     text: String,
     calls: Vec<ToolCall>,
     stop: Option<StopReason>,
-    usage: Option<Tokens>,
+    usage: Option<Consumed>,
 }
 
 impl Assembled {
@@ -84,7 +84,7 @@ impl Assembly for Assembled {
             Some(stop) => stop,
         };
         let usage = match self.usage {
-            Some(Tokens { prompt_tokens, completion_tokens, prompt_tokens_details }) => Usage {
+            Some(Consumed { prompt_tokens, completion_tokens, prompt_tokens_details }) => Usage {
                 cache_read_tokens: prompt_tokens_details.and_then(|told| told.cached_tokens).unwrap_or(0),
                 ..Usage::of_tokens(prompt_tokens, completion_tokens)
             },

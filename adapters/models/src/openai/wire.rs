@@ -75,7 +75,7 @@ pub(super) struct Chunk {
     pub(super) model: Option<String>,
     #[serde(default)]
     pub(super) choices: Vec<Choice>,
-    pub(super) usage: Option<Tokens>,
+    pub(super) usage: Option<Consumed>,
     pub(super) error: Option<Value>,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct FunctionDelta {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-pub(super) struct Tokens {
+pub(super) struct Consumed {
     #[serde(default)]
     pub(super) prompt_tokens: u64,
     #[serde(default)]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::ModelProviderId;
-use powerhouse_ports::store::{KeyChange, Limit, ModelProviderRepository, Page, StoreError};
+use powerhouse_ports::store::{KeyChange, Limit, ModelProviderRepository, Page, SealedKey, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -36,7 +36,7 @@ impl<C: Transaction> ModelProviderRepository for Own<C> {
         Ok(Page::of(providers, limit, |provider| provider.id))
     }
 
-    async fn catalogue(&mut self) -> Result<Vec<(Provider, Option<Vec<u8>>)>, StoreError> {
+    async fn catalogue(&mut self) -> Result<Vec<(Provider, Option<SealedKey>)>, StoreError> {
         let query = self.own(Entity::find(), Column::TenantId).order_by_asc(Column::Name);
         let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(PROVIDER))?;
         rows.into_iter()
@@ -51,12 +51,12 @@ impl<C: Transaction> ModelProviderRepository for Own<C> {
         self.own(Entity::find(), Column::TenantId).count(&self.tx).await.map_err(store_error(PROVIDER))
     }
 
-    async fn add<'a>(&mut self, provider: &Provider, key: Option<&'a [u8]>) -> Result<(), StoreError> {
+    async fn add(&mut self, provider: &Provider, key: Option<SealedKey>) -> Result<(), StoreError> {
         let row = ActiveModel {
             tenant_id: Set(self.tenant),
             id: Set(provider.id.as_uuid()),
             name: Set(provider.name.as_str().to_owned()),
-            api_key: Set(key.map(<[u8]>::to_vec)),
+            api_key: Set(key),
             created_by: Set(provider.created_by.as_uuid()),
             created_at: Set(provider.created_at),
             ..changes(provider)?

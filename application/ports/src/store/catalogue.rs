@@ -6,6 +6,9 @@ use powerhouse_domain::ids::ModelProviderId;
 
 use super::{Limit, Page, StoreError};
 
+/// A provider's key as it is sealed.
+pub type SealedKey = Vec<u8>;
+
 /// What becomes of a provider's key when the provider is changed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyChange {
@@ -14,7 +17,7 @@ pub enum KeyChange {
     /// There is none any more.
     Remove,
     /// Another one, sealed.
-    Put(Vec<u8>),
+    Put(SealedKey),
 }
 
 impl std::fmt::Debug for KeyChange {
@@ -40,11 +43,11 @@ pub trait ModelProviderRepository: Send {
         limit: Limit,
     ) -> Result<Page<Provider, ModelProviderId>, StoreError>;
     /// All of them in the order of their names, each with its key as it is sealed.
-    async fn catalogue(&mut self) -> Result<Vec<(Provider, Option<Vec<u8>>)>, StoreError>;
+    async fn catalogue(&mut self) -> Result<Vec<(Provider, Option<SealedKey>)>, StoreError>;
     /// How many there are.
     async fn count(&mut self) -> Result<u64, StoreError>;
     /// Stores a new provider with its key, sealed; `Conflict` when its name is taken.
-    async fn add<'a>(&mut self, provider: &Provider, key: Option<&'a [u8]>) -> Result<(), StoreError>;
+    async fn add(&mut self, provider: &Provider, key: Option<SealedKey>) -> Result<(), StoreError>;
     /// Stores a change; `Conflict` unless the stored version is the one before. Its name stays.
     async fn update(&mut self, provider: &Provider, key: &KeyChange) -> Result<(), StoreError>;
     /// Removes a provider with its key. Whether there was one.

@@ -116,8 +116,8 @@ impl DeleteProvider {
         let provider = tx.model_providers().find(permit.redeem()).await?.ok_or(NO_PROVIDER)?;
         expect_version(provider.version, version)?;
         tx.model_providers().remove(id).await?;
-        let entry = Entry::by(principal, AuditAction::ModelProviderRemoved, id, self.clock.now());
-        audited::commit(tx, entry.with("name", provider.name.as_str())).await?;
+        audited::commit(tx, Entry::by(principal, AuditAction::ModelProviderRemoved, id, self.clock.now()))
+            .await?;
         self.models.forget(&scope);
         Ok(())
     }

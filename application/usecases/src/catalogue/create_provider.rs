@@ -72,9 +72,9 @@ impl CreateProvider {
             return Err(Refused::conflict("too_many_model_providers", reason));
         }
         let taken = Refused::taken("name_taken", "another provider of this tenant has this name");
-        tx.model_providers().add(&provider, sealed.as_deref()).await.map_err(taken)?;
+        tx.model_providers().add(&provider, sealed).await.map_err(taken)?;
         let entry = Entry::by(principal, AuditAction::ModelProviderCreated, id, provider.created_at);
-        once.commit_audited(tx, &provider, entry.with("name", provider.name.as_str())).await?;
+        once.commit_audited(tx, &provider, entry).await?;
         self.models.forget(&scope);
         permit.redeem();
         Ok(provider)

@@ -8,7 +8,8 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::catalogue::{CatalogueModel, Provider};
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
-use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider, OpenProvider, ProviderRefused};
+use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider, ProviderRefused};
+use powerhouse_ports::secrets::OpenFailed;
 use tokio::sync::Semaphore;
 
 use super::Openers;
@@ -32,18 +33,16 @@ impl Opened {
         entry: Provider,
         sealed: Option<&[u8]>,
     ) -> Self {
-        let key = sealed.map(|sealed| sealer.open(scope, &sealed_for(entry.id), sealed)).transpose();
-        let opened = key
-            .map_err(|_| ProviderRefused("its key cannot be opened: give it again".to_owned()))
-            .and_then(|key| {
-                opener.open(OpenProvider {
-                    kind: entry.settings.kind,
-                    base_url: entry.settings.base_url.as_str(),
-                    // INVARIANT: only ASCII is sealed.
-                    key: key.as_ref().and_then(|key| str::from_utf8(key).ok()),
-                    cache_prompts: entry.settings.cache_prompts,
-                })
-            });
+        let opened = match sealed {
+            None => opener.open(&entry.settings, None),
+            Some(sealed) => match sealer.open(scope, &sealed_for(entry.id), sealed) {
+                // INVARIANT: only ASCII is sealed.
+                Ok(key) => {
+                    opener.open(&entry.settings, str::from_utf8(&key).ok().map(|key| key.to_owned().into()))
+                }
+                Err(OpenFailed) => Err(ProviderRefused("its key cannot be opened: give it again".to_owned())),
+            },
+        };
         let provider = opened.unwrap_or_else(|refused| {
             tracing::warn!(provider = %entry.id, reason = %refused, "a tenant's provider of models cannot be called");
             Arc::new(Unusable(refused))

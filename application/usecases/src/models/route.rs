@@ -20,7 +20,7 @@ use super::race::{Finish, race};
 use crate::measure::{call_hedged, call_passed_over};
 
 /// How long a call waits for its turn where only so many may be under way.
-const TURN_PATIENCE: Duration = Duration::from_secs(60);
+const TURN_PATIENCE: Duration = Duration::from_mins(1);
 /// English text has about four bytes to a token.
 const BYTES_OF_A_TOKEN: u64 = 4;
 
@@ -193,7 +193,7 @@ impl Choice {
         }
         let routed =
             Routed { model: self.model.clone(), provider: self.owner.clone(), passed_over, is_hedged };
-        ModelReply { routed: Some(routed), ..reply }
+        ModelReply { routed: Some(Box::new(routed)), ..reply }
     }
 }
 
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!((reply.model.as_str(), heard.as_str()), ("m2", "42"));
         let passed_over = vec!["m0".to_owned(), "m1".to_owned()];
         let routed = Routed { model: "m2".into(), passed_over, ..Routed::default() };
-        assert_eq!(reply.routed, Some(routed));
+        assert_eq!(reply.routed, Some(Box::new(routed)));
         let plain = Scene::new(&[Does::Answer, Does::Answer]);
         assert_eq!(plain.ask(false).await.0.unwrap().routed, None, "what is usual is not worth a word");
         assert_eq!(plain.asked(), [1, 0]);

@@ -103,7 +103,8 @@ async fn ask(
         reply = route.complete(&*workshop.clock, call_key, request, *may_hedge, Box::new(sink)) => reply,
         // Dropping the call closes its connection. What it cost nobody says any more: the most that it may.
         Ok(text) = cut => {
-            let used = worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX));
+            let once = worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX));
+            let used = if *may_hedge { once.plus(once) } else { once };
             Ok(ModelReply { stop: StopReason::MaxTokens, ..ModelReply::text(text, used, route.first()) })
         }
     };

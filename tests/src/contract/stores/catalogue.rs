@@ -5,7 +5,7 @@ use powerhouse_domain::catalogue::{
 };
 use powerhouse_domain::ids::ModelProviderId;
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{KeyChange, Limit, StoreError};
+use powerhouse_ports::store::{KeyChange, Limit, SealedKey, StoreError};
 
 use super::Stores;
 use crate::contract::sample::{Office, at, next_id, office};
@@ -42,7 +42,7 @@ pub async fn providers_survive(stores: &Stores) {
     let keyless = Provider { has_key: false, ..first };
     let scope = office.principal.scope();
     let mut tx = stores.tenants.begin(&scope).await.expect("begin");
-    tx.model_providers().add(&second, Some(&[1, 2, 3])).await.expect("add");
+    tx.model_providers().add(&second, Some(vec![1, 2, 3])).await.expect("add");
     tx.model_providers().add(&keyless, None).await.expect("add");
     tx.commit().await.expect("commit");
 
@@ -63,7 +63,7 @@ pub async fn providers_survive(stores: &Stores) {
     providers.update(&changed, &KeyChange::Keep).await.expect("update");
     let stale = providers.update(&changed, &KeyChange::Remove).await;
     assert!(matches!(stale, Err(StoreError::Conflict { .. })), "{stale:?}");
-    let sealed = |catalogue: &[(Provider, Option<Vec<u8>>)]| catalogue[1].clone();
+    let sealed = |catalogue: &[(Provider, Option<SealedKey>)]| catalogue[1].clone();
     assert_eq!(sealed(&providers.catalogue().await.expect("read")), (changed.clone(), Some(vec![1, 2, 3])));
     let changed = Provider { version: 3, ..changed };
     providers.update(&changed, &KeyChange::Put(vec![9])).await.expect("update");
@@ -88,7 +88,7 @@ pub async fn providers_are_their_tenants_own(stores: &Stores) {
         (office(&*stores.platform, Plan::Team).await, office(&*stores.platform, Plan::Team).await);
     let theirs_own = provider(&theirs, "llm");
     let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
-    tx.model_providers().add(&theirs_own, Some(&[7])).await.expect("add");
+    tx.model_providers().add(&theirs_own, Some(vec![7])).await.expect("add");
     tx.commit().await.expect("commit");
 
     let mut tx = stores.tenants.begin(&ours.principal.scope()).await.expect("begin");
@@ -102,7 +102,7 @@ pub async fn providers_are_their_tenants_own(stores: &Stores) {
     assert!(!providers.remove(theirs_own.id).await.expect("remove"));
     // The same id and name, of one's own.
     let twin = Provider { created_by: ours.owner.id(), ..theirs_own.clone() };
-    providers.add(&twin, Some(&[8])).await.expect("names and ids are a tenant's own");
+    providers.add(&twin, Some(vec![8])).await.expect("names and ids are a tenant's own");
     let changed = Provider { version: 2, ..twin };
     providers.update(&changed, &KeyChange::Put(vec![5])).await.expect("update");
     assert!(providers.remove(changed.id).await.expect("remove"));

@@ -259,7 +259,7 @@ impl From<&StepTold> for StepToldView {
             },
             model: reply.map(|reply| reply.model.clone()),
             flaw: reply.and_then(|reply| reply.flaw.clone()),
-            routed: reply.and_then(|reply| reply.routed.as_ref()).map(Into::into),
+            routed: reply.and_then(|reply| reply.routed.as_deref()).map(Into::into),
             request: told.fingerprint.as_ref().map(ToString::to_string),
             begun: told.begun.iter().copied().map(instant).collect(),
             ended_at: told.ended.as_ref().map(|(_, at)| instant(*at)),
