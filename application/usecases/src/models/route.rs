@@ -268,7 +268,7 @@ mod tests {
                 }
                 // Only every other call is late.
                 Does::AnswerLate(seconds) if number.is_multiple_of(2) => {
-                    sleep(Duration::from_secs(seconds)).await
+                    sleep(Duration::from_secs(seconds)).await;
                 }
                 Does::Answer | Does::AnswerLate(_) => {}
             }
