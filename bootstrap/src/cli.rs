@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use powerhouse_domain::audit::AuditHash;
+use serde_json::Value;
 
 /// Runs AI agents for many organisations: API, orchestrator and worker in one binary.
 #[derive(Debug, Parser)]
@@ -68,13 +69,40 @@ pub(crate) struct RunArguments {
     /// What is to be done.
     pub(crate) task: String,
     /// The agent that does it, `agent_…`; the platform chooses when left out.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "kind")]
     pub(crate) agent: Option<String>,
+    #[command(flatten)]
+    pub(crate) tried: TriedArguments,
     #[command(flatten)]
     pub(crate) server: ServerArguments,
     /// Print the run's events as JSON, one a line, and the run itself last.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// An agent that is made to try a kind, and kept for the next time that the same is tried.
+#[derive(Debug, Args)]
+pub(crate) struct TriedArguments {
+    /// Try a kind of agents, one of `GET /v1/agent-kinds`, with an agent that is made for it.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// Its parameters, a JSON object; what is left out has its default.
+    #[arg(long, value_name = "JSON", requires = "kind", default_value = "{}", value_parser = object)]
+    pub(crate) parameters: Value,
+    /// The tools that it may call, separated by commas.
+    #[arg(long, value_name = "TOOLS", requires = "kind", value_delimiter = ',')]
+    pub(crate) tools: Vec<String>,
+    /// Its model; the platform's default when left out.
+    #[arg(long, value_name = "MODEL", requires = "kind")]
+    pub(crate) model: Option<String>,
+}
+
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(object @ Value::Object(_)) => Ok(object),
+        Ok(_) => Err("it must be a JSON object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -133,5 +161,10 @@ mod tests {
         assert!(Cli::try_parse_from(["powerhouse", "audit", "verify", "-"]).is_ok());
         assert!(Cli::try_parse_from(["powerhouse", "audit", "verify", "-", "--head", "F00"]).is_err());
         assert!(Cli::try_parse_from(["powerhouse", "replay"]).is_err());
+        let run = |more: &[&str]| Cli::try_parse_from([&["powerhouse", "run", "x"], more].concat());
+        assert!(run(&["--kind", "react", "--parameters", "{}", "--tools", "a,b"]).is_ok());
+        assert!(run(&["--kind", "react", "--parameters", "[]"]).is_err());
+        assert!(run(&["--kind", "react", "--agent", "agent_x"]).is_err());
+        assert!(run(&["--tools", "a"]).is_err());
     }
 }

@@ -105,6 +105,42 @@ impl Client {
         Ok(text(&run, "id").to_owned())
     }
 
+    /// The id of a published agent of this name.
+    pub(crate) async fn published_agent(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let mut cursor = String::new();
+        loop {
+            let mut url = self.url("v1/agents")?;
+            url.query_pairs_mut().append_pair("limit", "100");
+            if !cursor.is_empty() {
+                url.query_pairs_mut().append_pair("cursor", &cursor);
+            }
+            let request = self.http.get(url).timeout(PATIENCE).bearer_auth(self.token.as_str());
+            let page: Value =
+                self.send(request).await?.json().await.context("the server's answer is no JSON")?;
+            let mut agents = page["items"].as_array().into_iter().flatten();
+            let is_it = |agent: &&Value| text(agent, "name") == name && text(agent, "status") == "published";
+            if let Some(agent) = agents.find(is_it) {
+                return Ok(Some(text(agent, "id").to_owned()));
+            }
+            match text(&page, "next_cursor") {
+                "" => return Ok(None),
+                next => next.clone_into(&mut cursor),
+            }
+        }
+    }
+
+    /// Makes an agent and publishes it; gives its id.
+    pub(crate) async fn publish_agent(&self, name: &str, definition: &Value) -> anyhow::Result<String> {
+        let keyed = |path: &str| {
+            let request = self.request(Method::POST, path)?;
+            anyhow::Ok(request.header("Idempotency-Key", Uuid::new_v4().to_string()))
+        };
+        let draft = keyed("v1/agents")?.json(&json!({"name": name, "definition": definition}));
+        let agent = text(&self.send_once(&draft).await?, "id").to_owned();
+        self.send_once(&keyed(&format!("v1/agents/{agent}/publish"))?).await?;
+        Ok(agent)
+    }
+
     pub(crate) async fn run(&self, id: &str) -> anyhow::Result<Value> {
         let answer = self.send(self.request(Method::GET, &format!("v1/runs/{id}"))?).await?;
         answer.json().await.context("the server's answer is no JSON")

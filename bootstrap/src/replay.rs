@@ -53,6 +53,7 @@ fn table(run: &str, replayed: &Replay) -> String {
         let what = match kind {
             StepKind::Model { purpose } => format!("model: {purpose}"),
             StepKind::Tool { name } => format!("tool {name}"),
+            StepKind::Run { agent } => format!("run of {agent}"),
         };
         let became = match has_ended {
             _ if differs == Some(*number) => "differs",

@@ -1,9 +1,12 @@
 //! `powerhouse run`: submits a task to a server and watches it, as any client of the API could.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
-use crate::cli::RunArguments;
+use serde_json::json;
+
+use crate::cli::{RunArguments, TriedArguments};
 use crate::client::{self, Client};
 use crate::settings::Settings;
 
@@ -20,7 +23,11 @@ pub(crate) async fn run(arguments: RunArguments, settings: &Settings) -> anyhow:
         (false, false) => Form::Plain,
     };
     let client = Client::of(&arguments.server, settings).await?;
-    let run = client.submit(&arguments.task, arguments.agent.as_deref()).await?;
+    let agent = match &arguments.tried.kind {
+        Some(kind) => Some(tried(&client, kind, &arguments.tried).await?),
+        None => arguments.agent.clone(),
+    };
+    let run = client.submit(&arguments.task, agent.as_deref()).await?;
     let mut progress = Progress::new(form, stdout());
     let watched = tokio::select! {
         watched = watch(&client, &run, &mut progress) => Some(watched),
@@ -37,6 +44,25 @@ pub(crate) async fn run(arguments: RunArguments, settings: &Settings) -> anyhow:
     client.sign_out().await;
     let has_succeeded = ended["status"] == "succeeded";
     Ok(if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An agent to try a kind with: the one of the last time, if the same was tried, else a new one.
+async fn tried(client: &Client, kind: &str, wanted: &TriedArguments) -> anyhow::Result<String> {
+    let TriedArguments { parameters, tools, model, .. } = wanted;
+    let definition = json!({
+        "kind": kind,
+        "parameters": parameters,
+        "tools": tools,
+        "model": model,
+        "description": format!("Made by `powerhouse run --kind {kind}`"),
+    });
+    let mut hash = DefaultHasher::new();
+    definition.to_string().hash(&mut hash);
+    let name = format!("try-{}-{:016x}", kind.replace('_', "-"), hash.finish());
+    match client.published_agent(&name).await? {
+        Some(agent) => Ok(agent),
+        None => client.publish_agent(&name, &definition).await,
+    }
 }
 
 async fn watch(client: &Client, run: &str, progress: &mut Progress<std::io::Stdout>) -> anyhow::Result<()> {

@@ -108,6 +108,7 @@ const KNOWN: &[Known] = &[
         "hosts that tenants' providers of models may have though not public, or without TLS, by commas",
     ),
     known("worker.concurrency", "64", "runs at the same time"),
+    known("worker.for_newcomers", "8", "further runs, of tenants that have no other under way"),
     known("worker.lease_seconds", "30", "how long a run belongs to a worker that gives no sign of life"),
     known("worker.tool_timeout_seconds", "60", "how long a tool may take"),
     known(
@@ -538,12 +539,14 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
 
 fn worker(reader: &mut Reader<'_>) -> Option<runner::Settings> {
     let concurrency = reader.number("worker.concurrency", 1, 10_000);
+    let for_newcomers = reader.number("worker.for_newcomers", 0, 10_000);
     let lease = reader.seconds("worker.lease_seconds", 3, 3_600);
     let tool_timeout = reader.seconds("worker.tool_timeout_seconds", 1, 3_600);
     let progress = reader.seconds("worker.progress_seconds", 10, 86_400);
     let approval = reader.seconds("worker.approval_seconds", 1, 31_536_000);
     Some(runner::Settings {
         concurrency: concurrency?,
+        for_newcomers: for_newcomers?,
         lease: lease?,
         tool_timeout: tool_timeout?,
         progress: progress?,

@@ -225,10 +225,11 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         bus: ports.bus,
         clock: ports.clock,
         ids: ports.ids,
+        wake: ports.wake,
         pulse: ports.pulse,
         settings: settings.worker,
     };
-    let worker = Worker { workshop: Arc::new(workshop), wake: ports.wake };
+    let worker = Worker { workshop: Arc::new(workshop) };
     Ok(Product { api, worker, housekeeper, scheduler, deliverer, observed })
 }
 
@@ -464,10 +465,11 @@ fn runs_slice(ports: &Ports, tools: &Toolbox) -> Runs {
         list: runs::ListRuns { store: store() },
         read: runs::ReadRun { store: store() },
         steps: runs::ReadSteps { store: store() },
+        tree: runs::ReadRunTree { store: store() },
         explain: runs::ExplainRun { store: store() },
         record: runs::RecordRun { store: store(), tools: tools.clone() },
         watch: runs::WatchRun { store: store(), bus: bus() },
-        cancel: runs::CancelRun { store: store(), bus: bus(), clock: clock() },
+        cancel: runs::CancelRun { store: store(), going: going(ports), clock: clock() },
         pause: runs::PauseRun { store: store(), bus: bus(), clock: clock() },
         resume: runs::ResumeRun { store: store(), going: going(ports), clock: clock() },
         fork: runs::ForkRun {

@@ -44,6 +44,16 @@ impl AgentName {
     }
 }
 
+/// An agent that another one's runs may begin runs of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubAgent {
+    /// Its name.
+    pub name: AgentName,
+    /// What it is to be used for, in the words of whoever lists it. It stays as it is with the version that lists it,
+    /// whatever becomes of the agent's own description.
+    pub description: String,
+}
+
 /// What an agent does and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -65,6 +75,8 @@ pub struct Definition {
     pub limits: RunLimits,
     /// Tools of which a person approves each call.
     pub approvals: Vec<String>,
+    /// Agents that its runs may begin runs of.
+    pub agents: Vec<SubAgent>,
     /// How many of its runs may be worked on at the same time; no bound of its own when absent.
     pub max_concurrent_runs: Option<u32>,
 }
@@ -83,6 +95,7 @@ impl Definition {
             ("examples", self.examples != other.examples),
             ("limits", self.limits != other.limits),
             ("approvals", self.approvals != other.approvals),
+            ("agents", self.agents != other.agents),
             ("max_concurrent_runs", self.max_concurrent_runs != other.max_concurrent_runs),
         ]
         .into_iter()
@@ -142,6 +155,13 @@ impl Definition {
             ("approvals", &self.approvals),
         ] {
             check_list(field, list)?;
+        }
+        let names: Vec<_> = self.agents.iter().map(|agent| agent.name.as_str().to_owned()).collect();
+        check_list("agents", &names)?;
+        for SubAgent { description, .. } in &self.agents {
+            if description.chars().nth(MAX_DESCRIPTION_CHARS).is_some() {
+                return Err(InvalidDefinition::TooLong { field: "agents", max: MAX_DESCRIPTION_CHARS });
+            }
         }
         for (field, is_zero) in [
             ("steps", self.limits.steps == 0),

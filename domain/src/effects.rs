@@ -34,7 +34,7 @@ mod journal;
 pub use handle::Effects;
 pub use journal::{
     EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Fingerprint, JournalEntry,
-    ToolRequest,
+    SubRunOutput, SubRunRequest, ToolRequest,
 };
 
 /// A request that waits to be performed.
@@ -250,7 +250,7 @@ pub(crate) fn expect_model(outcome: EffectOutcome) -> EffectResult<ModelReply> {
     match outcome {
         EffectOutcome::Model(reply) => Ok(reply),
         EffectOutcome::Failed(failure) => Err(failure),
-        EffectOutcome::Tool(_) => Err(EffectFailure::wrong_kind()),
+        EffectOutcome::Tool(_) | EffectOutcome::Run(_) => Err(EffectFailure::wrong_kind()),
     }
 }
 
@@ -258,7 +258,15 @@ pub(crate) fn expect_tool(outcome: EffectOutcome) -> EffectResult<ToolOutput> {
     match outcome {
         EffectOutcome::Tool(output) => Ok(output),
         EffectOutcome::Failed(failure) => Err(failure),
-        EffectOutcome::Model(_) => Err(EffectFailure::wrong_kind()),
+        EffectOutcome::Model(_) | EffectOutcome::Run(_) => Err(EffectFailure::wrong_kind()),
+    }
+}
+
+pub(crate) fn expect_run(outcome: EffectOutcome) -> EffectResult<SubRunOutput> {
+    match outcome {
+        EffectOutcome::Run(output) => Ok(output),
+        EffectOutcome::Failed(failure) => Err(failure),
+        EffectOutcome::Model(_) | EffectOutcome::Tool(_) => Err(EffectFailure::wrong_kind()),
     }
 }
 

@@ -116,6 +116,12 @@ macro_rules! typed_ids {
         pub struct $name(Uuid);
 
         impl $name {
+            /// When it was made, to the millisecond, if it is a UUID version 7.
+            pub fn made_at(self) -> Option<DateTime<Utc>> {
+                let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+                DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)
+            }
+
             /// What the text form starts with.
             pub const PREFIX: &'static str = $prefix;
 

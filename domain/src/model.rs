@@ -73,13 +73,16 @@ pub enum Channel {
     Answer,
 }
 
-/// What a strategy asks of a model. The model itself is chosen by the agent's definition, not here.
+/// What a strategy asks of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelRequest {
     /// What the call is for, such as `plan` or `critique`; the name of its step.
     pub purpose: String,
     /// Who its text is meant for.
     pub channel: Channel,
+    /// The model that the strategy wishes for, as its provider names it; that of the agent's definition when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The conversation.
     pub messages: Vec<Message>,
     /// Tools the model may call.
@@ -106,6 +109,7 @@ impl ModelRequest {
         Self {
             purpose: purpose.into(),
             channel: Channel::Thought,
+            model: None,
             messages,
             tools: Vec::new(),
             response_schema: None,
@@ -118,6 +122,13 @@ impl ModelRequest {
     /// A request for the answer to the task.
     pub fn answer(purpose: impl Into<String>, messages: Vec<Message>) -> Self {
         Self { channel: Channel::Answer, ..Self::thought(purpose, messages) }
+    }
+
+    /// The same request to a certain model; to that of the agent's definition when there is none.
+    #[must_use]
+    pub fn to_model(mut self, model: Option<impl Into<String>>) -> Self {
+        self.model = model.map(Into::into);
+        self
     }
 
     /// The same request with tools that the model may call.
@@ -306,6 +317,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::effects::EffectRequest;
 
     /// Fingerprints and event hashes are made of these.
     #[test]
@@ -317,5 +329,17 @@ mod tests {
         assert_eq!(serde_json::from_value::<Usage>(usage).unwrap(), Usage::of_tokens(3, 2).at_cost(1));
         let kept = Usage { cache_read_tokens: 2, ..Usage::of_tokens(3, 2) };
         assert_eq!(serde_json::to_value(kept).unwrap()["cache_read_tokens"], 2);
+    }
+
+    #[test]
+    fn a_request_that_wishes_for_no_model_is_hashed_as_before_there_were_wishes() {
+        let request = ModelRequest::answer("answer", vec![Message::user("6 × 7?")]);
+        let fingerprint =
+            |request: &ModelRequest| EffectRequest::Model(request.clone()).fingerprint().to_string();
+        assert_eq!(fingerprint(&request), "6f96787ffe354c1a1950e855c23c8375");
+        let wishing = request.clone().to_model(Some("small"));
+        assert_ne!(fingerprint(&wishing), fingerprint(&request));
+        let stored = serde_json::to_string(&wishing).unwrap();
+        assert_eq!(serde_json::from_str::<ModelRequest>(&stored).unwrap(), wishing);
     }
 }

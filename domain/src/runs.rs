@@ -19,11 +19,14 @@ mod event_hash;
 mod events;
 mod explanation;
 mod feedback;
+mod formation;
 mod lease;
 mod ledger;
 mod limits;
+mod lineage;
 mod placement;
 mod replay;
+mod room;
 mod steps;
 
 pub use approval_rules::{
@@ -38,11 +41,14 @@ pub use explanation::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, StepTold, Times, Told, Wait, explain,
 };
 pub use feedback::{Feedback, InvalidComment, Verdict};
+pub use formation::{Formation, MAX_FORMATION};
 pub use lease::{FencingToken, Lease};
 pub use ledger::{Ledger, OpenEffect};
 pub use limits::{LimitExceeded, RunLimits};
+pub use lineage::{Lineage, MAX_DEPTH};
 pub use placement::{InvalidPlacement, InvalidPriority, Placement, Priority};
 pub use replay::{Difference, Recorded, Recording, Replay, ReplayedStep, replay};
+pub use room::Room;
 pub use steps::{Step, StepKind, StepRefused, StepState};
 
 /// The most characters that a task may have.
@@ -93,6 +99,8 @@ pub struct Selection {
     pub reason: String,
     /// Every candidate with its score, best first.
     pub scores: Vec<(AgentId, f64)>,
+    /// The agents that work before it, if any do.
+    pub formation: Option<Formation>,
 }
 
 /// Why a run failed.
@@ -252,6 +260,7 @@ pub struct Run {
     selection: Selection,
     limits: RunLimits,
     placement: Placement,
+    lineage: Option<Lineage>,
     state: RunState,
     usage: Usage,
     created_at: DateTime<Utc>,
@@ -275,6 +284,8 @@ pub struct RunParts {
     pub limits: RunLimits,
     /// How the queue treats it.
     pub placement: Placement,
+    /// The run that began it, if one did.
+    pub lineage: Option<Lineage>,
     /// Where it is in its life.
     pub state: RunState,
     /// What it has used.
@@ -304,6 +315,7 @@ impl Run {
             selection,
             limits,
             placement: Placement::default(),
+            lineage: None,
             state,
             usage: Usage::default(),
             created_at: now,
@@ -321,6 +333,7 @@ impl Run {
             selection,
             limits,
             placement,
+            lineage,
             state,
             usage,
             created_at,
@@ -334,6 +347,7 @@ impl Run {
             selection,
             limits,
             placement,
+            lineage,
             state,
             usage,
             created_at,
@@ -345,6 +359,12 @@ impl Run {
     #[must_use]
     pub fn placed(self, placement: Placement) -> Self {
         Self { placement, ..self }
+    }
+
+    /// The same run, begun by another one.
+    #[must_use]
+    pub fn begun_by(self, lineage: Lineage) -> Self {
+        Self { lineage: Some(lineage), ..self }
     }
 
     /// The same run, which this role of whoever asked for it has allowed.
@@ -388,10 +408,28 @@ impl Run {
         &self.placement
     }
 
+    /// The run that began it, if one did.
+    pub fn lineage(&self) -> Option<Lineage> {
+        self.lineage
+    }
+
+    /// Where a run that this one begins stands; nothing when it may begin none.
+    pub fn next_lineage(&self) -> Option<Lineage> {
+        let depth = self.lineage.map_or(0, |lineage| lineage.depth) + 1;
+        let root = self.lineage.map_or(self.id, |lineage| lineage.root);
+        (depth <= MAX_DEPTH).then_some(Lineage { parent: self.id, root, depth })
+    }
+
+    /// Since when its place in the queue counts: what belongs to a run goes on before later ones are begun.
+    fn queued_since(&self) -> DateTime<Utc> {
+        let root = self.lineage.and_then(|lineage| lineage.root.made_at());
+        root.map_or(self.created_at, |made_at| made_at.min(self.created_at))
+    }
+
     /// When it may be claimed: nothing while a worker has it, somebody has to say so, or it has ended.
     pub fn due_at(&self) -> Option<DateTime<Utc>> {
         match self.state {
-            RunState::Queued => Some(self.placement.not_before.unwrap_or(self.created_at)),
+            RunState::Queued => Some(self.placement.not_before.unwrap_or_else(|| self.queued_since())),
             RunState::Waiting { until, .. } => match (until, self.placement.deadline) {
                 (Some(until), Some(deadline)) => Some(until.min(deadline)),
                 (until, deadline) => until.or(deadline),

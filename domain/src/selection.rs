@@ -39,7 +39,13 @@ pub struct NoAgent;
 
 /// The selection of an agent that the caller named.
 pub fn named(agent: AgentId, version: u32) -> Selection {
-    Selection { agent, agent_version: version, reason: "named by the caller".into(), scores: Vec::new() }
+    Selection {
+        agent,
+        agent_version: version,
+        reason: "named by the caller".into(),
+        scores: Vec::new(),
+        formation: None,
+    }
 }
 
 /// Chooses among the published agents. Deterministic: equal scores go to the older agent.
@@ -67,6 +73,7 @@ pub fn choose(task: &str, agents: &[Agent], wish: &Wish) -> Result<Selection, No
         agent_version: version.number,
         reason: reason(task, agent, &documents[best], scores[best], fitting.len()),
         scores: ranked.iter().take(MAX_KEPT_SCORES).map(|&i| (fitting[i].0.id(), scores[i])).collect(),
+        formation: None,
     })
 }
 

@@ -1,28 +1,53 @@
-//! The kinds of agents: each a strategy, written as its paper's pseudo-code over [`Effects`].
+//! The kinds of agents: each a strategy, written as its paper's pseudo-code over [`Effects`](crate::effects::Effects).
 //!
-//! To add a kind: a file here with `Parameters` and `run`, a variant of [`Strategy`] and of [`AgentKind`].
+//! A kind is a file here with `Parameters` that are a `Kind`, and a line of the table in `kind.rs`. What
+//! several of them do is in `asking` (model calls), `reading` (what a reply says), `acting` (tools in turns) and
+//! `dataflow` (plans whose steps use each other's outputs).
 
-use std::pin::Pin;
-
-use serde::de::DeserializeOwned;
-
-use crate::agents::Definition;
-use crate::effects::{EffectFailure, Effects};
-use crate::model::{Message, ModelReply, ModelRequest, StopReason};
-use crate::runs::Task;
+use crate::agents::{Definition, SubAgent};
+use crate::effects::EffectFailure;
+use crate::model::Message;
+use crate::runs::{Formation, Run};
 use crate::tools::ToolSpec;
 
-pub mod chain_of_thought;
-pub mod debate;
-mod direct;
+mod acting;
+mod asking;
+mod dataflow;
+mod delegating;
+mod formation;
 mod kind;
-pub mod plan_and_execute;
-pub mod react;
-pub mod reflection;
+mod parameters;
+mod reading;
 #[cfg(test)]
 mod scripted;
+#[cfg(test)]
+mod tests;
 
-pub use kind::{AgentKind, ParameterError, UnknownKind};
+mod auto_loop;
+mod cascade;
+mod chain_of_thought;
+mod debate;
+mod direct;
+mod evaluator;
+mod governor;
+mod hierarchical;
+mod llm_compiler;
+mod mixture_of_agents;
+mod orchestrator_workers;
+mod plan_and_execute;
+mod react;
+mod reflection;
+mod reflexion;
+mod rewoo;
+mod router;
+mod self_consistency;
+mod sql_analyst;
+mod swarm;
+mod toolformer;
+mod tree_of_thought;
+
+pub use kind::{About, AgentKind, Source, Strategy, StrategyFuture, ToolUse, UnknownKind};
+pub use parameters::ParameterError;
 
 /// What an agent is given.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,14 +56,24 @@ pub struct Brief {
     pub task: String,
     /// The agent's standing instructions; may be empty.
     pub instructions: String,
-    /// The tools it may call. Only ReAct calls any.
+    /// The tools it may call.
     pub tools: Vec<ToolSpec>,
+    /// The agents that it may have do something.
+    pub agents: Vec<SubAgent>,
+    /// The agents that work on the task before it, if any do.
+    pub formation: Option<Formation>,
 }
 
 impl Brief {
-    /// What the agent of this definition is given for a task.
-    pub fn of(task: &Task, definition: &Definition, tools: Vec<ToolSpec>) -> Self {
-        Self { task: task.as_str().to_owned(), instructions: definition.instructions.clone(), tools }
+    /// What the agent of this definition is given for a run.
+    pub fn of(run: &Run, definition: &Definition, tools: Vec<ToolSpec>) -> Self {
+        Self {
+            task: run.task().as_str().to_owned(),
+            instructions: definition.instructions.clone(),
+            tools,
+            agents: definition.agents.clone(),
+            formation: run.selection().formation.clone(),
+        }
     }
 
     /// The start of a conversation: the agent's instructions, then the strategy's guidance, then `user`.
@@ -48,6 +83,18 @@ impl Brief {
         let system = (!system.is_empty()).then(|| Message::system(system));
         system.into_iter().chain([Message::user(user)]).collect()
     }
+
+    /// A conversation about the task, with what is known beside it: each a heading and a text.
+    fn about_task(&self, guidance: &str, sections: &[(&str, &str)]) -> Vec<Message> {
+        self.conversation(guidance, with_sections(&self.task, sections))
+    }
+}
+
+fn with_sections(task: &str, sections: &[(&str, &str)]) -> String {
+    sections.iter().fold(format!("Task:\n{task}"), |text, (heading, body)| {
+        let body = if body.is_empty() { "none" } else { body };
+        text + "\n\n" + heading + ":\n" + body
+    })
 }
 
 /// What an agent gives back.
@@ -85,128 +132,61 @@ pub enum StrategyError {
         /// The call's purpose.
         purpose: String,
     },
+    /// An agent whose answer is needed has none.
+    #[error("the agent `{agent}` has no answer: {reason}")]
+    NoAnswerOf {
+        /// The agent's name.
+        agent: String,
+        /// Why.
+        reason: String,
+    },
     /// The provider's filter stopped the model.
     #[error("the provider's content filter stopped the reply to `{purpose}`")]
     Filtered {
         /// The call's purpose.
         purpose: String,
     },
-}
-
-/// A kind of agent with its parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// One call.
-    Direct,
-    /// Reasons, then answers.
-    ChainOfThought(chain_of_thought::Parameters),
-    /// Reasons and acts in turn.
-    React(react::Parameters),
-    /// Plans, then works off the plan.
-    PlanAndExecute(plan_and_execute::Parameters),
-    /// Drafts, criticises and revises.
-    Reflection(reflection::Parameters),
-    /// Two sides argue, a judge answers.
-    Debate(debate::Parameters),
-}
-
-/// A strategy under way.
-pub type StrategyFuture = Pin<Box<dyn Future<Output = Result<Answer, StrategyError>> + Send>>;
-
-impl Strategy {
-    /// Builds the strategy from a JSON object that satisfies [`AgentKind::parameters_schema`].
-    pub fn from_parameters(kind: AgentKind, parameters: &serde_json::Value) -> Result<Self, ParameterError> {
-        let fields = kind.checked_fields(parameters)?;
-        Ok(match kind {
-            AgentKind::Direct => Self::Direct,
-            AgentKind::ChainOfThought => {
-                Self::ChainOfThought(chain_of_thought::Parameters::from_fields(fields)?)
-            }
-            AgentKind::React => Self::React(react::Parameters::from_fields(fields)?),
-            AgentKind::PlanAndExecute => {
-                Self::PlanAndExecute(plan_and_execute::Parameters::from_fields(fields)?)
-            }
-            AgentKind::Reflection => Self::Reflection(reflection::Parameters::from_fields(fields)?),
-            AgentKind::Debate => Self::Debate(debate::Parameters::from_fields(fields)?),
-        })
-    }
-
-    /// Works on the brief. Deterministic: all that varies comes through `fx`.
-    pub fn execute(&self, brief: Brief, fx: Effects) -> StrategyFuture {
-        match *self {
-            Self::Direct => Box::pin(direct::run(brief, fx)),
-            Self::ChainOfThought(parameters) => Box::pin(chain_of_thought::run(brief, parameters, fx)),
-            Self::React(parameters) => Box::pin(react::run(brief, parameters, fx)),
-            Self::PlanAndExecute(parameters) => Box::pin(plan_and_execute::run(brief, parameters, fx)),
-            Self::Reflection(parameters) => Box::pin(reflection::run(brief, parameters, fx)),
-            Self::Debate(parameters) => Box::pin(debate::run(brief, parameters, fx)),
-        }
-    }
-
-    /// Its kind.
-    pub fn kind(&self) -> AgentKind {
-        match self {
-            Self::Direct => AgentKind::Direct,
-            Self::ChainOfThought(_) => AgentKind::ChainOfThought,
-            Self::React(_) => AgentKind::React,
-            Self::PlanAndExecute(_) => AgentKind::PlanAndExecute,
-            Self::Reflection(_) => AgentKind::Reflection,
-            Self::Debate(_) => AgentKind::Debate,
-        }
-    }
-
-    /// Its parameters as JSON, defaults included; [`Strategy::from_parameters`] reads them back.
-    pub fn parameters(&self) -> serde_json::Value {
-        match self {
-            Self::Direct => serde_json::json!({}),
-            Self::ChainOfThought(parameters) => parameters.to_json(),
-            Self::React(parameters) => parameters.to_json(),
-            Self::PlanAndExecute(parameters) => parameters.to_json(),
-            Self::Reflection(parameters) => parameters.to_json(),
-            Self::Debate(parameters) => parameters.to_json(),
-        }
-    }
-
-    /// The most model calls that it can make, but for those that send a reply back since it lacks the form that was asked for.
-    pub fn max_model_calls(&self) -> u32 {
-        match self {
-            Self::Direct => 1,
-            Self::ChainOfThought(parameters) => parameters.max_model_calls(),
-            Self::React(parameters) => parameters.max_model_calls(),
-            Self::PlanAndExecute(parameters) => parameters.max_model_calls(),
-            Self::Reflection(parameters) => parameters.max_model_calls(),
-            Self::Debate(parameters) => parameters.max_model_calls(),
-        }
-    }
-}
-
-/// Calls the model; a reply that was cut off or filtered is an error.
-async fn ask(fx: &Effects, request: ModelRequest) -> Result<ModelReply, StrategyError> {
-    let purpose = request.purpose.clone();
-    let reply = fx.model(request).await?;
-    match reply.stop {
-        StopReason::EndTurn | StopReason::ToolCalls => Ok(reply),
-        StopReason::MaxTokens => Err(StrategyError::Truncated { purpose }),
-        StopReason::ContentFilter => Err(StrategyError::Filtered { purpose }),
-    }
-}
-
-fn answer(text: &str, purpose: &str) -> Result<Answer, StrategyError> {
-    match text.trim() {
-        "" => Err(unparseable(purpose, "it is empty")),
-        text => Ok(Answer { text: text.into() }),
-    }
-}
-
-fn unparseable(purpose: &str, reason: impl Into<String>) -> StrategyError {
-    StrategyError::Unparseable { purpose: purpose.into(), reason: reason.into() }
-}
-
-/// Reads the JSON object in a reply, even if the model put prose or a code fence around it.
-fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let object = match (text.find('{'), text.rfind('}')) {
-        (Some(start), Some(end)) if start < end => &text[start..=end],
-        _ => return Err("it has no JSON object".into()),
-    };
-    serde_json::from_str(object).map_err(|error| error.to_string())
+    /// The agent lists no agents, and its kind cannot work without.
+    #[error(
+        "this kind of agent needs others that it may have do something: list them under `agents` in its definition"
+    )]
+    MissingAgents,
+    /// Too few agents have given the same answer.
+    #[error("of {of} agents, no more than {most} have given the same answer")]
+    NoQuorum {
+        /// How many have given the answer that most have given.
+        most: usize,
+        /// How many were asked.
+        of: usize,
+    },
+    /// The agent lacks tools that its kind cannot work without.
+    #[error(
+        "this kind of agent needs the tools {needed}: list them in the agent's definition, or name others in its parameters"
+    )]
+    MissingTools {
+        /// Their names.
+        needed: String,
+    },
+    /// A tool failed that the strategy cannot go on without.
+    #[error("the tool `{tool}` failed: {reason}")]
+    ToolFailed {
+        /// The tool.
+        tool: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The task is not in the form that the kind works on.
+    #[error("the task cannot be worked on: {reason}")]
+    UnusableTask {
+        /// What it must have.
+        reason: &'static str,
+    },
+    /// A policy of the agent forbids it.
+    #[error("the agent's policies forbid {what}: {reason}")]
+    Forbidden {
+        /// What is forbidden: the task, a call, or the answer.
+        what: String,
+        /// Which policy, and why.
+        reason: String,
+    },
 }

@@ -35,12 +35,31 @@ fn a_run_is_shown_in_lines_or_as_json() {
 }
 
 #[test]
+fn a_kind_is_tried_with_an_agent_that_is_kept() {
+    let server = Server::start();
+    let tried = |parameters: &str| {
+        let kind = ["--kind", "react", "--tools", "calculator,current_time", "--parameters", parameters];
+        let output = run(&server, &[&kind[..], &["--json", "What is 6 * 7?"]].concat());
+        let (shown, errors) = text(&output);
+        assert!(output.status.success(), "{errors}");
+        let run: Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+        assert_eq!(run["answer"], "[offline model] 6 * 7 = 42");
+        run["selection"]["agent"].clone()
+    };
+    let first = tried(r#"{"max_turns": 2}"#);
+    assert_eq!(tried(r#"{ "max_turns":2 }"#), first, "the same is tried");
+    assert_ne!(tried("{}"), first);
+}
+
+#[test]
 fn mistakes_are_answered_with_what_to_do() {
     let server = Server::start();
     for (arguments, said) in [
         (&["--agent", "nobody", "1 + 1"][..], "agent"),
         (&["--tenant", "other", "1 + 1"][..], "POWERHOUSE_PASSWORD"),
         (&[" "][..], "task"),
+        (&["--kind", "oracle", "1 + 1"][..], "definition/kind"),
+        (&["--kind", "react", "--parameters", r#"{"max_turns": 0}"#, "1 + 1"][..], "parameters/max_turns"),
     ] {
         let output = run(&server, arguments);
         let (_, errors) = text(&output);

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
 
+mod agent_pages;
 mod approvals;
 mod audit;
 mod bad_input;
 mod command_line;
 mod fairness;
+mod families;
 mod faults;
 mod first_run;
+mod golden_journals;
 mod idempotency;
 mod isolation;
 mod metrics;

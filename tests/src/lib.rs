@@ -6,6 +6,7 @@ pub mod own_database;
 pub mod own_pgbouncer;
 pub mod own_redis;
 pub mod proxy;
+pub mod scripts;
 pub mod stub_model;
 
 /// How much there is to be of something, by the environment: tests that have a long form take it from there.

@@ -100,7 +100,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         RunLimits { steps: 2_000, tokens: u64::MAX, cost_micros: 0, wall_clock: Duration::from_hours(1) };
     let definition = Definition {
         description: "Looks".into(),
-        strategy,
+        strategy: strategy.clone(),
         instructions: String::new(),
         model: None,
         tools: vec!["look".into()],
@@ -109,6 +109,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         examples: Vec::new(),
         limits,
         max_concurrent_runs: None,
+        agents: Vec::new(),
     };
     let (now, ids) = (Utc::now(), UuidV7Source);
     let agent = Agent::draft(AgentId::from_uuid(ids.next()), "worker".parse().unwrap(), definition, now);
@@ -131,12 +132,13 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         bus: Arc::new(MemoryEventBus::default()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(UuidV7Source),
+        wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
         settings: Settings { poll_every: Duration::from_millis(50), ..Settings::default() },
     };
     let began = Instant::now();
     let stop = CancellationToken::new();
-    let worker = Worker { workshop: Arc::new(workshop), wake: Arc::new(Notify::new()) };
+    let worker = Worker { workshop: Arc::new(workshop) };
     let working = tokio::spawn(worker.run(stop.clone()));
     let run = timeout(PATIENCE, ended(stores, &office.principal, run.id())).await.expect("it ends");
     let took = began.elapsed();
@@ -148,7 +150,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
     let events = journal(stores, &office.principal, run.id()).await;
     let told = explain(&run, &events);
     assert_eq!(told.steps.len(), steps as usize + 1, "so many steps, and the answer");
-    let brief = Brief::of(run.task(), &agent.runnable().unwrap().definition, vec![Look.spec()]);
+    let brief = Brief::of(&run, &agent.runnable().unwrap().definition, vec![Look.spec()]);
     let replayed = replay(&Recording::of(strategy, brief, events.clone()));
     assert_eq!((replayed.difference, replayed.hash), (None, told.hash));
     let asked = model.asked();

@@ -72,6 +72,10 @@ struct Scene {
 
 impl Scene {
     async fn new(kind: AgentKind, limits: RunLimits, model: Arc<ScriptedModel>) -> Self {
+        Self::of(Strategy::from_parameters(kind, &json!({})).unwrap(), limits, model).await
+    }
+
+    async fn of(strategy: Strategy, limits: RunLimits, model: Arc<ScriptedModel>) -> Self {
         let folder = TempDir::new().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidV7Source));
@@ -87,7 +91,7 @@ impl Scene {
 
         let definition = Definition {
             description: "Works".into(),
-            strategy: Strategy::from_parameters(kind, &json!({})).unwrap(),
+            strategy,
             instructions: String::new(),
             model: None,
             tools: vec!["long".into(), "panics".into(), "stuck".into()],
@@ -96,6 +100,7 @@ impl Scene {
             examples: Vec::new(),
             limits,
             max_concurrent_runs: Some(5),
+            agents: Vec::new(),
         };
         let agent = AgentId::from_uuid(ids.next());
         let draft = Agent::draft(agent, "worker".parse().unwrap(), definition, now).unwrap();
@@ -106,6 +111,7 @@ impl Scene {
         let tools =
             ["long", "panics", "stuck"].map(|name| (name.to_owned(), Arc::new(Odd(name)) as Arc<dyn Tool>));
         let settings = Settings { tool_timeout: Duration::from_millis(100), ..Settings::default() };
+        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let workshop = Arc::new(Workshop {
             platform: store.clone(),
             store,
@@ -114,15 +120,15 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock,
             ids,
+            wake: Arc::clone(&wake),
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
-        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         Self { _folder: folder, workshop, wake, principal, agent, stop, workers: Vec::new() }
     }
 
     fn start_worker(&mut self) {
-        let worker = Worker { workshop: Arc::clone(&self.workshop), wake: Arc::clone(&self.wake) };
+        let worker = Worker { workshop: Arc::clone(&self.workshop) };
         self.workers.push(tokio::spawn(worker.run(self.stop.clone())));
     }
 
@@ -141,7 +147,11 @@ impl Scene {
         };
         let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
         submit
-            .execute(&self.principal, SubmitRunCommand { task, target, placement }, &Once::unkeyed())
+            .execute(
+                &self.principal,
+                SubmitRunCommand { task, target, formation: None, placement },
+                &Once::unkeyed(),
+            )
             .await
             .unwrap()
     }
@@ -191,8 +201,16 @@ fn failure(run: &Run) -> (&str, &str) {
 }
 
 async fn alone(kind: AgentKind, limits: RunLimits, turns: Vec<Scripted>) -> (Scene, Run, Arc<ScriptedModel>) {
+    alone_with(Strategy::from_parameters(kind, &json!({})).unwrap(), limits, turns).await
+}
+
+async fn alone_with(
+    strategy: Strategy,
+    limits: RunLimits,
+    turns: Vec<Scripted>,
+) -> (Scene, Run, Arc<ScriptedModel>) {
     let model = Arc::new(ScriptedModel::new(turns));
-    let mut scene = Scene::new(kind, limits, Arc::clone(&model)).await;
+    let mut scene = Scene::of(strategy, limits, Arc::clone(&model)).await;
     scene.start_worker();
     let id = scene.submit().await;
     let run = scene.ended(id).await;
@@ -210,6 +228,26 @@ async fn a_tool_that_hangs_talks_too_much_or_panics_is_an_observation() {
     assert!(prompts[2].contains("[cut: the output was longer]") && prompts[2].len() < 200_000);
     assert!(prompts[3].contains("there is no tool `unknown`"));
     assert!(prompts[4].contains("the tool failed"));
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_strategy_may_wish_for_another_model_than_the_agents() {
+    let turns = ["41", r#"{"reason":"","score":2}"#, "42"].map(Scripted::say).into();
+    let cascade = Strategy::from_parameters(AgentKind::Cascade, &json!({"models": ["small"]})).unwrap();
+    let (scene, run, model) = alone_with(cascade, limits(), turns).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "42"), "{run:?}");
+    let asked: Vec<String> = model.asked().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(asked, ["small", "small", "scripted"]);
+    let journal = scene.journal(run.id()).await;
+    let reserved: Vec<_> = journal
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::StepStarted { reservation, .. } => Some(reservation.as_ref().unwrap().model.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reserved, asked);
     scene.leave().await;
 }
 

@@ -36,7 +36,7 @@ use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFOR
 use powerhouse_usecases::Once;
 use powerhouse_usecases::models::{Models, Platform};
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
-use powerhouse_usecases::runs::{CancelRun, SubmitRun, SubmitRunCommand};
+use powerhouse_usecases::runs::{CancelRun, Going, SubmitRun, SubmitRunCommand};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -142,16 +142,21 @@ fn limits() -> RunLimits {
 
 impl Scene {
     async fn new(stores: Stores, kind: AgentKind, limits: RunLimits) -> Self {
+        Self::of(stores, Strategy::from_parameters(kind, &json!({})).unwrap(), limits).await
+    }
+
+    async fn of(stores: Stores, strategy: Strategy, limits: RunLimits) -> Self {
         let office = office(&*stores.platform, Plan::Enterprise).await;
         let definition = Definition {
             description: "Works".into(),
-            strategy: Strategy::from_parameters(kind, &json!({})).unwrap(),
+            strategy,
             instructions: String::new(),
             model: Some("house".into()),
             tools: Vec::new(),
             capabilities: Vec::new(),
             approvals: Vec::new(),
             max_concurrent_runs: None,
+            agents: Vec::new(),
             examples: Vec::new(),
             limits,
         };
@@ -196,6 +201,7 @@ impl Scene {
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(UuidV7Source),
+            wake: Arc::clone(&self.wake),
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings: Settings {
                 concurrency: 6,
@@ -204,7 +210,7 @@ impl Scene {
                 ..Settings::default()
             },
         };
-        let worker = Worker { workshop: Arc::new(workshop), wake: Arc::clone(&self.wake) };
+        let worker = Worker { workshop: Arc::new(workshop) };
         tokio::spawn(worker.run(self.stop.clone()))
     }
 
@@ -217,17 +223,25 @@ impl Scene {
             ids: Arc::new(UuidV7Source),
         };
         let task = Task::new("Work").unwrap();
-        let command =
-            SubmitRunCommand { task, target: Target::Agent(self.agent), placement: Placement::default() };
+        let command = SubmitRunCommand {
+            task,
+            target: Target::Agent(self.agent),
+            formation: None,
+            placement: Placement::default(),
+        };
         submit.execute(&self.principal, command, &Once::unkeyed()).await.unwrap().id()
     }
 
     async fn cancel(&self, id: RunId) {
         let (store, bus) = (self.stores.tenants.clone(), self.bus.clone());
         // One that has ended cannot be cancelled.
-        let _ = CancelRun { store, bus, clock: Arc::new(SystemClock) }
-            .execute(&self.principal, id, &Once::unkeyed())
-            .await;
+        let _ = CancelRun {
+            store,
+            going: Going { bus, wake: Arc::clone(&self.wake) },
+            clock: Arc::new(SystemClock),
+        }
+        .execute(&self.principal, id, &Once::unkeyed())
+        .await;
     }
 
     async fn spending(&self, budget: &Budget) -> Spending {
@@ -566,4 +580,61 @@ async fn a_reply_costs_what_the_price_list_says() {
     assert_eq!(view.budgets().list(None, Limit::default()).await.unwrap().items, []);
     assert!(PriceList::defaults().iter().all(|entry| entry.model != "house"));
     assert_eq!(scene.used().await, (1, run.usage()));
+}
+
+/// A call to a model that the strategy wishes for is set aside for, settled and counted at that model's price.
+#[tokio::test]
+async fn a_model_that_a_strategy_wishes_for_costs_its_own_price() {
+    let (_kept, stores) = on_sqlite().await;
+    let cascade = Strategy::from_parameters(AgentKind::Cascade, &json!({"models": ["small"]})).unwrap();
+    let scene = Scene::of(stores, cascade, limits()).await;
+    let budget = scene.budget(BudgetScope::Tenant, Some(1_000_000), None).await;
+    let run = scene.alone(Habit::Says).await;
+    let RunState::Failed { failure, .. } = run.state() else { panic!("{run:?}") };
+    assert!(failure.message.contains("`small` has no price"), "{}", failure.message);
+
+    let price = |model: &str, micros| {
+        let price = Price { max_output_tokens: 200, ..Price::new(micros, micros) };
+        PriceEntry::new(model, DateTime::UNIX_EPOCH, price).unwrap()
+    };
+    let mut tx = scene.stores.tenants.begin(&scene.principal.scope()).await.unwrap();
+    tx.prices().replace(&[price("house", 1_000_000), price("small", 3_000_000)]).await.unwrap();
+    tx.commit().await.unwrap();
+    let run = scene.alone(Habit::Says).await;
+    let journal = scene.journal(run.id()).await;
+    let replies: Vec<_> = journal
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::StepEnded { outcome: EffectOutcome::Model(reply), .. } => Some(reply),
+            _ => None,
+        })
+        .collect();
+    // A score of "said" cannot be read: the agent's own model is asked.
+    let told: Vec<_> = replies.iter().map(|reply| (reply.model.as_str(), reply.usage)).collect();
+    assert_eq!(told.iter().map(|(model, _)| *model).collect::<Vec<_>>(), ["small", "small", "house"]);
+    for (model, usage) in &told {
+        let factor = if *model == "small" { 3 } else { 1 };
+        assert_eq!(usage.cost_micros, usage.total_tokens() * factor, "{model}");
+    }
+    let reserved: Vec<_> = journal
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::StepStarted { reservation, .. } => reservation.as_ref(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reserved.len(), 3);
+    for (reservation, (model, _)) in reserved.iter().zip(&told) {
+        assert_eq!(reservation.model, *model);
+        let factor = if *model == "small" { 3 } else { 1 };
+        assert_eq!(reservation.amount.cost_micros, reservation.amount.total_tokens() * factor);
+    }
+    let spent = scene.spending(&budget).await;
+    assert_eq!((spent.spent.micros, spent.reserved.micros), (run.usage().cost_micros, 0));
+    let mut view = scene.stores.tenants.read(&scene.principal.scope()).await.unwrap();
+    let days = (now().date_naive() - chrono::Days::new(1), now().date_naive() + chrono::Days::new(1));
+    let by_model = Grouping { model: true, ..Grouping::default() };
+    let sums = view.usage().sums(days.0, days.1, by_model, 9).await.unwrap();
+    let counted: Vec<_> = sums.iter().map(|sum| (sum.model.as_deref().unwrap(), sum.calls)).collect();
+    assert!(counted.contains(&("small", 2)) && counted.contains(&("house", 1)), "{counted:?}");
 }

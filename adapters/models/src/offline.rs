@@ -23,7 +23,22 @@ pub const OFFLINE_MODEL: &str = "powerhouse-offline";
 /// What every text of the model starts with.
 const MARK: &str = "[offline model]";
 /// What strategies put behind a task.
-const SECTIONS: [&str; 3] = ["\n\nSteps so far:", "\n\nDraft:", "\n\nThe debate so far:"];
+const SECTIONS: [&str; 14] = [
+    "\n\nSteps so far:",
+    "\n\nDraft:",
+    "\n\nThe debate so far:",
+    "\n\nResults so far:\n",
+    "\n\nTools:\n",
+    "\n\nEvidence:\n",
+    "\n\nLearnt from earlier trials:\n",
+    "\n\nTrial:\n",
+    "\n\nThoughts so far:\n",
+    "\n\nResponses:\n",
+    "\n\nText so far:\n",
+    "\n\nTasks that are left:\n",
+    "\n\nSchema:\n",
+    "\n\nQuery:\n",
+];
 /// What chain of thought puts behind it.
 const TRIGGER: &str = "\n\nLet's think step by step.";
 /// Words that are streamed at a time.
@@ -107,7 +122,7 @@ fn task(request: &ModelRequest) -> &str {
     let end = |task: &str| SECTIONS.iter().filter_map(|heading| task.find(heading)).min();
     match text.strip_prefix("Task:\n") {
         Some(task) => &task[..end(task).unwrap_or(task.len())],
-        None => text.strip_suffix(TRIGGER).unwrap_or(text),
+        None => text.rfind(TRIGGER).map_or(text, |end| &text[..end]),
     }
 }
 
@@ -178,7 +193,8 @@ mod tests {
     fn only_the_task_is_looked_at() {
         let request = asks("Task:\nAdd 1 + 2\n\nSteps so far:\n- 7 * 8 [done]");
         assert_eq!(task(&request), "Add 1 + 2");
-        assert_eq!(task(&asks("Add 1 + 2\n\nLet's think step by step.")), "Add 1 + 2");
+        assert_eq!(task(&asks("Add 1 + 2\n\nLet's think step by step.\n\nEnd so.")), "Add 1 + 2");
+        assert_eq!(task(&asks("Task:\nAdd 1 + 2\n\nThoughts so far:\n1. 7 * 8")), "Add 1 + 2");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, UserId};
-use powerhouse_domain::runs::Lease;
+use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
@@ -135,10 +135,10 @@ impl PlatformStore for PostgresStore {
         platform::standing(&self.statement().await?, scope.tenant_id(), user).await
     }
 
-    async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+    async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
         let tx = self.across().await?;
         tx.execute_unprepared(TAKE_TURNS).await.map_err(store_error("run"))?;
-        Platform::new(tx).claim_at_once(CLAIM, limit, now, lease).await
+        Platform::new(tx).claim_at_once(CLAIM, room, now, lease).await
     }
 
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {

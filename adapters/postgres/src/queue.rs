@@ -1,14 +1,14 @@
 //! Which runs a worker gets next, in PostgreSQL's dialect.
 
-/// Grants leases, all in one statement: `$1` is now, `$2` the limit, `$3` what each plan allows and costs, `$4` when the
-/// leases expire. The rule is that of SQLite's query (ADR 0021).
+/// Grants leases, all in one statement: `$1` is now, `$2` the room in all, `$3` the room for anyone, `$4` what each plan
+/// allows and costs, `$5` when the leases expire. The rule is that of SQLite's query (ADR 0021).
 ///
 /// `lanes` skips from one (tenant, agent, rank) to the next, so that a backlog costs no more than its head. A row that
 /// somebody else has locked is left for the next claim. The platform's role may read no more of a run than this needs.
 pub(crate) const CLAIM: &str = "
     WITH RECURSIVE plans AS (
         SELECT key AS plan, (value->>'allowed')::bigint AS allowed, (value->>'cost')::bigint AS cost
-        FROM jsonb_each($3::jsonb)
+        FROM jsonb_each($4::jsonb)
     ),
     lanes AS (
         (SELECT tenant_id, agent_id, rank FROM runs WHERE due_at IS NOT NULL ORDER BY tenant_id, agent_id, rank LIMIT 1)
@@ -46,7 +46,8 @@ pub(crate) const CLAIM: &str = "
     free AS (
         SELECT in_tenant.*, plans.cost,
                GREATEST(COALESCE(turn, 0), (SELECT COALESCE(MAX(started), 0) FROM queue_turns))
-                   + (place - 1) * plans.cost AS start
+                   + (place - 1) * plans.cost AS start,
+               COALESCE(of_tenant.count, 0) + place = 1 AS is_newcomer
         FROM in_tenant
         JOIN tenants ON tenants.id = in_tenant.tenant_id AND tenants.status = 'active'
         JOIN plans ON plans.plan = tenants.plan
@@ -55,14 +56,17 @@ pub(crate) const CLAIM: &str = "
                ON of_tenant.tenant_id = in_tenant.tenant_id
         WHERE COALESCE(of_tenant.count, 0) + place <= plans.allowed
     ),
-    chosen AS (SELECT * FROM free ORDER BY start, since, id LIMIT $2),
+    in_order AS (
+        SELECT free.*, COUNT(*) FILTER (WHERE NOT is_newcomer) OVER (ORDER BY start, since, id) AS others FROM free
+    ),
+    chosen AS (SELECT * FROM in_order WHERE is_newcomer OR others <= $3 ORDER BY start, since, id LIMIT $2),
     locked AS (
         SELECT runs.tenant_id, runs.id FROM runs JOIN chosen USING (tenant_id, id)
         WHERE runs.due_at <= $1 OR runs.lease_expires_at <= $1
         FOR UPDATE OF runs SKIP LOCKED
     ),
     granted AS (
-        UPDATE runs SET fencing_token = fencing_token + 1, lease_expires_at = $4, due_at = NULL
+        UPDATE runs SET fencing_token = fencing_token + 1, lease_expires_at = $5, due_at = NULL
         FROM locked WHERE runs.tenant_id = locked.tenant_id AND runs.id = locked.id
         RETURNING runs.tenant_id, runs.id, fencing_token, fencing_token - 1 - progress_token AS unproductive
     ),

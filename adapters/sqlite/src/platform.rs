@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::{SessionId, UserId};
-use powerhouse_domain::runs::Lease;
+use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
@@ -99,8 +99,8 @@ impl PlatformStore for SqliteStore {
         platform::standing(&self.readers, scope.tenant_id(), user).await
     }
 
-    async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        self.writing().await?.claim(CANDIDATES, limit, now, lease).await
+    async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.writing().await?.claim(CANDIDATES, room, now, lease).await
     }
 
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {

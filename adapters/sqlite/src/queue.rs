@@ -1,6 +1,7 @@
 //! Which runs a worker may have next, in SQLite's dialect.
 
-/// What may be claimed, in the order of service. `?1` is now, `?2` the limit, `?3` what each plan allows and costs.
+/// What may be claimed, in the order of service. `?1` is now, `?2` the room in all, `?3` the room for
+/// anyone, `?4` what each plan allows and costs.
 ///
 /// Between tenants: start-time fair queueing (ADR 0021). Each grant has a start, in virtual time, and the tenant's next
 /// one starts a cost later, the less the more weight its plan has; a tenant that comes back starts now. The smallest
@@ -11,7 +12,7 @@
 /// the oldest are looked at as could be granted.
 pub(crate) const CANDIDATES: &str = "
     WITH RECURSIVE plans AS (
-        SELECT key AS plan, value->>'allowed' AS allowed, value->>'cost' AS cost FROM json_each(?3)
+        SELECT key AS plan, value->>'allowed' AS allowed, value->>'cost' AS cost FROM json_each(?4)
     ),
     lanes AS (
         SELECT * FROM (
@@ -52,15 +53,23 @@ pub(crate) const CANDIDATES: &str = "
     in_tenant AS (
         SELECT in_lane.*, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY rank, agent_share, since, id) AS place
         FROM in_lane WHERE agent_limit IS NULL OR agent_share <= agent_limit
+    ),
+    free AS (
+        SELECT in_tenant.*, plans.cost,
+               MAX(COALESCE(turn, 0), (SELECT COALESCE(MAX(started), 0) FROM queue_turns))
+                   + (place - 1) * plans.cost AS start,
+               COALESCE(of_tenant.count, 0) + place = 1 AS is_newcomer
+        FROM in_tenant
+        JOIN tenants ON tenants.id = in_tenant.tenant_id AND tenants.status = 'active'
+        JOIN plans ON plans.plan = tenants.plan
+        LEFT JOIN queue_turns ON queue_turns.tenant_id = in_tenant.tenant_id
+        LEFT JOIN (SELECT tenant_id, SUM(count) AS count FROM busy GROUP BY tenant_id) AS of_tenant
+               ON of_tenant.tenant_id = in_tenant.tenant_id
+        WHERE COALESCE(of_tenant.count, 0) + place <= plans.allowed
+    ),
+    in_order AS (
+        SELECT free.*, COUNT(*) FILTER (WHERE NOT is_newcomer) OVER (ORDER BY start, since, id) AS others FROM free
     )
-    SELECT in_tenant.tenant_id, in_tenant.id, fencing_token, fencing_token - progress_token AS unproductive, plans.cost,
-           MAX(COALESCE(turn, 0), (SELECT COALESCE(MAX(started), 0) FROM queue_turns))
-               + (place - 1) * plans.cost AS start
-    FROM in_tenant
-    JOIN tenants ON tenants.id = in_tenant.tenant_id AND tenants.status = 'active'
-    JOIN plans ON plans.plan = tenants.plan
-    LEFT JOIN queue_turns ON queue_turns.tenant_id = in_tenant.tenant_id
-    LEFT JOIN (SELECT tenant_id, SUM(count) AS count FROM busy GROUP BY tenant_id) AS of_tenant
-           ON of_tenant.tenant_id = in_tenant.tenant_id
-    WHERE COALESCE(of_tenant.count, 0) + place <= plans.allowed
-    ORDER BY start, since, in_tenant.id LIMIT ?2";
+    SELECT tenant_id, id, fencing_token, fencing_token - progress_token AS unproductive, cost, start FROM in_order
+    WHERE is_newcomer OR others <= ?3
+    ORDER BY start, since, id LIMIT ?2";

@@ -49,7 +49,7 @@ fn limits() -> RunLimits {
 fn agent(number: u128) -> Agent {
     let definition = Definition {
         description: String::new(),
-        strategy: Strategy::Direct,
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: Vec::new(),
@@ -58,6 +58,7 @@ fn agent(number: u128) -> Agent {
         examples: Vec::new(),
         limits: limits(),
         max_concurrent_runs: None,
+        agents: Vec::new(),
     };
     let name = format!("agent-{number}").parse().unwrap();
     let draft = Agent::draft(AgentId::from_uuid(id(number)), name, definition, now()).unwrap();

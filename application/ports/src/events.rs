@@ -14,6 +14,11 @@ pub struct RunNews {
     pub seq: u64,
 }
 
+impl RunNews {
+    /// Instead of a number: the run's journal is as it was, and a run that it has begun has ended.
+    pub const OF_ANOTHER_RUN: u64 = 0;
+}
+
 /// Fans news of runs out. Delivery may miss or repeat; a reader fills gaps from the store.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]

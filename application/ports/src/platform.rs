@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::ids::{SessionId, TenantId, UserId};
-use powerhouse_domain::runs::Lease;
+use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::schedules::DueSchedule;
 use powerhouse_domain::tenants::{Plan, Slug, Tenant};
 use powerhouse_domain::users::{Email, Membership, User};
@@ -133,9 +133,9 @@ pub trait PlatformStore: Send + Sync {
     /// A user of this tenant, if user and tenant are both active.
     async fn standing(&self, scope: &TenantScope, user: UserId) -> Result<Option<Standing>, StoreError>;
 
-    /// Grants leases on up to `limit` runs that are queued, or whose lease has expired; tenants in turn, and within
-    /// a tenant the oldest first.
-    async fn claim(&self, limit: u32, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError>;
+    /// Grants leases on as many runs as there is room for, of those that are queued or whose lease has expired; tenants in
+    /// turn, and within a tenant the oldest first.
+    async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError>;
 
     /// Extends a lease; `LeaseLost` when another worker has it, or the run has ended.
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError>;

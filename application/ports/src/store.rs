@@ -174,7 +174,8 @@ pub trait AgentRepository: Send {
 }
 
 /// A tenant's runs and their journals. What starts, stops or ends a run is announced to the tenant's webhooks in the
-/// transaction that journals it.
+/// transaction that journals it. The end of a run that another one began lets that one go on, if it waits, in the same
+/// transaction, which holds the other one's row from then on.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait RunRepository: Send {
@@ -207,6 +208,10 @@ pub trait RunRepository: Send {
     ) -> Result<Vec<Result<Numbers, StoreError>>, StoreError>;
     /// Appends the events of runs that were advanced, each with its numbers.
     async fn journal<'a>(&mut self, work: &[&'a Work], numbers: &[Numbers]) -> Result<(), StoreError>;
+    /// Those of these runs that have ended, in the order of their ids.
+    async fn ended_among(&mut self, ids: &[RunId]) -> Result<Vec<Run>, StoreError>;
+    /// A run that somebody asked for, and every run that was begun for it, in the order of their ids; at most `limit`.
+    async fn tree(&mut self, root: RunId, limit: u32) -> Result<Vec<Run>, StoreError>;
     /// The journal after a sequence number, at most `limit` events.
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError>;
     /// Keeps what somebody thought of a run; a second word replaces the first.

@@ -3,6 +3,7 @@
 mod bill;
 mod deltas;
 mod drive;
+mod family;
 mod gate;
 mod housekeeper;
 mod journalling;
@@ -22,6 +23,9 @@ use powerhouse_ports::events::EventBus;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
+use tokio::sync::Notify;
+
+use crate::runs::Going;
 
 use crate::models::Models;
 
@@ -49,10 +53,19 @@ pub struct Workshop {
     pub clock: Arc<dyn Clock>,
     /// Gives ids.
     pub ids: Arc<dyn IdSource>,
+    /// Says that a run of this process may be claimed.
+    pub wake: Arc<Notify>,
     /// Says that it lives.
     pub pulse: Arc<Pulse>,
     /// How it works.
     pub settings: Settings,
+}
+
+impl Workshop {
+    /// Lets runs go on.
+    pub(crate) fn going(&self) -> Going {
+        Going { bus: Arc::clone(&self.bus), wake: Arc::clone(&self.wake) }
+    }
 }
 
 /// How the runner works.
@@ -60,6 +73,8 @@ pub struct Workshop {
 pub struct Settings {
     /// Runs at the same time in this process.
     pub concurrency: u32,
+    /// Further ones, of tenants that have no other under way: a backlog of one tenant never fills these.
+    pub for_newcomers: u32,
     /// How long a claim lasts without a heartbeat.
     pub lease: Duration,
     /// How often the queue is looked at when nobody wakes the worker.
@@ -76,6 +91,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             concurrency: 64,
+            for_newcomers: 8,
             lease: Duration::from_secs(30),
             poll_every: Duration::from_millis(500),
             tool_timeout: Duration::from_mins(1),

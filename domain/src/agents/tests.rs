@@ -15,7 +15,7 @@ fn at(second: i64) -> DateTime<Utc> {
 fn definition(description: &str) -> Definition {
     Definition {
         description: description.into(),
-        strategy: Strategy::Direct,
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: vec!["calculator".into()],
@@ -24,6 +24,7 @@ fn definition(description: &str) -> Definition {
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
         max_concurrent_runs: None,
+        agents: Vec::new(),
     }
 }
 
@@ -117,7 +118,7 @@ fn a_definition_out_of_bounds_is_refused_by_name() {
 
 #[test]
 fn every_kinds_default_parameters_survive_their_json() {
-    for kind in crate::strategies::AgentKind::ALL {
+    for kind in crate::strategies::AgentKind::ALL.iter().copied() {
         let strategy = Strategy::from_parameters(kind, &serde_json::json!({})).unwrap();
         assert_eq!(Strategy::from_parameters(kind, &strategy.parameters()), Ok(strategy), "{kind}");
     }

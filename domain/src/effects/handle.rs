@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use super::{
-    EffectKey, EffectOutcome, EffectRequest, EffectResult, SharedLedger, ToolRequest, expect_model,
-    expect_tool, lock,
+    EffectKey, EffectOutcome, EffectRequest, EffectResult, SharedLedger, SubRunOutput, SubRunRequest,
+    ToolRequest, expect_model, expect_run, expect_tool, lock,
 };
 use crate::model::{ModelReply, ModelRequest};
 use crate::tools::ToolOutput;
@@ -31,7 +31,7 @@ impl Effects {
     pub fn model(
         &self,
         request: ModelRequest,
-    ) -> impl Future<Output = EffectResult<ModelReply>> + Send + 'static {
+    ) -> impl Future<Output = EffectResult<ModelReply>> + Send + 'static + use<> {
         let (key, ledger) = (self.next_key(), Arc::clone(&self.ledger));
         async move {
             let again = request.response_schema.is_some().then(|| request.clone());
@@ -68,6 +68,18 @@ impl Effects {
         reason: impl Into<String>,
     ) -> impl Future<Output = EffectResult<ToolOutput>> + Send + 'static {
         self.call(ToolRequest { approval: Some(reason.into()), ..ToolRequest::new(name, arguments) })
+    }
+
+    /// Has another agent of the tenant do a task, in a run of its own, and waits for its end. A run without an answer is
+    /// an `Ok` output with `is_error`, so that the strategy can react.
+    pub fn agent(
+        &self,
+        name: impl Into<String>,
+        task: impl Into<String>,
+    ) -> impl Future<Output = EffectResult<SubRunOutput>> + Send + 'static {
+        let request = SubRunRequest { agent: name.into(), task: task.into() };
+        let effect = self.ask(EffectRequest::Run(request));
+        async move { expect_run(effect.await) }
     }
 
     fn call(

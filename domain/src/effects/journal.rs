@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::{ModelReply, ModelRequest};
+use crate::ids::RunId;
+use crate::model::{ModelReply, ModelRequest, Usage};
 use crate::tools::ToolOutput;
 
 /// Where in a strategy an effect was asked for: a path of indexes, written `2` or `2.0.1`.
@@ -83,6 +84,35 @@ impl ToolRequest {
     }
 }
 
+/// A run of another agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubRunRequest {
+    /// The agent's name within the tenant.
+    pub agent: String,
+    /// What it is to do.
+    pub task: String,
+}
+
+/// What came of a run of another agent. Its answer is as trustworthy as what that agent has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubRunOutput {
+    /// The run; none when it could not begin.
+    pub run: Option<RunId>,
+    /// Its answer, or why there is none.
+    pub content: String,
+    /// Whether there is no answer.
+    pub is_error: bool,
+    /// What it consumed, with the runs that it began itself.
+    pub usage: Usage,
+}
+
+impl SubRunOutput {
+    /// Of a run that could not begin, and why.
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self { run: None, content: why.into(), is_error: true, usage: Usage::default() }
+    }
+}
+
 /// What a strategy asks of the world.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
@@ -91,6 +121,8 @@ pub enum EffectRequest {
     Model(ModelRequest),
     /// A call of a tool.
     Tool(ToolRequest),
+    /// A run of another agent.
+    Run(SubRunRequest),
 }
 
 impl EffectRequest {
@@ -160,16 +192,28 @@ pub enum EffectOutcome {
     Model(ModelReply),
     /// The tool answered, perhaps with an error that the model may react to.
     Tool(ToolOutput),
+    /// The run of another agent has ended, perhaps without an answer.
+    Run(SubRunOutput),
     /// There is no answer.
     Failed(EffectFailure),
 }
 
 impl EffectOutcome {
+    /// What it consumed.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Self::Model(reply) => reply.usage,
+            Self::Run(output) => output.usage,
+            Self::Tool(_) | Self::Failed(_) => Usage::default(),
+        }
+    }
+
     pub(crate) fn answers(&self, request: &EffectRequest) -> bool {
         matches!(
             (self, request),
             (Self::Model(_), EffectRequest::Model(_))
                 | (Self::Tool(_), EffectRequest::Tool(_))
+                | (Self::Run(_), EffectRequest::Run(_))
                 | (Self::Failed(_), _)
         )
     }

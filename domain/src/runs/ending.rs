@@ -6,7 +6,7 @@ use super::{EventBody, LimitExceeded, Run, RunFailure, RunTransitionRefused};
 use crate::effects::{Divergence, FailureClass};
 use crate::strategies::{Answer, StrategyError};
 
-/// How a run ends, cancelling aside.
+/// How a run ends, unless somebody cancels it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// With its answer.
@@ -15,6 +15,8 @@ pub enum Ending {
     Failed(RunFailure),
     /// Its time was over.
     TimedOut,
+    /// The run that began it has ended.
+    WithParent,
 }
 
 impl Ending {
@@ -36,6 +38,7 @@ impl Ending {
                 EventBody::Failed { code: code.clone(), message: message.clone() }
             }
             Self::TimedOut => EventBody::TimedOut,
+            Self::WithParent => EventBody::Cancelled,
         }
     }
 
@@ -46,6 +49,10 @@ impl Ending {
             Self::Answered(Answer { text }) => run.succeed(text, now)?,
             Self::Failed(failure) => run.fail(failure, now)?,
             Self::TimedOut => run.time_out(now)?,
+            Self::WithParent => {
+                let by = run.requested_by();
+                run.cancel(by, now)?
+            }
         };
         Ok((run, event))
     }
@@ -67,6 +74,13 @@ impl From<Result<Answer, StrategyError>> for Ending {
             StrategyError::Exhausted { .. } => "no_answer",
             StrategyError::Truncated { .. } => "reply_truncated",
             StrategyError::Filtered { .. } => "reply_filtered",
+            StrategyError::NoAnswerOf { .. } => "agent_without_answer",
+            StrategyError::MissingAgents => "agents_missing",
+            StrategyError::NoQuorum { .. } => "no_quorum",
+            StrategyError::MissingTools { .. } => "tools_missing",
+            StrategyError::ToolFailed { .. } => "tool_failed",
+            StrategyError::UnusableTask { .. } => "task_unusable",
+            StrategyError::Forbidden { .. } => "forbidden_by_policy",
         };
         Self::failed(code, error.to_string())
     }

@@ -85,8 +85,8 @@ impl StepTold {
     /// What it consumed.
     pub fn usage(&self) -> Usage {
         match &self.ended {
-            Some((EffectOutcome::Model(reply), _)) => reply.usage,
-            _ => Usage::default(),
+            Some((outcome, _)) => outcome.usage(),
+            None => Usage::default(),
         }
     }
 }

@@ -8,13 +8,15 @@ use serde_json::Value;
 
 use super::{Decision, EventBody, Question, RunEvent};
 use crate::effects::EffectKey;
-use crate::ids::ApprovalId;
+use crate::ids::{ApprovalId, StepId};
 
 /// An effect that was asked for and has no outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OpenEffect {
     /// Its intent was written, and then it may have left the process.
     Begun {
+        /// As which step, when it was begun first.
+        step: StepId,
         /// With these arguments, when a person has changed them.
         arguments: Option<Value>,
     },
@@ -69,9 +71,13 @@ impl Ledger {
     /// Takes one more event into account.
     pub fn note(&mut self, body: &EventBody) {
         match body {
-            EventBody::StepStarted { key, .. } => {
+            EventBody::StepStarted { step, key, .. } => {
+                let first = match self.open.get(key) {
+                    Some(OpenEffect::Begun { step, .. }) => *step,
+                    _ => *step,
+                };
                 let arguments = self.edited(key);
-                self.open.insert(key.clone(), OpenEffect::Begun { arguments });
+                self.open.insert(key.clone(), OpenEffect::Begun { step: first, arguments });
             }
             EventBody::StepEnded { key, .. } => {
                 self.open.remove(key);
@@ -97,7 +103,7 @@ impl Ledger {
     /// The arguments of an effect, when a person has changed them.
     fn edited(&self, key: &EffectKey) -> Option<Value> {
         match self.open.get(key)? {
-            OpenEffect::Begun { arguments } | OpenEffect::Answered { arguments, .. } => arguments.clone(),
+            OpenEffect::Begun { arguments, .. } | OpenEffect::Answered { arguments, .. } => arguments.clone(),
             // What is in doubt is asked about with the arguments that it was made with.
             OpenEffect::Asked { question: Question::InDoubt { arguments, .. }, .. } => {
                 Some(arguments.clone())
@@ -114,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::effects::{EffectOutcome, EffectRequest, ToolRequest};
-    use crate::ids::{StepId, UserId};
+    use crate::ids::UserId;
     use crate::runs::StepKind;
     use crate::tools::ToolOutput;
 
@@ -127,9 +133,13 @@ mod tests {
         "0".parse().unwrap()
     }
 
+    fn step() -> StepId {
+        StepId::from_uuid(Uuid::nil())
+    }
+
     fn begun() -> EventBody {
         EventBody::StepStarted {
-            step: StepId::from_uuid(Uuid::nil()),
+            step: step(),
             key: key(),
             kind: StepKind::Tool { name: "pay".into() },
             fingerprint: None,
@@ -172,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_last_word_on_an_effect_counts() {
-        assert_eq!(open(vec![begun()]), Some(OpenEffect::Begun { arguments: None }));
+        assert_eq!(open(vec![begun()]), Some(OpenEffect::Begun { step: step(), arguments: None }));
         assert_eq!(open(vec![begun(), ended()]), None);
         assert!(matches!(open(vec![begun(), asked()]), Some(OpenEffect::Asked { .. })));
         let approved = vec![begun(), asked(), answered(Decision::Approve)];
@@ -181,14 +191,20 @@ mod tests {
         let expected = OpenEffect::Answered { decision, arguments: arguments.clone() };
         assert_eq!(open(approved.clone()), Some(expected));
         // It was made again, and again nobody knows.
-        assert_eq!(open([approved, vec![begun()]].concat()), Some(OpenEffect::Begun { arguments }));
+        assert_eq!(
+            open([approved, vec![begun()]].concat()),
+            Some(OpenEffect::Begun { step: step(), arguments })
+        );
     }
 
     #[test]
     fn what_a_person_has_changed_stays_changed() {
         let edited = json!({"amount": 4});
         let edit = answered(Decision::Edit { arguments: edited.clone() });
-        assert_eq!(open(vec![asked(), edit, begun()]), Some(OpenEffect::Begun { arguments: Some(edited) }));
+        assert_eq!(
+            open(vec![asked(), edit, begun()]),
+            Some(OpenEffect::Begun { step: step(), arguments: Some(edited) })
+        );
     }
 
     #[test]

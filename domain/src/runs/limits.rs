@@ -60,6 +60,16 @@ impl RunLimits {
         }
     }
 
+    /// An equal part, of so many, of what is left after this usage; nothing when there is none. Steps and time are each
+    /// run's own.
+    pub fn part_of_the_rest(&self, used: Usage, parts: u32) -> Option<Self> {
+        let parts = u64::from(parts.max(1));
+        let tokens = self.tokens.saturating_sub(used.total_tokens()) / parts;
+        let cost_micros = self.cost_micros.saturating_sub(used.cost_micros) / parts;
+        let is_left = tokens > 0 && (cost_micros > 0 || self.cost_micros == 0);
+        is_left.then_some(Self { tokens, cost_micros, ..*self })
+    }
+
     /// The stricter of two limits, each for itself. A cost of 0 sets no bound.
     #[must_use]
     pub fn narrowed_by(&self, other: &Self) -> Self {

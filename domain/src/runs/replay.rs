@@ -102,7 +102,7 @@ pub struct Replay {
 /// Replays a run.
 pub fn replay(recording: &Recording) -> Replay {
     let Recording { strategy, brief, journal } = recording;
-    let (strategy, brief) = (*strategy, brief.clone());
+    let (strategy, brief) = (strategy.clone(), brief.clone());
     let mut replayer = Replayer {
         execution: Execution::start([], move |fx| strategy.execute(brief, fx)),
         asked: BTreeMap::new(),
@@ -229,10 +229,10 @@ impl Replayer {
     fn compare_question(&self, key: &EffectKey, question: &Question) -> Result<(), String> {
         let (Question::ToolCall { name, arguments, .. } | Question::InDoubt { name, arguments }) = question;
         let Some(EffectRequest::Tool(tool)) = self.asked.get(key) else {
-            return Err(format!("a person was asked about {name}, and the strategy asks for a model"));
+            return Err(format!("a person was asked about {name}, and the strategy asks for something else"));
         };
         let edited = match self.ledger.open.get(key) {
-            Some(OpenEffect::Begun { arguments } | OpenEffect::Answered { arguments, .. }) => {
+            Some(OpenEffect::Begun { arguments, .. } | OpenEffect::Answered { arguments, .. }) => {
                 arguments.as_ref()
             }
             _ => None,
@@ -305,6 +305,7 @@ fn in_words(kind: &StepKind) -> String {
     match kind {
         StepKind::Model { purpose } => format!("the model, for `{purpose}`"),
         StepKind::Tool { name } => format!("the tool `{name}`"),
+        StepKind::Run { agent } => format!("a run of the agent `{agent}`"),
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{EffectKey, EffectOutcome, EffectRequest};
-use crate::ids::StepId;
+use crate::ids::{RunId, StepId};
 use crate::model::Usage;
 
 /// What a step does.
@@ -21,6 +21,11 @@ pub enum StepKind {
         /// The tool.
         name: String,
     },
+    /// A run of another agent.
+    Run {
+        /// The agent's name.
+        agent: String,
+    },
 }
 
 impl From<&EffectRequest> for StepKind {
@@ -28,6 +33,7 @@ impl From<&EffectRequest> for StepKind {
         match request {
             EffectRequest::Model(model) => Self::Model { purpose: model.purpose.clone() },
             EffectRequest::Tool(tool) => Self::Tool { name: tool.name.clone() },
+            EffectRequest::Run(run) => Self::Run { agent: run.agent.clone() },
         }
     }
 }
@@ -101,6 +107,11 @@ impl Step {
         self.id
     }
 
+    /// The run that a step of the kind [`StepKind::Run`] is: it has the step's id.
+    pub fn run(&self) -> RunId {
+        RunId::from_uuid(self.id.as_uuid())
+    }
+
     /// Where the strategy asked for it.
     pub fn key(&self) -> &EffectKey {
         &self.key
@@ -121,11 +132,11 @@ impl Step {
         &self.state
     }
 
-    /// What it consumed: nothing, unless it is a model call that was answered.
+    /// What it consumed.
     pub fn usage(&self) -> Usage {
         match &self.state {
-            StepState::Ended { outcome: EffectOutcome::Model(reply), .. } => reply.usage,
-            _ => Usage::default(),
+            StepState::Ended { outcome, .. } => outcome.usage(),
+            StepState::Running => Usage::default(),
         }
     }
 }

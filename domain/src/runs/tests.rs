@@ -43,6 +43,7 @@ fn queued() -> Run {
         agent_version: 1,
         reason: "named by the caller".into(),
         scores: Vec::new(),
+        formation: None,
     };
     Run::accept(
         RunId::from_uuid(Uuid::from_u128(3)),

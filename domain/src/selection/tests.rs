@@ -14,7 +14,7 @@ use crate::strategies::Strategy;
 fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> Agent {
     let definition = Definition {
         description: description.into(),
-        strategy: Strategy::Direct,
+        strategy: Strategy::direct(),
         instructions: String::new(),
         model: None,
         tools: Vec::new(),
@@ -23,6 +23,7 @@ fn agent(number: u128, name: &str, description: &str, capabilities: &[&str]) -> 
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
         max_concurrent_runs: None,
+        agents: Vec::new(),
     };
     let now = DateTime::UNIX_EPOCH;
     let id = AgentId::from_uuid(Uuid::from_u128(number));

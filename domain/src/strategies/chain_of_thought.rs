@@ -1,107 +1,104 @@
 //! Chain of thought (Wei et al. 2022), zero-shot in two calls as in Kojima et al. 2022: reason, then extract.
 
-use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 
-use super::{Answer, Brief, ParameterError, StrategyError, answer, ask, unparseable};
+use serde::{Deserialize, Serialize};
+
+use super::asking::{answer, ask, unparseable};
+use super::kind::{About, Kind, Source, ToolUse};
+use super::parameters::Parameter;
+use super::reading::{MARK_IT, marked_answer};
+use super::{Answer, Brief, StrategyError};
 use crate::effects::Effects;
 use crate::model::{Message, ModelRequest};
 
-/// How the answer is told from the reasoning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// One call; the answer is what follows the last `Answer:` that starts a line.
-    OneCall,
-    /// A second call extracts it.
-    #[default]
-    TwoCalls,
-}
-
-/// The parameters of the kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parameters {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Parameters {
     mode: Mode,
 }
 
-impl Parameters {
-    /// Parameters with a mode.
-    pub fn new(mode: Mode) -> Self {
-        Self { mode }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    TwoCalls,
+    OneCall,
+}
 
-    /// How the answer is told from the reasoning.
-    pub fn mode(self) -> Mode {
-        self.mode
-    }
+impl Kind for Parameters {
+    const ABOUT: About = About {
+        name: "Chain of thought",
+        summary: "Reasons step by step, then extracts the answer.",
+        use_when: "Arithmetic, logic and other tasks whose answer takes several steps of reasoning and no tools. Models that \
+            reason by themselves gain little from it.",
+        sources: &[
+            Source::arxiv(
+                "Wei et al.",
+                2022,
+                "Chain-of-Thought Prompting Elicits Reasoning in Large Language Models",
+                "2201.11903",
+            ),
+            Source::arxiv(
+                "Kojima et al.",
+                2022,
+                "Large Language Models are Zero-Shot Reasoners",
+                "2205.11916",
+            ),
+        ],
+        cost: "2 (reason, extract); 1 with mode one_call",
+        tools: ToolUse::Never,
+        parameters: &[Parameter::choice(
+            "mode",
+            &["two_calls", "one_call"],
+            "How the answer is told from the reasoning: by a second call that extracts it, or by a line `Answer:` that the one \
+             call has to end with.",
+        )],
+    };
 
-    pub(super) fn to_json(self) -> Value {
-        let mode = match self.mode {
-            Mode::OneCall => "one_call",
-            Mode::TwoCalls => "two_calls",
-        };
-        json!({ "mode": mode })
-    }
-
-    pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
-        match fields.get("mode").map(Value::as_str) {
-            None => Ok(Self::default()),
-            Some(Some("one_call")) => Ok(Self::new(Mode::OneCall)),
-            Some(Some("two_calls")) => Ok(Self::new(Mode::TwoCalls)),
-            Some(_) => Err(ParameterError::wrong_type("mode", "`one_call` or `two_calls`")),
-        }
-    }
-
-    pub(super) fn max_model_calls(self) -> u32 {
+    fn model_calls(&self) -> RangeInclusive<u32> {
         match self.mode {
-            Mode::OneCall => 1,
-            Mode::TwoCalls => 2,
+            Mode::OneCall => 1..=1,
+            Mode::TwoCalls => 2..=2,
+        }
+    }
+
+    async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
+        let mut messages = brief.conversation("", reasoning_prompt(&brief.task));
+        match self.mode {
+            Mode::OneCall => {
+                messages.push(Message::user(MARK_IT));
+                let reply = ask(&fx, ModelRequest::answer("reason", messages)).await?;
+                let found = marked_answer(&reply.text);
+                answer(&found.ok_or_else(|| unparseable("reason", "it has no line `Answer:`"))?, "reason")
+            }
+            Mode::TwoCalls => {
+                let reasoning = ask(&fx, ModelRequest::thought("reason", messages.clone())).await?.text;
+                messages.extend([Message::assistant(reasoning), Message::user(EXTRACT)]);
+                answer(&ask(&fx, ModelRequest::answer("extract", messages)).await?.text, "extract")
+            }
         }
     }
 }
 
-pub(super) fn properties() -> Map<String, Value> {
-    let mode = json!({"type": "string", "enum": ["one_call", "two_calls"], "default": "two_calls"});
-    Map::from_iter([("mode".to_owned(), mode)])
+/// The task with what makes a model reason.
+pub(super) fn reasoning_prompt(task: &str) -> String {
+    format!("{task}\n\n{TRIGGER}")
 }
 
-pub(super) async fn run(brief: Brief, parameters: Parameters, fx: Effects) -> Result<Answer, StrategyError> {
-    let mut messages = brief.conversation("", format!("{}\n\n{TRIGGER}", brief.task));
-    match parameters.mode {
-        Mode::OneCall => {
-            messages.push(Message::user(FORM));
-            let reply = ask(&fx, ModelRequest::answer("reason", messages)).await?;
-            let found = after_last_marker(&reply.text);
-            answer(&found.ok_or_else(|| unparseable("reason", "it has no line `Answer:`"))?, "reason")
-        }
-        Mode::TwoCalls => {
-            let reasoning = ask(&fx, ModelRequest::thought("reason", messages.clone())).await?.text;
-            messages.extend([Message::assistant(reasoning), Message::user(EXTRACT)]);
-            answer(&ask(&fx, ModelRequest::answer("extract", messages)).await?.text, "extract")
-        }
-    }
-}
-
-fn after_last_marker(text: &str) -> Option<String> {
-    let lines: Vec<_> = text.lines().collect();
-    let last = lines.iter().rposition(|line| line.trim_start().starts_with(MARKER))?;
-    let first_line = lines[last].trim_start().trim_start_matches(MARKER);
-    Some([&[first_line], &lines[last + 1..]].concat().join("\n"))
-}
-
-const MARKER: &str = "Answer:";
 const TRIGGER: &str = "Let's think step by step.";
-const FORM: &str = "End with a line that starts with `Answer:` and holds only the answer.";
 const EXTRACT: &str = "Therefore, what is the answer? Give only the answer, without the reasoning.";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::strategies::Strategy;
-    use crate::strategies::scripted::{Script, brief};
+    use crate::strategies::AgentKind;
+    use crate::strategies::scripted::{Script, brief, strategy};
 
     #[test]
     fn two_calls_hand_the_reasoning_to_the_extraction() {
-        let strategy = Strategy::ChainOfThought(Parameters::default());
-        let played = Script::new(["6 × 7 is 40 + 2", "42"]).play(strategy, brief());
+        let two_calls = strategy(AgentKind::ChainOfThought, json!({}));
+        let played = Script::new(["6 × 7 is 40 + 2", "42"]).play(&two_calls, brief());
         assert_eq!(played.text(), "42");
         assert_eq!(played.purposes(), ["reason", "extract"]);
         assert!(played.prompt(0).contains(TRIGGER));
@@ -110,10 +107,10 @@ mod tests {
 
     #[test]
     fn one_call_takes_the_last_marker_and_needs_one() {
-        let strategy = Strategy::ChainOfThought(Parameters::new(Mode::OneCall));
-        let played = Script::new(["Answer: 41\nNo.\nAnswer: 42"]).play(strategy, brief());
+        let one_call = strategy(AgentKind::ChainOfThought, json!({"mode": "one_call"}));
+        let played = Script::new(["Answer: 41\nNo.\nAnswer: 42"]).play(&one_call, brief());
         assert_eq!((played.text(), played.requests.len()), ("42", 1));
-        let error = Script::new(["42"]).play(strategy, brief()).result.expect_err("no marker");
+        let error = Script::new(["42"]).play(&one_call, brief()).result.expect_err("no marker");
         assert!(matches!(error, StrategyError::Unparseable { .. }));
     }
 }

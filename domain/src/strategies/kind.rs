@@ -1,27 +1,147 @@
-//! The registry of agent kinds, and the checks that all parameters share.
+//! The catalogue of kinds: what there is to know of each, and the one table that lists them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
 use std::str::FromStr;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::{chain_of_thought, debate, plan_and_execute, react, reflection};
+use super::parameters::{self, Parameter, ParameterError};
+use super::{Answer, Brief, StrategyError, formation};
+use crate::effects::Effects;
 
-/// A kind of agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AgentKind {
-    /// One call.
-    Direct,
-    /// Reasons, then answers.
-    ChainOfThought,
-    /// Reasons and acts in turn.
-    React,
-    /// Plans, then works off the plan.
-    PlanAndExecute,
-    /// Drafts, criticises and revises.
-    Reflection,
-    /// Two sides argue, a judge answers.
-    Debate,
+/// What there is to know of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Its name, for people.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// When to take it, and when not.
+    pub use_when: &'static str,
+    /// Where it is described; nowhere, when it is none's invention.
+    pub sources: &'static [Source],
+    /// How many model calls it makes, in words and with the names of its parameters.
+    pub cost: &'static str,
+    /// Whether it calls tools.
+    pub tools: ToolUse,
+    pub(super) parameters: &'static [Parameter],
+}
+
+impl About {
+    /// JSON Schema (draft 2020-12) of its parameters.
+    pub fn parameters_schema(&self) -> Value {
+        parameters::schema(self.parameters)
+    }
+}
+
+/// Whether a kind calls tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolUse {
+    /// Never.
+    Never,
+    /// Those that its agent lists, if there are any.
+    Optional,
+    /// It cannot work without certain ones.
+    Needed,
+}
+
+impl ToolUse {
+    /// Its identifier, as in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Optional => "optional",
+            Self::Needed => "needed",
+        }
+    }
+}
+
+/// Where a kind is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Who wrote it.
+    pub authors: &'static str,
+    /// When it was published.
+    pub year: u16,
+    /// Its title.
+    pub title: &'static str,
+    /// An identifier of arXiv, or a URL.
+    id: &'static str,
+}
+
+impl Source {
+    pub(super) const fn arxiv(
+        authors: &'static str,
+        year: u16,
+        title: &'static str,
+        id: &'static str,
+    ) -> Self {
+        Self { authors, year, title, id }
+    }
+
+    pub(super) const fn web(
+        authors: &'static str,
+        year: u16,
+        title: &'static str,
+        url: &'static str,
+    ) -> Self {
+        Self { authors, year, title, id: url }
+    }
+
+    /// Where it can be read.
+    pub fn url(&self) -> String {
+        if self.id.starts_with("https://") {
+            self.id.to_owned()
+        } else {
+            format!("https://arxiv.org/abs/{}", self.id)
+        }
+    }
+
+    /// Its identifier at arXiv, if it is there.
+    pub fn arxiv_id(&self) -> Option<&'static str> {
+        (!self.id.starts_with("https://")).then_some(self.id)
+    }
+}
+
+/// The parameters of a kind, and what it does with them.
+pub(super) trait Kind: Clone + Serialize + DeserializeOwned + Send + 'static {
+    /// What there is to know of it.
+    const ABOUT: About;
+
+    /// What the table of parameters cannot say.
+    fn check(&self) -> Result<(), ParameterError> {
+        Ok(())
+    }
+
+    /// The fewest and the most model calls that an answer takes.
+    fn model_calls(&self) -> RangeInclusive<u32>;
+
+    /// The tools that it cannot work without.
+    fn needed_tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether it cannot work without agents that it may have do something.
+    fn needs_agents(&self) -> bool {
+        false
+    }
+
+    /// Works on the brief. Deterministic: all that varies comes through `fx`.
+    fn run(
+        self,
+        brief: Brief,
+        fx: Effects,
+    ) -> impl Future<Output = Result<Answer, StrategyError>> + Send + 'static;
+}
+
+fn read<K: Kind>(given: &Value) -> Result<K, ParameterError> {
+    let kind: K = parameters::read(K::ABOUT.parameters, given)?;
+    kind.check()?;
+    Ok(kind)
 }
 
 /// A text that names no kind of agent.
@@ -29,102 +149,128 @@ pub enum AgentKind {
 #[error("there is no such kind of agent")]
 pub struct UnknownKind;
 
-impl AgentKind {
-    /// All kinds.
-    pub const ALL: [Self; 6] = [
-        Self::Direct,
-        Self::ChainOfThought,
-        Self::React,
-        Self::PlanAndExecute,
-        Self::Reflection,
-        Self::Debate,
-    ];
+/// A strategy under way.
+pub type StrategyFuture = Pin<Box<dyn Future<Output = Result<Answer, StrategyError>> + Send>>;
 
-    /// Its identifier, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::ChainOfThought => "chain_of_thought",
-            Self::React => "react",
-            Self::PlanAndExecute => "plan_and_execute",
-            Self::Reflection => "reflection",
-            Self::Debate => "debate",
+/// Makes the kinds of a list of their modules, each with a type `Parameters` that is a [`Kind`]. A module's name is
+/// the kind's identifier.
+macro_rules! kinds {
+    ($($variant:ident: $module:ident,)+) => {
+        /// A kind of agent.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum AgentKind {
+            $(#[doc = concat!("`", stringify!($module), "`.")] $variant,)+
         }
-    }
 
-    /// Its name, for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "Direct",
-            Self::ChainOfThought => "Chain of thought",
-            Self::React => "ReAct",
-            Self::PlanAndExecute => "Plan and execute",
-            Self::Reflection => "Reflection",
-            Self::Debate => "Debate",
-        }
-    }
+        impl AgentKind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-    /// What it does, in a sentence.
-    pub fn summary(self) -> &'static str {
-        match self {
-            Self::Direct => "Answers with a single model call.",
-            Self::ChainOfThought => "Reasons step by step, then extracts the answer.",
-            Self::React => "Alternates between reasoning and calling tools until it can answer.",
-            Self::PlanAndExecute => "Plans steps, works them off one by one, and replans when blocked.",
-            Self::Reflection => "Drafts an answer, then criticises and revises it until its critic accepts.",
-            Self::Debate => "Lets two sides argue in rounds, then a judge answers.",
-        }
-    }
-
-    /// Where it is described.
-    pub fn source(self) -> &'static str {
-        match self {
-            Self::Direct => "No paper: the baseline",
-            Self::ChainOfThought => {
-                "Wei et al. 2022, Chain-of-Thought Prompting Elicits Reasoning in Large Language Models; \
-                 Kojima et al. 2022, Large Language Models are Zero-Shot Reasoners"
+            /// Its identifier, as in the API.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($module),)+ }
             }
-            Self::React => "Yao et al. 2022, ReAct: Synergizing Reasoning and Acting in Language Models",
-            Self::PlanAndExecute => {
-                "Wang et al. 2023, Plan-and-Solve Prompting: Improving Zero-Shot Chain-of-Thought Reasoning \
-                 by Large Language Models"
-            }
-            Self::Reflection => "Madaan et al. 2023, Self-Refine: Iterative Refinement with Self-Feedback",
-            Self::Debate => {
-                "Du et al. 2023, Improving Factuality and Reasoning in Language Models through Multiagent \
-                 Debate"
+
+            /// What there is to know of it.
+            pub const fn about(self) -> &'static About {
+                match self { $(Self::$variant => &<super::$module::Parameters as Kind>::ABOUT,)+ }
             }
         }
+
+        #[derive(Clone, Debug, PartialEq)]
+        enum Chosen {
+            $($variant(super::$module::Parameters),)+
+        }
+
+        impl Strategy {
+            /// Builds the strategy from a JSON object that satisfies the [schema](About::parameters_schema) of its kind.
+            pub fn from_parameters(kind: AgentKind, given: &Value) -> Result<Self, ParameterError> {
+                Ok(Self(match kind { $(AgentKind::$variant => Chosen::$variant(read(given)?),)+ }))
+            }
+
+            fn work(&self, brief: Brief, fx: Effects) -> StrategyFuture {
+                match &self.0 { $(Chosen::$variant(kind) => Box::pin(kind.clone().run(brief, fx)),)+ }
+            }
+
+            /// Its kind.
+            pub fn kind(&self) -> AgentKind {
+                match &self.0 { $(Chosen::$variant(_) => AgentKind::$variant,)+ }
+            }
+
+            /// Its parameters as JSON, defaults included; [`Strategy::from_parameters`] reads them back.
+            pub fn parameters(&self) -> Value {
+                // Serialising cannot fail: every key is a string.
+                match &self.0 { $(Chosen::$variant(kind) => serde_json::to_value(kind).unwrap_or_default(),)+ }
+            }
+
+            /// The fewest and the most model calls that an answer takes.
+            pub fn model_calls(&self) -> RangeInclusive<u32> {
+                match &self.0 { $(Chosen::$variant(kind) => kind.model_calls(),)+ }
+            }
+
+            /// Whether it cannot work without agents that it may have do something.
+            pub fn needs_agents(&self) -> bool {
+                match &self.0 { $(Chosen::$variant(kind) => kind.needs_agents(),)+ }
+            }
+
+            /// The tools that it cannot work without.
+            pub fn needed_tools(&self) -> Vec<String> {
+                match &self.0 { $(Chosen::$variant(kind) => kind.needed_tools(),)+ }
+            }
+        }
+    };
+}
+
+/// A kind of agent with its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strategy(Chosen);
+
+kinds! {
+    Direct: direct,
+    ChainOfThought: chain_of_thought,
+    SelfConsistency: self_consistency,
+    React: react,
+    PlanAndExecute: plan_and_execute,
+    Rewoo: rewoo,
+    LlmCompiler: llm_compiler,
+    Reflexion: reflexion,
+    Reflection: reflection,
+    Evaluator: evaluator,
+    TreeOfThought: tree_of_thought,
+    Debate: debate,
+    MixtureOfAgents: mixture_of_agents,
+    Toolformer: toolformer,
+    AutoLoop: auto_loop,
+    Cascade: cascade,
+    Governor: governor,
+    SqlAnalyst: sql_analyst,
+    Router: router,
+    OrchestratorWorkers: orchestrator_workers,
+    Hierarchical: hierarchical,
+    Swarm: swarm,
+}
+
+impl Strategy {
+    /// One call of the model, the baseline.
+    pub const fn direct() -> Self {
+        Self(Chosen::Direct(super::direct::Parameters {}))
     }
 
-    /// JSON Schema (draft 2020-12) of its parameters.
-    pub fn parameters_schema(self) -> Value {
-        json!({
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "type": "object",
-            "properties": self.properties(),
-            "additionalProperties": false,
+    /// Works on the brief, once the agents of its formation have. Deterministic: all that varies comes through `fx`.
+    pub fn execute(&self, brief: Brief, fx: Effects) -> StrategyFuture {
+        if brief.formation.is_none() {
+            return self.work(brief, fx);
+        }
+        let strategy = self.clone();
+        Box::pin(async move {
+            let brief = formation::prepared(brief, &fx).await?;
+            strategy.work(brief, fx).await
         })
     }
 
-    fn properties(self) -> Map<String, Value> {
-        match self {
-            Self::Direct => Map::new(),
-            Self::ChainOfThought => chain_of_thought::properties(),
-            Self::React => react::properties(),
-            Self::PlanAndExecute => bounded(&[plan_and_execute::MAX_STEPS, plan_and_execute::MAX_REPLANS]),
-            Self::Reflection => bounded(&[reflection::MAX_ROUNDS]),
-            Self::Debate => bounded(&[debate::ROUNDS]),
-        }
-    }
-
-    pub(super) fn checked_fields(self, parameters: &Value) -> Result<&Map<String, Value>, ParameterError> {
-        let fields = parameters.as_object().ok_or_else(|| ParameterError::wrong_type("", "an object"))?;
-        let known = self.properties();
-        match fields.keys().find(|field| !known.contains_key(*field)) {
-            Some(field) => Err(ParameterError::Unknown { pointer: pointer(field) }),
-            None => Ok(fields),
-        }
+    /// The most model calls that it can make.
+    pub fn max_model_calls(&self) -> u32 {
+        *self.model_calls().end()
     }
 }
 
@@ -138,90 +284,6 @@ impl FromStr for AgentKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
     }
-}
-
-/// Why parameters were refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParameterError {
-    /// A number is too small or too large.
-    #[error("`{field}` must be {min} to {max}")]
-    OutOfBounds {
-        /// The field.
-        field: &'static str,
-        /// The least value allowed.
-        min: u32,
-        /// The greatest value allowed.
-        max: u32,
-    },
-    /// The kind has no such parameter.
-    #[error("`{pointer}` is not a parameter of this kind")]
-    Unknown {
-        /// JSON Pointer (RFC 6901) to the field.
-        pointer: String,
-    },
-    /// A value is of another type.
-    #[error("`{pointer}` must be {expected}")]
-    WrongType {
-        /// JSON Pointer (RFC 6901) to the field.
-        pointer: String,
-        /// What is allowed.
-        expected: &'static str,
-    },
-}
-
-impl ParameterError {
-    pub(super) fn wrong_type(field: &str, expected: &'static str) -> Self {
-        let pointer = if field.is_empty() { String::new() } else { pointer(field) };
-        Self::WrongType { pointer, expected }
-    }
-
-    /// JSON Pointer (RFC 6901) to the offending field.
-    pub fn pointer(&self) -> String {
-        match self {
-            Self::OutOfBounds { field, .. } => pointer(field),
-            Self::Unknown { pointer } | Self::WrongType { pointer, .. } => pointer.clone(),
-        }
-    }
-}
-
-fn pointer(field: &str) -> String {
-    format!("/{}", field.replace('~', "~0").replace('/', "~1"))
-}
-
-/// An integer parameter with its bounds, both inclusive.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounded {
-    pub(super) field: &'static str,
-    pub(super) min: u32,
-    pub(super) max: u32,
-    pub(super) default: u32,
-}
-
-impl Bounded {
-    pub(super) fn check(self, value: u32) -> Result<u32, ParameterError> {
-        if (self.min..=self.max).contains(&value) { Ok(value) } else { Err(self.refusal()) }
-    }
-
-    pub(super) fn read(self, fields: &Map<String, Value>) -> Result<u32, ParameterError> {
-        match fields.get(self.field) {
-            None => Ok(self.default),
-            Some(value) if value.is_i64() || value.is_u64() => {
-                let value = value.as_u64().and_then(|value| u32::try_from(value).ok());
-                value.map_or_else(|| Err(self.refusal()), |value| self.check(value))
-            }
-            Some(_) => Err(ParameterError::wrong_type(self.field, "an integer")),
-        }
-    }
-
-    fn refusal(self) -> ParameterError {
-        ParameterError::OutOfBounds { field: self.field, min: self.min, max: self.max }
-    }
-}
-
-pub(super) fn bounded(parameters: &[Bounded]) -> Map<String, Value> {
-    let schema =
-        |p: &Bounded| json!({"type": "integer", "minimum": p.min, "maximum": p.max, "default": p.default});
-    parameters.iter().map(|p| (p.field.to_owned(), schema(p))).collect()
 }

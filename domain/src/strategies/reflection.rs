@@ -2,49 +2,70 @@
 //!
 //! The critic may accept a draft only after it was written, so only the last round's revision is an `Answer`.
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 
-use super::kind::Bounded;
-use super::{Answer, Brief, ParameterError, StrategyError, answer, ask, parse_object};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::asking::{answer, ask, object, text};
+use super::kind::{About, Kind, Source, ToolUse};
+use super::parameters::Parameter;
+use super::reading::read_object;
+use super::{Answer, Brief, StrategyError};
 use crate::effects::Effects;
 use crate::model::ModelRequest;
 
-pub(super) const MAX_ROUNDS: Bounded = Bounded { field: "max_rounds", min: 1, max: 5, default: 2 };
-
-/// The parameters of the kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parameters {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Parameters {
     max_rounds: u32,
 }
 
-impl Parameters {
-    /// Parameters with 1 to 5 rounds.
-    pub fn new(max_rounds: u32) -> Result<Self, ParameterError> {
-        Ok(Self { max_rounds: MAX_ROUNDS.check(max_rounds)? })
+impl Kind for Parameters {
+    const ABOUT: About = About {
+        name: "Reflection",
+        summary: "Drafts an answer, then criticises and revises it until its critic accepts.",
+        use_when: "Texts and code that get better when somebody reads them again. Of little use where the critic cannot tell \
+            right from wrong, as with facts that the model does not know.",
+        sources: &[Source::arxiv(
+            "Madaan et al.",
+            2023,
+            "Self-Refine: Iterative Refinement with Self-Feedback",
+            "2303.17651",
+        )],
+        cost: "1 draft, then a critique and a revision in each round: 2 to 1 + 2 × max_rounds",
+        tools: ToolUse::Never,
+        parameters: &[Parameter::integer(
+            "max_rounds",
+            1..=5,
+            2,
+            "The most rounds of critique and revision.",
+        )],
+    };
+
+    fn model_calls(&self) -> RangeInclusive<u32> {
+        2..=1 + 2 * self.max_rounds
     }
 
-    /// The most rounds of critique and revision.
-    pub fn max_rounds(self) -> u32 {
-        self.max_rounds
-    }
-
-    pub(super) fn to_json(self) -> Value {
-        serde_json::json!({ "max_rounds": self.max_rounds })
-    }
-
-    pub(super) fn from_fields(fields: &Map<String, Value>) -> Result<Self, ParameterError> {
-        Self::new(MAX_ROUNDS.read(fields)?)
-    }
-
-    pub(super) fn max_model_calls(self) -> u32 {
-        1 + 2 * self.max_rounds
-    }
-}
-
-impl Default for Parameters {
-    fn default() -> Self {
-        Self { max_rounds: MAX_ROUNDS.default }
+    async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
+        let request = ModelRequest::thought("draft", brief.conversation("", &brief.task));
+        let mut draft = answer(&ask(&fx, request).await?.text, "draft")?;
+        for round in 1..=self.max_rounds {
+            let messages = brief.conversation(CRITIC, critique_prompt(&brief.task, &draft.text));
+            let request = ModelRequest::thought("critique", messages).with_schema("critique", schema());
+            let critique = read_critique(ask(&fx, request).await?.text);
+            if critique.accept {
+                break;
+            }
+            let prompt = revise_prompt(&brief.task, &draft.text, &critique.issues);
+            let messages = brief.conversation("", prompt);
+            let request = if round == self.max_rounds {
+                ModelRequest::answer("revise", messages)
+            } else {
+                ModelRequest::thought("revise", messages)
+            };
+            draft = answer(&ask(&fx, request).await?.text, "revise")?;
+        }
+        Ok(draft)
     }
 }
 
@@ -55,43 +76,13 @@ struct Critique {
     issues: Vec<String>,
 }
 
-pub(super) async fn run(brief: Brief, parameters: Parameters, fx: Effects) -> Result<Answer, StrategyError> {
-    let request = ModelRequest::thought("draft", brief.conversation("", &brief.task));
-    let mut draft = answer(&ask(&fx, request).await?.text, "draft")?;
-    for round in 1..=parameters.max_rounds {
-        let messages = brief.conversation(CRITIC, critique_prompt(&brief.task, &draft.text));
-        let request = ModelRequest::thought("critique", messages).with_schema("critique", schema());
-        let critique = read_critique(ask(&fx, request).await?.text);
-        if critique.accept {
-            break;
-        }
-        let prompt = revise_prompt(&brief.task, &draft.text, &critique.issues);
-        let messages = brief.conversation("", prompt);
-        let request = if round == parameters.max_rounds {
-            ModelRequest::answer("revise", messages)
-        } else {
-            ModelRequest::thought("revise", messages)
-        };
-        draft = answer(&ask(&fx, request).await?.text, "revise")?;
-    }
-    Ok(draft)
-}
-
 /// A critique without the form is not an acceptance: all of it is the issue.
 fn read_critique(text: String) -> Critique {
-    parse_object(&text).unwrap_or_else(|_| Critique { accept: false, issues: vec![text] })
+    read_object(&text).unwrap_or_else(|_| Critique { accept: false, issues: vec![text] })
 }
 
 fn schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "accept": {"type": "boolean"},
-            "issues": {"type": "array", "items": {"type": "string"}},
-        },
-        "required": ["accept", "issues"],
-        "additionalProperties": false,
-    })
+    object([("accept", json!({"type": "boolean"})), ("issues", json!({"type": "array", "items": text()}))])
 }
 
 const CRITIC: &str = "You are a strict critic. Judge the draft against the task. Reply with JSON: \
@@ -110,25 +101,25 @@ fn revise_prompt(task: &str, draft: &str, issues: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::model::Channel;
-    use crate::strategies::Strategy;
-    use crate::strategies::scripted::{Script, brief};
+    use crate::strategies::scripted::{Script, brief, strategy};
+    use crate::strategies::{AgentKind, Strategy};
 
     const REFUSE: &str = r#"{"accept":false,"issues":["too odd"]}"#;
     const ACCEPT: &str = r#"{"accept":true,"issues":[]}"#;
 
     fn reflect() -> Strategy {
-        Strategy::Reflection(Parameters::default())
+        strategy(AgentKind::Reflection, json!({}))
     }
 
     #[test]
     fn an_accepted_draft_is_the_answer() {
-        let played = Script::new(["42", ACCEPT]).play(reflect(), brief());
+        let played = Script::new(["42", ACCEPT]).play(&reflect(), brief());
         assert_eq!((played.text(), played.purposes()), ("42", vec!["draft", "critique"]));
     }
 
     #[test]
     fn revises_with_draft_and_critique_until_the_bound() {
-        let played = Script::new(["41", REFUSE, "43", REFUSE, "42"]).play(reflect(), brief());
+        let played = Script::new(["41", REFUSE, "43", REFUSE, "42"]).play(&reflect(), brief());
         assert_eq!(played.text(), "42");
         assert_eq!(played.purposes(), ["draft", "critique", "revise", "critique", "revise"]);
         assert!(played.prompt(2).contains("41") && played.prompt(2).contains("too odd"));
@@ -138,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_unparseable_critique_is_an_issue() {
-        let played = Script::new(["41", "Hm, off by one", "42", ACCEPT]).play(reflect(), brief());
+        let played = Script::new(["41", "Hm, off by one", "42", ACCEPT]).play(&reflect(), brief());
         assert_eq!(played.text(), "42");
         assert!(played.prompt(2).contains("Hm, off by one"));
     }

@@ -81,7 +81,7 @@ pub fn member(office: &Office, email: &str) -> (User, Membership) {
 pub fn definition(description: &str) -> Definition {
     Definition {
         description: description.into(),
-        strategy: Strategy::Direct,
+        strategy: Strategy::direct(),
         instructions: "be brief".into(),
         model: Some("small".into()),
         tools: vec!["calculator".into()],
@@ -90,6 +90,7 @@ pub fn definition(description: &str) -> Definition {
         examples: vec!["2 + 2".into()],
         limits: limits(),
         max_concurrent_runs: Some(7),
+        agents: Vec::new(),
     }
 }
 

@@ -72,7 +72,7 @@ macro_rules! store_contract {
                 usage_of_old_months_is_purged_and_no_other,
                 audit_records_of_old_months_are_purged_and_the_rest_is_whole;
             queue: no_run_is_granted_twice, concurrent_claims_keep_a_plans_limit, an_expired_lease_is_granted_anew_with_a_higher_token,
-                tenants_take_turns, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
+                tenants_take_turns, a_backlog_leaves_the_room_for_newcomers, a_backlog_holds_nobody_up, tenants_at_their_limit_hold_nobody_up,
                 the_oldest_run_is_first, a_waiting_run_is_not_granted, a_plans_concurrency_is_kept, a_released_run_is_free_at_once,
                 a_suspended_tenants_runs_wait, a_run_that_waits_for_a_time_is_granted_then, a_delayed_run_is_granted_in_time,
                 priorities_count_inside_a_tenant_only, agents_take_turns_within_their_limits, plans_have_their_weight,

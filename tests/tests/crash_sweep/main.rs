@@ -38,7 +38,7 @@ use powerhouse_usecases::approvals::AnswerApproval;
 use powerhouse_usecases::models::Models;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::Going;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -76,7 +76,7 @@ enum Careful {
     Policy,
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 21] = [
     Scenario { kind: AgentKind::React, turns: 2, careful: Careful::Nobody },
     Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Agent },
     Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Strategy },
@@ -86,7 +86,35 @@ const SCENARIOS: [Scenario; 9] = [
     Scenario { kind: AgentKind::PlanAndExecute, turns: 1, careful: Careful::Nobody },
     Scenario { kind: AgentKind::Reflection, turns: 0, careful: Careful::Nobody },
     Scenario { kind: AgentKind::Debate, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::SelfConsistency, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Rewoo, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::LlmCompiler, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Reflexion, turns: 1, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::TreeOfThought, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::MixtureOfAgents, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Evaluator, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Toolformer, turns: 2, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::AutoLoop, turns: 1, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Cascade, turns: 0, careful: Careful::Nobody },
+    Scenario { kind: AgentKind::Governor, turns: 0, careful: Careful::Agent },
+    Scenario { kind: AgentKind::SqlAnalyst, turns: 0, careful: Careful::Nobody },
 ];
+
+impl Scenario {
+    /// Small, so that there are few moments, and with the tools that there are.
+    fn parameters(self) -> Value {
+        match self.kind {
+            AgentKind::React => json!({"confirm_calls": self.careful == Careful::Strategy}),
+            AgentKind::SelfConsistency => json!({"samples": 3}),
+            AgentKind::Evaluator => json!({"mode": "pairwise"}),
+            AgentKind::TreeOfThought => json!({"depth": 1, "branches": 2}),
+            AgentKind::MixtureOfAgents => json!({"layers": 1, "proposers": 2, "models": ["small"]}),
+            AgentKind::Cascade => json!({"models": ["small"], "threshold": 10}),
+            AgentKind::SqlAnalyst => json!({"schema_tool": "look", "query_tool": "look"}),
+            _ => json!({}),
+        }
+    }
+}
 
 /// What a run left behind.
 #[derive(Debug, PartialEq)]
@@ -110,13 +138,9 @@ impl Scene {
     async fn new(stores: &Stores, scenario: Scenario) -> Self {
         let office = office(&*stores.platform, Plan::Enterprise).await;
         let (clock, ids) = (Arc::new(Later::default()), UuidV7Source);
-        let parameters = match scenario.careful {
-            Careful::Strategy => json!({"confirm_calls": true}),
-            _ => json!({}),
-        };
         let definition = Definition {
             description: "Works".into(),
-            strategy: Strategy::from_parameters(scenario.kind, &parameters).unwrap(),
+            strategy: Strategy::from_parameters(scenario.kind, &scenario.parameters()).unwrap(),
             instructions: String::new(),
             model: None,
             tools: vec!["look".into(), "pay".into()],
@@ -124,6 +148,7 @@ impl Scene {
             approvals: if scenario.careful == Careful::Agent { vec!["pay".into()] } else { Vec::new() },
             examples: Vec::new(),
             max_concurrent_runs: None,
+            agents: Vec::new(),
             limits: RunLimits {
                 steps: 100,
                 tokens: 1_000_000,
@@ -138,7 +163,7 @@ impl Scene {
         let run = Run::accept(
             RunId::from_uuid(ids.next()),
             office.owner.id(),
-            Task::new("Work").unwrap(),
+            Task::new("Work\nAnswer A: this\nAnswer B: that").unwrap(),
             selection::named(agent.id(), 1),
             limits,
             now,
@@ -182,12 +207,12 @@ impl Scene {
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),
             ids: Arc::new(UuidV7Source),
+            wake: Arc::new(Notify::new()),
             pulse: Pulse::new(self.clock.clone(), Duration::from_mins(1)),
             settings: Settings { poll_every: Duration::from_millis(3), ..Settings::default() },
         };
-        let wake = Arc::new(Notify::new());
-        let going = Going { bus: Arc::clone(&workshop.bus), wake: Arc::clone(&wake) };
-        let worker = Worker { workshop: Arc::new(workshop), wake };
+        let going = Going { bus: Arc::clone(&workshop.bus), wake: Arc::clone(&workshop.wake) };
+        let worker = Worker { workshop: Arc::new(workshop) };
         let working = tokio::spawn(worker.run(CancellationToken::new()));
         let has_ended = tokio::select! {
             () = life.end() => false,
@@ -310,8 +335,8 @@ impl Scene {
 fn explained_and_replayed(run: &Run, definition: &Definition, events: Vec<RunEvent>) {
     let told = explain(run, &events);
     assert_eq!(told.cost.used, told.cost.steps.plus(told.cost.lost_and_counted()), "{told:#?}");
-    let brief = Brief::of(run.task(), definition, vec![spec("look"), spec("pay")]);
-    let replayed = replay(&Recording::of(definition.strategy, brief, events));
+    let brief = Brief::of(run, definition, vec![spec("look"), spec("pay")]);
+    let replayed = replay(&Recording::of(definition.strategy.clone(), brief, events));
     assert_eq!((replayed.difference, replayed.hash), (None, told.hash));
     assert_eq!(replayed.steps.len(), told.steps.len());
 }

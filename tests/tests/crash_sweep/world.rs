@@ -111,7 +111,7 @@ impl ModelProvider for Oracle {
         let turn =
             request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count();
         let may_act = !request.tools.is_empty() && turn < self.turns;
-        let text = if may_act { String::new() } else { said(request) };
+        let text = if may_act { String::new() } else { said(request, self.turns) };
         deltas.push(&text).await;
         self.life.moment().await;
         // What is asked for in a form is sent back once.
@@ -135,13 +135,45 @@ fn calls(turn: usize) -> Vec<ToolCall> {
 }
 
 /// An answer that every strategy can read: a plan, a verdict or a text, by what is asked.
-fn said(request: &ModelRequest) -> String {
+fn said(request: &ModelRequest, turns: usize) -> String {
+    let wants = |name: &str| request.response_schema.as_ref().is_some_and(|wanted| wanted.name == name);
+    let plans_calls = wants("plan")
+        && request.response_schema.as_ref().is_some_and(|wanted| {
+            wanted.schema["properties"]["steps"]["items"]["properties"].get("tool").is_some()
+        });
     match &request.response_schema {
+        Some(wanted) if plans_calls => plan_of_calls(&wanted.schema).to_string(),
+        None if request.purpose == "sample" => "Answer: 42".to_owned(),
+        None if request.purpose == "write" => written(request, turns),
         Some(schema) if schema.schema["properties"].get("steps").is_some() => {
             json!({"steps": ["first", "second"]}).to_string()
         }
         Some(schema) => example(&schema.schema).to_string(),
         None => format!("{} of {} messages", request.purpose, request.messages.len()),
+    }
+}
+
+/// Calls of both tools, and where that is allowed one that is given what the first one gave.
+fn plan_of_calls(schema: &Value) -> Value {
+    let may_extract = schema["properties"]["steps"]["items"]["properties"].get("action").is_some();
+    let step = |tool: &str, arguments: Value| {
+        json!({"why": tool, "tool": tool, "arguments": arguments.to_string(), "action": "call", "from": 0, "what": "",
+            "form": "text"})
+    };
+    let mut steps = vec![step("pay", json!({"turn": 0})), step("look", json!({"turn": 0}))];
+    if !may_extract {
+        steps.push(step("look", json!({"after": "#E1 or $1"})));
+    }
+    json!({ "steps": steps })
+}
+
+/// A text with a call in it, as long as there are turns.
+fn written(request: &ModelRequest, turns: usize) -> String {
+    let spliced = serde_json::to_string(&request.messages).unwrap_or_default().matches(") → ").count();
+    if spliced < turns {
+        format!("Part {spliced}: [{}({{\"turn\": {spliced}}})], I guess", ["pay", "look"][spliced % 2])
+    } else {
+        " and so on.".to_owned()
     }
 }
 
@@ -153,8 +185,10 @@ fn example(schema: &Value) -> Value {
     match schema["type"].as_str() {
         Some("object") => {
             let properties = schema["properties"].as_object();
-            let fields =
-                properties.into_iter().flatten().map(|(name, schema)| (name.clone(), example(schema)));
+            let fields = properties.into_iter().flatten().map(|(name, schema)| match name.as_str() {
+                "sql" => (name.clone(), json!("SELECT 1")),
+                _ => (name.clone(), example(schema)),
+            });
             Value::Object(fields.collect())
         }
         Some("array") => json!([example(&schema["items"])]),

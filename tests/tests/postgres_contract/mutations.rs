@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use powerhouse_domain::access::TenantScope;
-use powerhouse_domain::runs::Lease;
+use powerhouse_domain::runs::{Lease, Room};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_ports::store::{Limit, Plain, StoreError, TenantStore, TenantTx, TenantView, Work};
@@ -333,7 +333,7 @@ async fn s07_the_function_that_records_work_has_both_walls() {
     let mut tx = store.begin(&theirs.principal.scope()).await.unwrap();
     tx.runs().add(&accepted).await.unwrap();
     tx.commit().await.unwrap();
-    let granted = store.claim(1, at(6), Duration::from_hours(1)).await.unwrap().remove(0);
+    let granted = store.claim(Room::for_anyone(1), at(6), Duration::from_hours(1)).await.unwrap().remove(0);
     let forged = Lease::granted(ours.tenant.id(), granted.run(), granted.token(), granted.expires_at(), 0);
     let work = Work { lease: forged, run: accepted.start(at(7)).unwrap(), events: Vec::new() };
     let tried = async || {

@@ -16,7 +16,7 @@ use powerhouse_domain::ids::{
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
-use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Verdict};
 use powerhouse_domain::schedules::PauseReason;
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::store::{AuditFilter, KeyChange, Limit, NewEvent, TenantStore as _, TenantTx};
@@ -467,6 +467,12 @@ async fn runs(watched: &mut Watched) {
         })
         .await;
     watched
+        .own("runs.tree", &["runs_by_root", "runs_pkey or runs_by_id"], async |tx| {
+            assert!(!tx.runs().tree(run, 20).await.unwrap().is_empty());
+            assert!(tx.runs().ended_among(&[run]).await.unwrap().len() <= 1);
+        })
+        .await;
+    watched
         .own("runs.feedback", &["run_feedback_pkey", "runs_pkey or runs_by_id"], async |tx| {
             assert!(tx.runs().feedback(run, user).await.unwrap().is_some());
             let other = UserId::from_uuid(Uuid::from_u128(50_001));
@@ -582,7 +588,7 @@ async fn queue(watched: &mut Watched) {
     let claiming = ["runs_due", "runs_leased", "runs_pkey or runs_by_id", "tenants_pkey"];
     watched
         .across("claim", &claiming, async |store| {
-            leases = store.claim(10, now, minute).await.unwrap();
+            leases = store.claim(Room::for_anyone(10), now, minute).await.unwrap();
             assert_eq!(leases.len(), 10);
         })
         .await;

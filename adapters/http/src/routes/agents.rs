@@ -1,5 +1,7 @@
 //! Agents and their kinds.
 
+mod kinds;
+
 use std::time::Duration;
 
 use powerhouse_domain::agents::{Agent, AgentState, Definition, PublishedVersion};
@@ -20,6 +22,7 @@ use crate::guard::principal;
 use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
+use crate::routes::runs::SubAgentBody;
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -47,7 +50,7 @@ impl Agents {
             .push(Router::with_path("publish").post(PublishDraft(self.publish.clone())));
         let all =
             Router::with_path("agents").get(GetAgents(self.list.clone())).post(NewDraft(self.create.clone()));
-        Router::new().push(all.push(one)).push(Router::with_path("agent-kinds").get(get_kinds))
+        Router::new().push(all.push(one)).push(kinds::guarded())
     }
 }
 
@@ -89,6 +92,9 @@ struct DefinitionBody {
     /// How many of its runs may be worked on at the same time; as many as the plan allows when left out.
     #[serde(default)]
     max_concurrent_runs: Option<u32>,
+    /// Agents that its runs may begin runs of, for kinds that do.
+    #[serde(default)]
+    agents: Vec<SubAgentBody>,
 }
 
 fn empty() -> Value {
@@ -132,6 +138,7 @@ impl DefinitionBody {
         let kind: AgentKind = field("/definition/kind", &self.kind)?;
         let strategy = Strategy::from_parameters(kind, &self.parameters)
             .map_err(|error| invalid(&format!("/definition/parameters{}", error.pointer()), error))?;
+        let agents = SubAgentBody::into_domain(self.agents, "/definition/agents")?;
         let LimitsBody { steps, tokens, cost_micros, seconds } = self.limits;
         Ok(Definition {
             description: self.description,
@@ -144,6 +151,7 @@ impl DefinitionBody {
             limits: RunLimits { steps, tokens, cost_micros, wall_clock: Duration::from_secs(seconds.into()) },
             approvals: self.approvals,
             max_concurrent_runs: self.max_concurrent_runs,
+            agents,
         })
     }
 }
@@ -162,6 +170,7 @@ impl From<&Definition> for DefinitionBody {
             approvals: definition.approvals.clone(),
             limits: (&definition.limits).into(),
             max_concurrent_runs: definition.max_concurrent_runs,
+            agents: definition.agents.iter().map(SubAgentBody::from).collect(),
         }
     }
 }
@@ -252,42 +261,6 @@ struct AgentPage {
     items: Vec<AgentView>,
     /// Where the next page begins; none when this is the last.
     next_cursor: Option<String>,
-}
-
-/// A kind of agent.
-#[derive(Debug, Serialize, ToSchema)]
-struct KindView {
-    kind: &'static str,
-    name: &'static str,
-    summary: &'static str,
-    /// Where it is described.
-    source: &'static str,
-    /// The most model calls, with default parameters.
-    max_model_calls: Option<u32>,
-    /// JSON Schema (draft 2020-12) of its parameters.
-    #[salvo(schema(value_type = Object))]
-    parameters: Value,
-}
-
-/// The kinds of agents.
-#[derive(Debug, Serialize, ToSchema)]
-struct Kinds {
-    items: Vec<KindView>,
-}
-
-/// The kinds of agents, each with its parameters
-#[endpoint(operation_id = "list_agent_kinds", tags("agents"), security(["bearer" = []]),
-    responses((status_code = 200, description = "The kinds.", body = Kinds)))]
-fn get_kinds() -> Reply<Kinds> {
-    let items = AgentKind::ALL.into_iter().map(|kind| KindView {
-        kind: kind.as_str(),
-        name: kind.name(),
-        summary: kind.summary(),
-        source: kind.source(),
-        max_model_calls: Strategy::from_parameters(kind, &empty()).ok().map(|kind| kind.max_model_calls()),
-        parameters: kind.parameters_schema(),
-    });
-    Reply::ok(Kinds { items: items.collect() })
 }
 
 struct GetAgents(ListAgents);

@@ -2,11 +2,11 @@
 
 use http::HeaderValue;
 use powerhouse_domain::ids::{AgentId, RunId};
-use powerhouse_domain::runs::{self, Placement, Priority, Run, Task, Verdict};
+use powerhouse_domain::runs::{self, Formation, Placement, Priority, Run, Task, Verdict};
 use powerhouse_domain::selection::{Target, Wish};
 use powerhouse_usecases::runs::{
-    CancelRun, ExplainRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadSteps, RecordRun,
-    ResumeRun, SubmitRun, SubmitRunCommand, WatchRun,
+    CancelRun, ExplainRun, ForkRun, GiveFeedback, ListRuns, PauseRun, ReadRun, ReadRunTree, ReadSteps,
+    RecordRun, ResumeRun, SubmitRun, SubmitRunCommand, WatchRun,
 };
 use powerhouse_usecases::{Answer, Refused};
 use salvo::Router;
@@ -22,15 +22,18 @@ use crate::problem::Problem;
 use crate::reply::Reply;
 
 mod explanation;
+mod formation;
 mod journal;
 mod prefer;
 mod steer;
 mod stream;
 mod views;
 
+use formation::FormationBody;
+pub(crate) use formation::SubAgentBody;
 pub use journal::{JournalDocument, NotReplayable};
 
-use views::{FeedbackView, RunPage, RunView, StepsView};
+use views::{BranchView, FeedbackView, RunPage, RunView, StepsView, TreeView};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ pub struct Runs {
     pub read: ReadRun,
     /// Reads steps.
     pub steps: ReadSteps,
+    /// Reads trees.
+    pub tree: ReadRunTree,
     /// Explains.
     pub explain: ExplainRun,
     /// Reads for a replay.
@@ -66,6 +71,7 @@ impl Runs {
         let one = Router::with_path("{run_id}")
             .get(GetRun(self.read.clone()))
             .push(Router::with_path("steps").get(GetSteps(self.steps.clone())))
+            .push(Router::with_path("tree").get(GetTree(self.tree.clone())))
             .push(Router::with_path("explain").get(explanation::Explain(self.explain.clone())))
             .push(Router::with_path("journal").get(journal::GetJournal(self.record.clone())))
             .push(Router::with_path("events").get(GetEvents(self.watch.clone())))
@@ -96,6 +102,13 @@ struct NewRun {
     /// What the agent must be able to do.
     #[serde(default)]
     capabilities: Vec<String>,
+    /// Names of agents that answer the task first, all at the same time; `agent` makes one answer of theirs.
+    #[serde(default)]
+    team: Option<Vec<String>>,
+    /// Names of agents that work one after the other, each on what the one before has made; the last answers. Instead of
+    /// `agent`.
+    #[serde(default)]
+    pipeline: Option<Vec<String>>,
     /// How urgent it is among your tenant's runs: 0, the usual, to 9, the most urgent.
     #[serde(default)]
     priority: u8,
@@ -119,8 +132,20 @@ impl NewRun {
             deadline: optional_instant("/deadline", self.deadline.as_deref())?,
             agent_limit: None,
         };
+        let formation = FormationBody { team: self.team, pipeline: self.pipeline }.into_domain()?;
+        match &formation {
+            Some(Formation::Team(_)) if self.agent.is_none() => {
+                return Err(invalid("/agent", "name the agent that makes one answer of the team's"));
+            }
+            Some(Formation::Pipeline(_))
+                if self.agent.is_some() || !self.candidates.is_empty() || !self.capabilities.is_empty() =>
+            {
+                return Err(invalid("/pipeline", "the last of a pipeline answers: name no other agent"));
+            }
+            _ => {}
+        }
         let target = target(self.agent, &self.candidates, self.capabilities)?;
-        Ok(SubmitRunCommand { task, target, placement })
+        Ok(SubmitRunCommand { task, target, formation, placement })
     }
 }
 
@@ -261,6 +286,22 @@ impl GetSteps {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<StepsView>, Problem> {
         let steps = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
         Ok(Reply::ok(StepsView::new(&steps)))
+    }
+}
+
+struct GetTree(ReadRunTree);
+
+/// The tree of runs that a run belongs to
+///
+/// The run that somebody asked for, and every run that was begun for it: each after the one that began it, its `parent`, and
+/// after what that began before. At most 1,000.
+#[endpoint(operation_id = "get_run_tree", tags("runs"), security(["bearer" = []]),
+    parameters(("run_id" = String, Path, description = "`run_…`")),
+    responses((status_code = 200, description = "The tree.", body = TreeView)))]
+impl GetTree {
+    async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<TreeView>, Problem> {
+        let runs = self.0.execute(principal(depot)?, id(req, "run_id", "run")?).await?;
+        Ok(Reply::ok(TreeView { items: runs.iter().map(BranchView::from).collect() }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, TenantId};
-use powerhouse_domain::runs::{FencingToken, Lease};
+use powerhouse_domain::runs::{FencingToken, Lease, Room};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
@@ -49,18 +49,19 @@ impl Claimed {
 }
 
 impl<C: Transaction> Platform<C> {
-    /// Grants leases by one statement, which is given now, the limit, the plans as JSON and when the leases expire, and
-    /// returns `tenant_id`, `id`, `fencing_token` and `unproductive` of each run that was granted, in the order of
+    /// Grants leases by one statement, which is given now, the room in all and for anyone, the plans as JSON and when the
+    /// leases expire, and returns `tenant_id`, `id`, `fencing_token` and `unproductive` of each run that was granted, in the order of
     /// service.
     pub async fn claim_at_once(
         self,
         statement: &str,
-        limit: u32,
+        room: Room,
         now: DateTime<Utc>,
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
         let expires_at = now + lease;
-        let values = [now.into(), i64::from(limit).into(), plans().into(), expires_at.into()];
+        let [now, total, anyone, plans] = terms(room, now);
+        let values = [now, total, anyone, plans, expires_at.into()];
         let statement = Statement::from_sql_and_values(self.0.get_database_backend(), statement, values);
         let rows = self.0.query_all_raw(statement).await.map_err(store_error(RUN))?;
         let leases =
@@ -69,17 +70,17 @@ impl<C: Transaction> Platform<C> {
         Ok(leases)
     }
 
-    /// Grants leases one by one on what `candidates` selects, which is given now, the limit and the plans as JSON, and
+    /// Grants leases one by one on what `candidates` selects, which is given the same but when the leases expire, and
     /// returns the same columns, with `start` and `cost`.
     pub async fn claim(
         self,
         candidates: &str,
-        limit: u32,
+        room: Room,
         now: DateTime<Utc>,
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
-        let values = [now.into(), i64::from(limit).into(), plans().into()];
-        let statement = Statement::from_sql_and_values(self.0.get_database_backend(), candidates, values);
+        let statement =
+            Statement::from_sql_and_values(self.0.get_database_backend(), candidates, terms(room, now));
         let rows = self.0.query_all_raw(statement).await.map_err(store_error(RUN))?;
         let expires_at = now + lease;
         let mut granted = Vec::with_capacity(rows.len());
@@ -120,6 +121,11 @@ impl<C: Transaction> Platform<C> {
         }
         self.0.commit().await.map_err(store_error(RUN))
     }
+}
+
+/// What a claim's query is given first.
+fn terms(room: Room, now: DateTime<Utc>) -> [sea_orm::Value; 4] {
+    [now.into(), i64::from(room.total()).into(), i64::from(room.anyone).into(), plans().into()]
 }
 
 /// What each plan allows at the same time, and what a grant costs it: the less, the more weight it has.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::runs::{Lease, Placement, Priority, Run, RunParts, RunStatus, Task};
+use powerhouse_domain::runs::{Lease, Lineage, Placement, Priority, Run, RunParts, RunStatus, Task};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::Condition;
@@ -46,6 +46,10 @@ pub(crate) struct Model {
     pub(crate) agent_limit: Option<i64>,
     /// The fencing token under which an effect last had its outcome.
     pub(crate) progress_token: i64,
+    /// The run that began it, if one did, and then also the one that somebody asked for, and how many are above it.
+    pub(crate) parent_id: Option<Uuid>,
+    pub(crate) root_id: Option<Uuid>,
+    pub(crate) depth: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -110,6 +114,9 @@ pub(crate) fn accepted(tenant: Uuid, run: &Run) -> ActiveModel {
         not_before: Set(placement.not_before),
         agent_limit: Set(placement.agent_limit.map(i64::from)),
         progress_token: Set(0),
+        parent_id: Set(run.lineage().map(|lineage| lineage.parent.as_uuid())),
+        root_id: Set(run.lineage().map(|lineage| lineage.root.as_uuid())),
+        depth: Set(run.lineage().map(|lineage| lineage.depth.into())),
         ..changes(run)
     }
 }
@@ -117,6 +124,16 @@ pub(crate) fn accepted(tenant: Uuid, run: &Run) -> ActiveModel {
 fn priority(rank: i64) -> Result<Priority, StoreError> {
     let number = u8::try_from(i64::from(Priority::MAX) - rank).map_err(corrupt("runs", "rank"))?;
     Priority::new(number).map_err(corrupt("runs", "rank"))
+}
+
+fn lineage(
+    parent: Option<Uuid>,
+    root: Option<Uuid>,
+    depth: Option<i64>,
+) -> Result<Option<Lineage>, StoreError> {
+    let (Some(parent), Some(root), Some(depth)) = (parent, root, depth) else { return Ok(None) };
+    let depth = u8::try_from(depth).map_err(corrupt("runs", "depth"))?;
+    Ok(Some(Lineage { parent: RunId::from_uuid(parent), root: RunId::from_uuid(root), depth }))
 }
 
 impl TryFrom<Model> for Run {
@@ -135,7 +152,7 @@ impl TryFrom<Model> for Run {
                 .transpose()
                 .map_err(corrupt("runs", "admitted_as"))?,
             task: Task::new(row.task).map_err(corrupt("runs", "task"))?,
-            selection: selection.into(),
+            selection: selection.into_domain()?,
             limits: limits.into(),
             placement: Placement {
                 priority: priority(row.rank)?,
@@ -147,6 +164,7 @@ impl TryFrom<Model> for Run {
                     .transpose()
                     .map_err(corrupt("runs", "agent_limit"))?,
             },
+            lineage: lineage(row.parent_id, row.root_id, row.depth)?,
             state: state.into(),
             usage: Usage::of_tokens(
                 unsigned("runs", "input_tokens", row.input_tokens)?,

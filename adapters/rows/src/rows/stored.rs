@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use powerhouse_domain::agents::Definition;
+use powerhouse_domain::agents::{AgentName, Definition, InvalidAgentName, SubAgent};
 use powerhouse_domain::ids::{AgentId, UserId};
-use powerhouse_domain::runs::{RunFailure, RunLimits, RunState, Selection};
+use powerhouse_domain::runs::{Formation, RunFailure, RunLimits, RunState, Selection};
 use powerhouse_domain::strategies::Strategy;
 use powerhouse_ports::store::StoreError;
 use serde::de::DeserializeOwned;
@@ -73,6 +73,28 @@ pub(crate) struct StoredDefinition {
     approvals: Vec<String>,
     #[serde(default)]
     max_concurrent_runs: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<StoredSubAgent>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSubAgent {
+    name: String,
+    description: String,
+}
+
+impl From<&SubAgent> for StoredSubAgent {
+    fn from(agent: &SubAgent) -> Self {
+        Self { name: agent.name.as_str().to_owned(), description: agent.description.clone() }
+    }
+}
+
+impl TryFrom<StoredSubAgent> for SubAgent {
+    type Error = InvalidAgentName;
+
+    fn try_from(stored: StoredSubAgent) -> Result<Self, InvalidAgentName> {
+        Ok(Self { name: stored.name.parse()?, description: stored.description })
+    }
 }
 
 impl From<&Definition> for StoredDefinition {
@@ -89,6 +111,7 @@ impl From<&Definition> for StoredDefinition {
             limits: (&definition.limits).into(),
             approvals: definition.approvals.clone(),
             max_concurrent_runs: definition.max_concurrent_runs,
+            agents: definition.agents.iter().map(StoredSubAgent::from).collect(),
         }
     }
 }
@@ -111,6 +134,12 @@ impl StoredDefinition {
             limits: self.limits.into(),
             approvals: self.approvals,
             max_concurrent_runs: self.max_concurrent_runs,
+            agents: self
+                .agents
+                .into_iter()
+                .map(SubAgent::try_from)
+                .collect::<Result<_, _>>()
+                .map_err(corrupt(table, column))?,
         })
     }
 }
@@ -121,6 +150,37 @@ pub(crate) struct StoredSelection {
     agent_version: u32,
     reason: String,
     scores: Vec<(AgentId, f64)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    formation: Option<StoredFormation>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredFormation {
+    Team(Vec<String>),
+    Pipeline(Vec<String>),
+}
+
+impl From<&Formation> for StoredFormation {
+    fn from(formation: &Formation) -> Self {
+        let names = |agents: &[AgentName]| agents.iter().map(|agent| agent.as_str().to_owned()).collect();
+        match formation {
+            Formation::Team(agents) => Self::Team(names(agents)),
+            Formation::Pipeline(agents) => Self::Pipeline(names(agents)),
+        }
+    }
+}
+
+impl StoredFormation {
+    fn into_domain(self) -> Result<Formation, InvalidAgentName> {
+        let names = |agents: Vec<String>| {
+            agents.iter().map(|agent| agent.parse()).collect::<Result<_, InvalidAgentName>>()
+        };
+        Ok(match self {
+            Self::Team(agents) => Formation::Team(names(agents)?),
+            Self::Pipeline(agents) => Formation::Pipeline(names(agents)?),
+        })
+    }
 }
 
 impl From<&Selection> for StoredSelection {
@@ -130,14 +190,17 @@ impl From<&Selection> for StoredSelection {
             agent_version: selection.agent_version,
             reason: selection.reason.clone(),
             scores: selection.scores.clone(),
+            formation: selection.formation.as_ref().map(StoredFormation::from),
         }
     }
 }
 
-impl From<StoredSelection> for Selection {
-    fn from(stored: StoredSelection) -> Self {
-        let StoredSelection { agent, agent_version, reason, scores } = stored;
-        Self { agent, agent_version, reason, scores }
+impl StoredSelection {
+    pub(crate) fn into_domain(self) -> Result<Selection, StoreError> {
+        let Self { agent, agent_version, reason, scores, formation } = self;
+        let formation = formation.map(StoredFormation::into_domain).transpose();
+        let formation = formation.map_err(corrupt("runs", "selection"))?;
+        Ok(Selection { agent, agent_version, reason, scores, formation })
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{RunId, UserId};
-use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, RunStatus};
+use powerhouse_domain::runs::{EventBody, Feedback, Lease, Lineage, Run, RunEvent, RunStatus};
 use powerhouse_ports::store::{Limit, NewEvent, Numbers, Page, RunRepository, StoreError, Work};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, IntoCondition, OnConflict, UpdateStatement};
@@ -65,7 +65,24 @@ impl<C: Transaction> Own<C> {
         events: &[NewEvent],
     ) -> Result<Option<u64>, StoreError> {
         let Some((next, is_told)) = self.take_numbers(&mut update, events).await? else { return Ok(None) };
+        self.wake_parent(run).await?;
         self.tell(run, next - count(events), events, is_told).await.map(Some)
+    }
+
+    /// Lets the run go on that began this one and waits, if this one has ended. Its row is held from here on, whatever it
+    /// does: one that is about to wait looks for ends while it holds its row, and so sees this one or is woken by it.
+    async fn wake_parent(&self, run: &Run) -> Result<(), StoreError> {
+        let Some(Lineage { parent, .. }) = run.lineage().filter(|_| run.state().name().is_final()) else {
+            return Ok(());
+        };
+        let is_waiting = Expr::col(Column::Status).eq(RunStatus::Waiting.as_str());
+        let due = Expr::case(is_waiting, Expr::col(Column::CreatedAt)).finally(Expr::col(Column::DueAt));
+        let update = self
+            .own(Entity::update_many(), Column::TenantId)
+            .filter(Column::Id.eq(parent.as_uuid()))
+            .col_expr(Column::DueAt, due.into());
+        update.exec(&self.tx).await.map_err(store_error(RUN))?;
+        Ok(())
     }
 
     /// Appends to the journal from `first` on, announces it to whoever is told, and returns the newest sequence number.
@@ -204,7 +221,31 @@ impl<C: Transaction> RunRepository for Own<C> {
         {
             self.announce(run, signed(numbers.before) + 1, events).await?;
         }
+        for Work { run, .. } in work {
+            self.wake_parent(run).await?;
+        }
         Ok(())
+    }
+
+    async fn ended_among(&mut self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
+        let query = self
+            .own(Entity::find(), Column::TenantId)
+            .filter(Column::Id.is_in(ids.iter().map(|id| id.as_uuid())))
+            .filter(Column::Status.is_in(ENDED))
+            .order_by_asc(Column::Id);
+        let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(RUN))?;
+        rows.into_iter().map(Run::try_from).collect()
+    }
+
+    async fn tree(&mut self, root: RunId, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let begun = self
+            .own(Entity::find(), Column::TenantId)
+            .filter(Column::RootId.eq(root.as_uuid()))
+            .order_by_asc(Column::Id)
+            .limit(u64::from(limit.saturating_sub(1)));
+        let begun = begun.all(&self.tx).await.map_err(read_error::<Entity>(RUN))?;
+        let begun = begun.into_iter().map(Run::try_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.find(root).await?.into_iter().chain(begun).collect())
     }
 
     async fn events(&mut self, id: RunId, after: u64, limit: u32) -> Result<Vec<RunEvent>, StoreError> {

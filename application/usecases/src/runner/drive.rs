@@ -14,10 +14,9 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
-use powerhouse_domain::ids::{ApprovalId, StepId};
-use powerhouse_domain::model::Usage;
+use powerhouse_domain::ids::{ApprovalId, RunId, StepId};
 use powerhouse_domain::runs::{
-    Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, Question, Run, RunEvent, RunState,
+    Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, OpenEffect, Question, Run, RunEvent, RunState,
     RunTransitionRefused, StepKind, settled,
 };
 use powerhouse_domain::strategies::{Answer, StrategyError};
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
+use super::family::{Children, WantedRun};
 use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
@@ -147,6 +147,12 @@ pub(super) struct Drive {
     pub(super) pending: Pending,
     /// What is to be journalled with the next write.
     pub(super) outbox: Vec<NewEvent>,
+    /// Runs that this one has begun and that have not ended.
+    pub(super) children: Children,
+    /// Whether it has ever begun any.
+    pub(super) has_begun_runs: bool,
+    /// The names of the agents that it may have do something.
+    pub(super) may_begin: BTreeSet<String>,
     /// What people are to be asked with the next write.
     pub(super) questions: Vec<Approval>,
     /// The newest event that this drive has read or written.
@@ -187,6 +193,10 @@ impl Drive {
             return end_without_agent(&workshop, &lease, run, &journal, now).await.map(|()| None);
         };
         let asked = asked(&journal);
+        let has_begun_runs = journal
+            .iter()
+            .any(|event| matches!(event.body, EventBody::StepStarted { kind: StepKind::Run { .. }, .. }));
+        let may_begin = may_begin(&version.definition, &run);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
         let allowed = allowed(&version.definition);
@@ -201,6 +211,9 @@ impl Drive {
         Ok(Some(Self {
             outbox: vec![NewEvent { at: now, body: EventBody::Started { attempt } }],
             questions: Vec::new(),
+            children: Children::default(),
+            has_begun_runs,
+            may_begin,
             ledger,
             has_news: false,
             undone: Vec::new(),
@@ -229,6 +242,9 @@ impl Drive {
         if self.lease.unproductive() >= MAX_UNPRODUCTIVE {
             let message = format!("no worker got it any further in {MAX_UNPRODUCTIVE} attempts");
             return self.end(Ending::failed("stalled", message)).await;
+        }
+        if self.is_orphan().await? {
+            return self.end(Ending::WithParent).await;
         }
         if self.purse.has_lost() {
             // Before anything else is written: what was lost is charged once.
@@ -275,8 +291,13 @@ impl Drive {
                         return Ok(Left::Stuck);
                     }
                     self.extend().await?;
-                    false
+                    if self.is_orphan().await? {
+                        return self.end(Ending::WithParent).await;
+                    }
+                    // The word of a run that has ended may have been lost.
+                    self.look_at_children().await?
                 }
+                Woken::News(RunNews { seq: RunNews::OF_ANOTHER_RUN, .. }) => self.look_at_children().await?,
                 Woken::News(news) => {
                     let is_newer = news.seq > self.seq;
                     if is_newer && self.catch_up().await? {
@@ -330,7 +351,7 @@ impl Drive {
         self.has_news = false;
         let rules = self.rules().await?;
         self.refresh_models(now).await?;
-        let mut begun = Vec::new();
+        let (mut begun, mut runs) = (Vec::new(), Vec::new());
         let mut outcomes = Vec::new();
         self.held_until = None;
         for issued in std::mem::take(&mut self.undone) {
@@ -348,10 +369,17 @@ impl Drive {
             }
             let terms = self.terms(request, &rules);
             match gate(request, self.ledger.open.get(key), &terms, now) {
+                Gate::Perform(EffectRequest::Run(request)) => {
+                    let step = match self.ledger.open.get(key) {
+                        Some(OpenEffect::Begun { step, .. }) => *step,
+                        _ => self.intend(key, &issued.request, now),
+                    };
+                    runs.push(WantedRun { key: key.clone(), id: RunId::from_uuid(step.as_uuid()), request });
+                }
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
                     if let EffectRequest::Model(request) = &performed {
-                        let route = self.route();
+                        let route = self.route(request);
                         self.purse.want(key, request, route, now);
                     }
                     begun.push((key.clone(), performed));
@@ -375,11 +403,12 @@ impl Drive {
                 }
             }
         }
-        let has_settled = !outcomes.is_empty();
+        let mut has_settled = !outcomes.is_empty();
         for (key, output) in outcomes {
             self.settle(&key, EffectOutcome::Tool(output));
         }
         self.write().await?;
+        has_settled |= self.begin_runs(runs).await?;
         for (key, request) in begun {
             let issued = Issued { key, request };
             self.in_flight.push(self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0));
@@ -387,9 +416,10 @@ impl Drive {
         Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
     }
 
-    /// Who answers model calls now.
-    fn route(&self) -> Arc<Route> {
-        self.workshop.models.route(&self.lease.scope(), self.allowed.model.as_deref())
+    /// Who answers a model call now.
+    fn route(&self, request: &ModelRequest) -> Arc<Route> {
+        let model = request.model.as_deref().or(self.allowed.model.as_deref());
+        self.workshop.models.route(&self.lease.scope(), model)
     }
 
     /// Reads the tenant's providers of models anew, where a call is to be made and they were read too long ago.
@@ -436,16 +466,18 @@ impl Drive {
         }
     }
 
-    /// The intent to perform an effect.
-    fn intend(&mut self, key: &EffectKey, request: &EffectRequest, now: DateTime<Utc>) {
+    /// The intent to perform an effect, as a step of this id.
+    fn intend(&mut self, key: &EffectKey, request: &EffectRequest, now: DateTime<Utc>) -> StepId {
+        let step = StepId::from_uuid(self.workshop.ids.next());
         let body = EventBody::StepStarted {
-            step: StepId::from_uuid(self.workshop.ids.next()),
+            step,
             key: key.clone(),
             kind: StepKind::from(request),
             fingerprint: Some(request.fingerprint()),
             reservation: None,
         };
         self.outbox.push(NewEvent { at: now, body });
+        step
     }
 
     fn ask(&mut self, key: &EffectKey, question: Question, now: DateTime<Utc>) {
@@ -474,6 +506,8 @@ impl Drive {
         let now = self.workshop.clock.now();
         let (reason, until) = if self.ledger.is_paused {
             ("somebody has paused it", None)
+        } else if self.held_until.is_none() && !self.children.is_empty() {
+            ("other runs have to end", None)
         } else {
             ("a person has to approve", self.held_until)
         };
@@ -483,17 +517,14 @@ impl Drive {
     }
 
     /// Takes over an outcome: the text before it, the outcome, its cost.
-    fn settle(&mut self, key: &EffectKey, outcome: EffectOutcome) {
+    pub(super) fn settle(&mut self, key: &EffectKey, outcome: EffectOutcome) {
         while let Ok(delta) = self.text.1.try_recv() {
             self.pending.push(delta);
         }
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take_of(key, now));
         let outcome = self.purse.settle(key, outcome, now);
-        let usage = match &outcome {
-            EffectOutcome::Model(reply) => reply.usage,
-            EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => Usage::default(),
-        };
+        let usage = outcome.usage();
         match self.execution.deliver(key, outcome) {
             Ok(entry) => self.outbox.push(NewEvent { at: now, body: entry.into() }),
             // INVARIANT: what is in flight was issued once, and `perform` answers with the kind that was asked for.
@@ -518,6 +549,7 @@ impl Drive {
         let status = self.run.state().name();
         run_ended(status);
         tracing::info!(%status, "the run has ended");
+        self.leave_family().await;
         Ok(Left::Ended)
     }
 }
@@ -547,6 +579,7 @@ async fn end_without_agent(
     settle_in_flight(&mut *tx, &run, journal, now).await?;
     tx.commit().await?;
     run_ended(run.state().name());
+    workshop.going().tell_parent(&lease.scope(), &run).await;
     Ok(())
 }
 
@@ -558,6 +591,13 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
             _ => None,
         })
         .collect()
+}
+
+/// The agents that the definition lists, and those of the run's formation.
+fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
+    let listed = definition.agents.iter().map(|agent| &agent.name);
+    let formation = run.selection().formation.iter().flat_map(|formation| formation.agents());
+    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
 }
 
 fn allowed(definition: &Definition) -> Allowed {
@@ -575,7 +615,7 @@ fn execute(
     journal: Vec<RunEvent>,
 ) -> Execution<Result<Answer, StrategyError>> {
     let brief = brief(run, definition, &workshop.tools);
-    let strategy = definition.strategy;
+    let strategy = definition.strategy.clone();
     Execution::start(settled(journal), move |fx| strategy.execute(brief, fx))
 }
 

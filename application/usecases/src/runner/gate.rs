@@ -55,7 +55,7 @@ pub(super) fn gate(
     terms: &ToolTerms,
     now: DateTime<Utc>,
 ) -> Gate {
-    // A model's answer changes nothing outside: it may be asked again.
+    // A model's answer changes nothing outside: it may be asked again. A run is begun once, under the id of its step.
     let EffectRequest::Tool(tool) = request else { return Gate::Perform(request.clone()) };
     let with = |arguments: Option<&Value>| {
         let arguments = arguments.unwrap_or(&tool.arguments).clone();
@@ -70,10 +70,10 @@ pub(super) fn gate(
             }),
             None => Gate::Perform(request.clone()),
         },
-        Some(OpenEffect::Begun { arguments }) if terms.is_safe_to_repeat => {
+        Some(OpenEffect::Begun { arguments, .. }) if terms.is_safe_to_repeat => {
             Gate::Perform(with(arguments.as_ref()))
         }
-        Some(OpenEffect::Begun { arguments }) => Gate::Ask(Question::InDoubt {
+        Some(OpenEffect::Begun { arguments, .. }) => Gate::Ask(Question::InDoubt {
             name: tool.name.clone(),
             arguments: arguments.as_ref().unwrap_or(&tool.arguments).clone(),
         }),
@@ -89,6 +89,7 @@ pub(super) fn gate(
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use powerhouse_domain::ids::StepId;
     use powerhouse_domain::model::{Message, ModelRequest};
     use powerhouse_domain::runs::{ApprovalRule, Decision};
     use serde_json::json;
@@ -107,6 +108,10 @@ mod tests {
         EffectRequest::Tool(ToolRequest::new("pay", json!({ "amount": amount })))
     }
 
+    fn begun(arguments: Option<Value>) -> OpenEffect {
+        OpenEffect::Begun { step: StepId::from_uuid(Uuid::nil()), arguments }
+    }
+
     fn decide(open: &OpenEffect, terms: &ToolTerms) -> Gate {
         gate(&pay(5), Some(open), terms, now())
     }
@@ -118,7 +123,7 @@ mod tests {
     #[test]
     fn a_model_call_is_never_held_up() {
         let request = EffectRequest::Model(ModelRequest::thought("plan", vec![Message::user("go")]));
-        let open = OpenEffect::Begun { arguments: None };
+        let open = begun(None);
         assert_eq!(gate(&request, Some(&open), &CAREFUL, now()), Gate::Perform(request));
     }
 
@@ -148,7 +153,6 @@ mod tests {
 
     #[test]
     fn a_call_in_doubt_is_repeated_only_when_that_is_safe_and_as_it_was_made() {
-        let begun = |arguments| OpenEffect::Begun { arguments };
         let edited = json!({"amount": 4});
         assert_eq!(decide(&begun(None), &FREE), Gate::Perform(pay(5)));
         assert_eq!(decide(&begun(Some(edited.clone())), &FREE), Gate::Perform(pay(4)));

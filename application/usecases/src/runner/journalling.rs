@@ -29,7 +29,7 @@ impl Drive {
     pub(super) async fn write(&mut self) -> Result<(), StoreError> {
         let mut entry = Entry {
             work: Work { lease: self.lease, run: self.run.clone(), events: std::mem::take(&mut self.outbox) },
-            bill: self.purse.bill(),
+            bill: self.purse.bill(self.children.lent()),
             questions: std::mem::take(&mut self.questions),
             seen: self.seq,
         };
@@ -113,6 +113,15 @@ impl Drive {
             drop(tx);
             self.catch_up().await?;
             return Ok(false);
+        }
+        if !self.children.is_empty() {
+            // This run's row is held: what ends from here on lets it go on.
+            let ended = tx.runs().ended_among(&self.children.ids()).await?;
+            if !ended.is_empty() {
+                drop(tx);
+                self.take_ends(&ended);
+                return Ok(false);
+            }
         }
         tx.commit().await?;
         self.workshop.bus.publish(&self.lease.scope(), RunNews { run: self.lease.run(), seq }).await;

@@ -32,7 +32,7 @@ pub(super) struct Delta {
 /// What an agent may use.
 #[derive(Clone, Debug)]
 pub(super) struct Allowed {
-    /// The model that it names.
+    /// The model that it names, which is asked unless the strategy wishes for another.
     pub(super) model: Option<String>,
     pub(super) tools: Arc<[String]>,
     /// Tools whose calls a person approves.
@@ -83,6 +83,7 @@ pub(super) async fn perform(
     };
     let (kind, is_ok) = match &outcome {
         EffectOutcome::Tool(output) => ("tool", !output.is_error),
+        EffectOutcome::Run(output) => ("run", !output.is_error),
         EffectOutcome::Model(_) => ("model", true),
         // INVARIANT: a tool that fails says so in its output.
         EffectOutcome::Failed(_) => ("model", false),

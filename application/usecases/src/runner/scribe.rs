@@ -101,7 +101,9 @@ impl Scribe {
     /// Writes an entry, and gives it back with its newest sequence number, or with why it was not written.
     pub(super) async fn write(&self, entry: Entry) -> Result<(Entry, Result<u64, StoreError>), StoreError> {
         let own = Lane::Of(entry.work.lease.scope().tenant_id());
-        let is_plain = entry.questions.is_empty() && entry.bill.is_plain();
+        let run = &entry.work.run;
+        let frees_another = run.lineage().is_some() && run.state().name().is_final();
+        let is_plain = entry.questions.is_empty() && entry.bill.is_plain() && !frees_another;
         let (entry, outcome) = self.send(if is_plain { Lane::Plain } else { own }, entry).await?;
         if let Some(outcome) = outcome {
             return Ok((entry, outcome));

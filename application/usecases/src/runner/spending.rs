@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use powerhouse_domain::effects::{
-    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Issued,
+    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Issued, SubRunOutput,
 };
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
@@ -89,6 +89,11 @@ impl Purse {
                 return Box::pin(ready((key, EffectOutcome::Failed(failure))));
             }
             (EffectRequest::Tool(tool), _) => Work::Tool(tool),
+            // INVARIANT: a drive begins runs itself.
+            (EffectRequest::Run(_), _) => {
+                let refused = SubRunOutput::refused("it could not be begun");
+                return Box::pin(ready((key, EffectOutcome::Run(refused))));
+            }
         };
         Box::pin(perform(Arc::clone(workshop), allowed.clone(), key, call_key, work, deltas.clone()))
     }
@@ -140,12 +145,12 @@ impl Purse {
         !self.settled.is_empty()
     }
 
-    /// What the next write is to settle and to set aside.
-    pub(super) fn bill(&mut self) -> Bill {
+    /// What the next write is to settle and to set aside, where so much is lent to other runs.
+    pub(super) fn bill(&mut self, lent: Usage) -> Bill {
         Bill {
             user: self.user,
             agent: self.agent,
-            under_way: self.held.values().map(|granted| granted.reservation.amount).sum(),
+            under_way: self.held.values().map(|granted| granted.reservation.amount).sum::<Usage>().plus(lent),
             wanted: std::mem::take(&mut self.wanted),
             settled: std::mem::take(&mut self.settled),
             decided: BTreeMap::new(),

@@ -6,11 +6,11 @@ use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{EventBody, Run, RunEvent, RunStatus};
+use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
-use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
-use super::{find, whole_journal};
+use super::{Going, find, stop_begun, whole_journal};
 use crate::measure::run_ended;
 use crate::runner::settle_in_flight;
 use crate::{Once, Refused};
@@ -24,7 +24,7 @@ pub struct CancelRun {
     /// Where runs are.
     pub store: Arc<dyn TenantStore>,
     /// Tells the worker, which drops the call in flight.
-    pub bus: Arc<dyn EventBus>,
+    pub going: Going,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -51,7 +51,15 @@ impl CancelRun {
                     once.commit_audited(tx, &run, Entry::by(principal, AuditAction::RunCancelled, id, now))
                         .await?;
                     run_ended(run.state().name());
-                    self.bus.publish(&permit.scope(), RunNews { run: permit.redeem().run, seq }).await;
+                    let scope = permit.scope();
+                    self.going.tell(&scope, permit.redeem().run, seq).await;
+                    self.going.tell_parent(&scope, &run).await;
+                    // Who drives one of them stops it too, so nothing is lost when this fails.
+                    if let Err(error) =
+                        stop_begun(&*self.store, &self.going, &*self.clock, &scope, &run).await
+                    {
+                        tracing::warn!(error = %Chain(&error), "what the run has begun could not be stopped");
+                    }
                     return Ok(run);
                 }
                 // The worker wrote meanwhile: read again.
@@ -64,6 +72,6 @@ impl CancelRun {
 }
 
 /// What happened before the run was cancelled, which is the last event.
-fn before_the_end(journal: &[RunEvent]) -> &[RunEvent] {
+pub(super) fn before_the_end(journal: &[RunEvent]) -> &[RunEvent] {
     journal.split_last().map_or(&[], |(_, before)| before)
 }

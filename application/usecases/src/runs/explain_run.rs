@@ -59,5 +59,5 @@ impl RecordRun {
 /// What an agent is given for a run.
 pub(crate) fn brief(run: &Run, definition: &Definition, tools: &Toolbox) -> Brief {
     let tools = definition.tools.iter().filter_map(|name| tools.get(name)).map(|tool| tool.spec());
-    Brief::of(run.task(), definition, tools.collect())
+    Brief::of(run, definition, tools.collect())
 }

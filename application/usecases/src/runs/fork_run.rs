@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::audit::{AuditAction, Entry};
-use powerhouse_domain::effects::{EffectKey, EffectOutcome};
+use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{ModelReply, Usage};
 use powerhouse_domain::runs::{EventBody, Placement, Run, RunEvent, StepKind};
@@ -131,6 +131,7 @@ fn taken_over(journal: &[RunEvent], command: &ForkRunCommand) -> Result<Vec<Even
 fn unpaid(outcome: EffectOutcome) -> EffectOutcome {
     match outcome {
         EffectOutcome::Model(reply) => EffectOutcome::Model(ModelReply { usage: Usage::default(), ..reply }),
+        EffectOutcome::Run(output) => EffectOutcome::Run(SubRunOutput { usage: Usage::default(), ..output }),
         other => other,
     }
 }
@@ -143,5 +144,11 @@ fn replaced(kind: &StepKind, outcome: EffectOutcome, output: &str) -> EffectOutc
             EffectOutcome::Model(ModelReply::text(output, Usage::default(), model))
         }
         StepKind::Tool { .. } => EffectOutcome::Tool(ToolOutput::ok(output)),
+        StepKind::Run { .. } => EffectOutcome::Run(SubRunOutput {
+            run: if let EffectOutcome::Run(output) = outcome { output.run } else { None },
+            content: output.to_owned(),
+            is_error: false,
+            usage: Usage::default(),
+        }),
     }
 }

@@ -46,6 +46,13 @@ impl Going {
         }
     }
 
+    /// Tells who drives the run that began one which has ended, and lets it be claimed if it waited for that.
+    pub(crate) async fn tell_parent(&self, scope: &TenantScope, ended: &Run) {
+        if let Some(lineage) = ended.lineage() {
+            self.tell(scope, lineage.parent, RunNews::OF_ANOTHER_RUN).await;
+        }
+    }
+
     /// Tells workers, and who watches, of what was written and committed.
     pub(crate) async fn tell(&self, scope: &TenantScope, run: RunId, seq: u64) {
         self.bus.publish(scope, RunNews { run, seq }).await;

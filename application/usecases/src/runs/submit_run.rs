@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{self, Principal, TenantScope};
 use powerhouse_domain::agents::Agent;
 use powerhouse_domain::ids::RunId;
-use powerhouse_domain::runs::{InvalidPlacement, Placement, Run, RunLimits, Selection, Task};
+use powerhouse_domain::runs::{Formation, InvalidPlacement, Placement, Run, RunLimits, Selection, Task};
 use powerhouse_domain::selection::{self, Target};
 use powerhouse_domain::tenants::PlanLimits;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -26,8 +26,10 @@ const MAX_CANDIDATES: u32 = 2_000;
 pub struct SubmitRunCommand {
     /// The task.
     pub task: Task,
-    /// By whom.
+    /// By whom. Left to its formation when that is a pipeline, of which the last does it.
     pub target: Target,
+    /// Who works on it before.
+    pub formation: Option<Formation>,
     /// How the queue is to treat it. How many runs of the agent may be worked on at the same time is not the caller's
     /// to say: the agent's definition does.
     pub placement: Placement,
@@ -74,9 +76,11 @@ impl SubmitRun {
         id: RunId,
         now: DateTime<Utc>,
     ) -> Result<Run, Refused> {
-        let SubmitRunCommand { task, target, placement } = command;
+        let SubmitRunCommand { task, mut target, formation, placement } = command;
         placement.check(now).map_err(misplaced)?;
+        let formation = form(tx, principal, formation, &mut target).await?;
         let (agent, selection) = select(tx, &task, target).await?;
+        let selection = Selection { formation, ..selection };
         permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let version = agent.runnable().ok_or(Refused::NotFound("agent"))?;
@@ -102,6 +106,41 @@ pub(crate) async fn check_target(tx: &mut dyn TenantTx, target: &Target) -> Resu
     match target {
         Target::Agent(id) if tx.agents().find(*id).await?.is_none() => Err(Refused::NotFound("agent")),
         Target::Agent(_) | Target::Auto(_) => Ok(()),
+    }
+}
+
+/// The agents that work before the chosen one. All of a formation must be there, published and the caller's to run; the last
+/// of a pipeline is the one that is chosen.
+async fn form(
+    tx: &mut dyn TenantTx,
+    principal: &Principal,
+    formation: Option<Formation>,
+    target: &mut Target,
+) -> Result<Option<Formation>, Refused> {
+    let Some(formation) = formation else { return Ok(None) };
+    let pointer = match formation {
+        Formation::Team(_) => "/team",
+        Formation::Pipeline(_) => "/pipeline",
+    };
+    let mut last = None;
+    for (index, name) in formation.agents().iter().enumerate() {
+        let refused = |why| Refused::invalid(format!("{pointer}/{index}"), why);
+        let agent = tx.agents().find_by_name(name).await?.ok_or_else(|| refused("there is no such agent"))?;
+        if agent.runnable().is_none() {
+            return Err(refused("the agent has no published version"));
+        }
+        permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
+        last = Some(agent.id());
+    }
+    match formation {
+        Formation::Pipeline(mut agents) => {
+            agents.pop();
+            if let Some(last) = last {
+                *target = Target::Agent(last);
+            }
+            Ok((!agents.is_empty()).then_some(Formation::Pipeline(agents)))
+        }
+        team @ Formation::Team(_) => Ok(Some(team)),
     }
 }
 

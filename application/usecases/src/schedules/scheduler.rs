@@ -129,6 +129,7 @@ impl Scheduler {
             let command = SubmitRunCommand {
                 task: order.task.clone(),
                 target: order.target.clone(),
+                formation: None,
                 placement: schedule.placement(at),
             };
             match self.submit.accept(&mut *tx, &principal, command, id, now).await {

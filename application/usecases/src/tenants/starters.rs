@@ -80,6 +80,7 @@ pub(super) fn starters(
                 examples: owned(examples),
                 limits,
                 max_concurrent_runs: None,
+                agents: Vec::new(),
             };
             let name = name.parse().map_err(|error| internal(&error))?;
             let draft = Agent::draft(id(), name, definition, now).map_err(|error| internal(&error))?;

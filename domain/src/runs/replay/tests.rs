@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::effects::Issued;
+use crate::agents::SubAgent;
+use crate::effects::{Issued, SubRunOutput};
 use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::{ModelReply, StopReason, Usage};
 use crate::runs::{Decision, Demand};
@@ -14,9 +15,19 @@ use crate::strategies::AgentKind;
 use crate::tools::{ToolCall, ToolOutput, ToolSpec};
 
 fn brief() -> Brief {
-    let parameters = json!({"type": "object"});
-    let pay = ToolSpec { name: "pay".into(), description: "Pays".into(), parameters };
-    Brief { task: "Pay the bill".into(), instructions: String::new(), tools: vec![pay] }
+    let tool = |name: &str| ToolSpec {
+        name: name.into(),
+        description: "Does it".into(),
+        parameters: json!({"type": "object"}),
+    };
+    let tools = ["pay", "sql_schema", "sql_query"].map(tool).into();
+    Brief {
+        task: "Pay the bill".into(),
+        instructions: String::new(),
+        tools,
+        agents: vec![SubAgent { name: "helper".parse().expect("a name"), description: "Helps".into() }],
+        formation: None,
+    }
 }
 
 fn strategy(kind: AgentKind) -> Strategy {
@@ -71,6 +82,12 @@ fn journal(kind: AgentKind, said: Vec<EffectOutcome>, is_backwards: bool) -> Vec
         let outcome = match &issued.request {
             EffectRequest::Model(_) => said.next().unwrap_or_else(|| super::tests::said("")),
             EffectRequest::Tool(tool) => EffectOutcome::Tool(ToolOutput::ok(tool.arguments.to_string())),
+            EffectRequest::Run(run) => EffectOutcome::Run(SubRunOutput {
+                run: None,
+                content: run.task.clone(),
+                is_error: false,
+                usage: Usage::default(),
+            }),
         };
         events.push(execution.deliver(&issued.key, outcome).unwrap().into());
     }
@@ -137,6 +154,7 @@ proptest! {
         match outcome {
             EffectOutcome::Model(reply) => reply.usage.input_tokens += 1,
             EffectOutcome::Tool(output) => output.content.push('!'),
+            EffectOutcome::Run(output) => output.content.push('!'),
             EffectOutcome::Failed(failure) => failure.message.push('!'),
         }
         let replayed = replay(&changed);

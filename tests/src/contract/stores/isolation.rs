@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use powerhouse_domain::money::{BudgetScope, Caps, Grouping, Spending, UsageKey};
-use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, Room, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantTx, Work};
 
@@ -37,7 +37,8 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     tx.prices().replace(&[price("m", 1, 5)]).await.expect("replace");
     tx.usage().add(&their_use, 1, used(5)).await.expect("add");
     tx.commit().await.expect("commit");
-    let lease = stores.platform.claim(1, at(6), Duration::from_mins(1)).await.expect("claim")[0];
+    let lease =
+        stores.platform.claim(Room::for_anyone(1), at(6), Duration::from_mins(1)).await.expect("claim")[0];
 
     let mut tx = stores.tenants.begin(&ours.principal.scope()).await.expect("begin");
     tx.agents().add(&agent("helper")).await.expect("the same name is free here");

@@ -8,7 +8,7 @@ use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::money::{
     Budget, BudgetScope, Caps, Grouping, Period, Price, PriceEntry, UsageGroup, UsageKey,
 };
-use powerhouse_domain::runs::{EventBody, Run};
+use powerhouse_domain::runs::{EventBody, Room, Run};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{NewEvent, Plain, Work};
 
@@ -42,7 +42,12 @@ async fn desk(stores: &Stores) -> Desk {
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
     tx.runs().add(&accepted).await.expect("add");
     tx.commit().await.expect("commit");
-    let lease = stores.platform.claim(1, at(6), Duration::from_hours(1)).await.expect("claim").remove(0);
+    let lease = stores
+        .platform
+        .claim(Room::for_anyone(1), at(6), Duration::from_hours(1))
+        .await
+        .expect("claim")
+        .remove(0);
     let text = |text: &str| {
         let key = "0".parse().expect("a key");
         NewEvent {

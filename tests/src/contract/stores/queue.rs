@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use powerhouse_domain::agents::Agent;
 use powerhouse_domain::effects::EffectOutcome;
-use powerhouse_domain::runs::{EventBody, Lease, Placement, Priority};
+use powerhouse_domain::runs::{EventBody, Lease, Placement, Priority, Room};
 use powerhouse_domain::tenants::{Plan, SuspensionReason};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::store::{NewEvent, StoreError};
@@ -25,7 +25,7 @@ async fn enqueue(stores: &Stores, office: &Office, count: i64, first_second: i64
 }
 
 async fn claim(stores: &Stores, limit: u32, second: i64) -> Vec<Lease> {
-    stores.platform.claim(limit, at(second), LEASE).await.expect("claim")
+    stores.platform.claim(Room::for_anyone(limit), at(second), LEASE).await.expect("claim")
 }
 
 /// However many claim at the same time, each run goes to one of them.
@@ -84,6 +84,29 @@ pub async fn tenants_take_turns(stores: &Stores) {
     let granted = claim(stores, 2, 100).await;
     let tenants: HashSet<_> = granted.iter().map(|lease| lease.scope().tenant_id()).collect();
     assert_eq!(tenants, HashSet::from([busy.tenant.id(), small.tenant.id()]));
+}
+
+/// The room for newcomers is for first runs of tenants; however long another's backlog is, it takes none of it.
+pub async fn a_backlog_leaves_the_room_for_newcomers(stores: &Stores) {
+    let busy = office(&*stores.platform, Plan::Enterprise).await;
+    enqueue(stores, &busy, 20, 0).await;
+    let claim_room = async |anyone, newcomers, second| {
+        let room = Room { anyone, newcomers };
+        let granted = stores.platform.claim(room, at(second), LEASE).await.expect("claim");
+        granted.iter().map(|lease| lease.scope().tenant_id()).collect::<Vec<_>>()
+    };
+    // Nothing of it was under way.
+    assert_eq!(claim_room(0, 3, 100).await, [busy.tenant.id()]);
+    assert_eq!(claim_room(0, 3, 101).await, []);
+    assert_eq!(claim_room(2, 3, 102).await.len(), 2);
+    let (first, second) =
+        (office(&*stores.platform, Plan::Free).await, office(&*stores.platform, Plan::Free).await);
+    enqueue(stores, &first, 2, 90).await;
+    enqueue(stores, &second, 1, 91).await;
+    let granted: HashSet<_> = claim_room(0, 3, 103).await.into_iter().collect();
+    assert_eq!(granted, HashSet::from([first.tenant.id(), second.tenant.id()]));
+    // Its second run is a newcomer's no more.
+    assert_eq!(claim_room(0, 3, 104).await, []);
 }
 
 /// A worker that takes one run at a time serves each tenant in turn, though one's backlog is older than the other's.

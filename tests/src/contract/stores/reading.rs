@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use powerhouse_domain::money::{BudgetScope, UsageKey};
-use powerhouse_domain::runs::{EventBody, Feedback, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, Room, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, StoreError, TenantView};
 
@@ -24,7 +24,8 @@ pub async fn reading_writes_nothing(stores: &Stores) {
     tx.agents().add(&helper).await.expect("add");
     tx.runs().add(&accepted).await.expect("add");
     tx.commit().await.expect("commit");
-    let lease = stores.platform.claim(1, at(2), Duration::from_mins(1)).await.expect("claim")[0];
+    let lease =
+        stores.platform.claim(Room::for_anyone(1), at(2), Duration::from_mins(1)).await.expect("claim")[0];
     let refused = |what: &str, done: Result<(), StoreError>| {
         assert!(matches!(done, Err(StoreError::Internal(_))), "{what}: {done:?}");
     };

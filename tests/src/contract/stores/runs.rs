@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::{Channel, Usage};
-use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, Lease, Room, Run, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, Numbers, StoreError, Work};
 
@@ -31,7 +31,12 @@ async fn accepted(stores: &Stores) -> (Office, Run) {
 }
 
 async fn claimed(stores: &Stores, second: i64) -> Lease {
-    stores.platform.claim(1, at(second), Duration::from_secs(30)).await.expect("claim").remove(0)
+    stores
+        .platform
+        .claim(Room::for_anyone(1), at(second), Duration::from_secs(30))
+        .await
+        .expect("claim")
+        .remove(0)
 }
 
 async fn record(stores: &Stores, lease: &Lease, run: &Run, events: &[NewEvent]) -> Result<u64, StoreError> {
@@ -96,7 +101,8 @@ pub async fn runs_are_advanced_together(stores: &Stores) {
         tx.runs().add(run).await.expect("add");
     }
     tx.commit().await.expect("commit");
-    let leases = stores.platform.claim(4, at(6), Duration::from_secs(30)).await.expect("claim");
+    let leases =
+        stores.platform.claim(Room::for_anyone(4), at(6), Duration::from_secs(30)).await.expect("claim");
     let lease_of = |run: &Run| *leases.iter().find(|lease| lease.run() == run.id()).expect("its lease");
     let usage = Usage::of_tokens(7, 8).at_cost(9);
     let started = |run: &Run| run.clone().start(at(7)).expect("start");
@@ -173,7 +179,14 @@ pub async fn a_cancelled_run_takes_no_more(stores: &Stores) {
     let refused = record(stores, &lease, &charged, &[delta("after")]).await;
     assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
     assert!(matches!(stores.platform.extend(&lease, at(99)).await, Err(StoreError::LeaseLost)));
-    assert!(stores.platform.claim(9, at(999), Duration::from_secs(1)).await.expect("claim").is_empty());
+    assert!(
+        stores
+            .platform
+            .claim(Room::for_anyone(9), at(999), Duration::from_secs(1))
+            .await
+            .expect("claim")
+            .is_empty()
+    );
     assert_eq!(sequence(stores, &office, cancelled.id()).await, [1, 2, 3]);
 }
 

@@ -8,7 +8,7 @@ use powerhouse_domain::ids::{AgentId, BudgetId, RunId, SessionId, TenantId, User
 use powerhouse_domain::money::{
     Budget, BudgetScope, BudgetWindow, Caps, Grouping, Period, PriceEntry, Spending, UsageGroup, UsageKey,
 };
-use powerhouse_domain::runs::{EventBody, Feedback, Lease, Run, RunEvent, Task, Verdict};
+use powerhouse_domain::runs::{EventBody, Feedback, Lease, Room, Run, RunEvent, Task, Verdict};
 use powerhouse_domain::selection;
 use powerhouse_domain::tenants::{Plan, Tenant};
 use powerhouse_domain::users::{Membership, User};
@@ -203,7 +203,7 @@ pub async fn twins_never_meet(stores: &Stores) {
     let twins = [twin(stores, "one").await, twin(stores, "two").await];
     let minute = Duration::from_mins(1);
     let mut leases = Vec::new();
-    for lease in stores.platform.claim(10, at(10), minute).await.expect("claim") {
+    for lease in stores.platform.claim(Room::for_anyone(10), at(10), minute).await.expect("claim") {
         assert_eq!(lease.run(), SHARED.run);
         leases.push(lease);
     }
@@ -214,10 +214,10 @@ pub async fn twins_never_meet(stores: &Stores) {
 
     // A lease is handed back and extended for its own tenant only.
     stores.platform.release(&lease_of(&twins[0], &leases)).await.expect("release");
-    let again = stores.platform.claim(10, at(11), minute).await.expect("claim");
+    let again = stores.platform.claim(Room::for_anyone(10), at(11), minute).await.expect("claim");
     assert_eq!(again.iter().map(Lease::scope).collect::<Vec<_>>(), [twins[0].scope]);
     stores.platform.extend(&again[0], at(1_000)).await.expect("extend");
-    let expired = stores.platform.claim(10, at(500), minute).await.expect("claim");
+    let expired = stores.platform.claim(Room::for_anyone(10), at(500), minute).await.expect("claim");
     assert_eq!(expired.iter().map(Lease::scope).collect::<Vec<_>>(), [twins[1].scope]);
     let leases = [again[0], expired[0]];
 

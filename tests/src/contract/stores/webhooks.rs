@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use powerhouse_domain::ids::{MessageId, WebhookId};
-use powerhouse_domain::runs::{EventBody, Run};
+use powerhouse_domain::runs::{EventBody, Room, Run};
 use powerhouse_domain::tenants::{Plan, SuspensionReason};
 use powerhouse_domain::webhooks::{
     Announced, Announcement, Attempt, Delivery, DeliveryState, DisabledReason, DueDelivery, Endpoint,
@@ -99,7 +99,8 @@ pub async fn a_change_and_its_announcement_do_not_part(stores: &Stores) {
     assert!(announced(stores, &office, all.id).await.is_empty(), "what was taken back is not announced");
 
     let queued = accepted(stores, &office).await;
-    let lease = stores.platform.claim(1, at(10), Duration::from_mins(1)).await.expect("claim")[0];
+    let lease =
+        stores.platform.claim(Room::for_anyone(1), at(10), Duration::from_mins(1)).await.expect("claim")[0];
     let started = queued.start(at(10)).expect("start");
     let event = |second, body| NewEvent { at: at(second), body };
     let mut tx = stores.tenants.begin(&lease.scope()).await.expect("begin");

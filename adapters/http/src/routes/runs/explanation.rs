@@ -238,11 +238,12 @@ impl From<&StepTold> for StepToldView {
         let (kind, name) = match &told.kind {
             StepKind::Model { purpose } => ("model", purpose),
             StepKind::Tool { name } => ("tool", name),
+            StepKind::Run { agent } => ("run", agent),
         };
         let outcome = told.ended.as_ref().map(|(outcome, _)| outcome);
         let reply = outcome.and_then(|outcome| match outcome {
             EffectOutcome::Model(reply) => Some(reply),
-            EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => None,
+            EffectOutcome::Tool(_) | EffectOutcome::Run(_) | EffectOutcome::Failed(_) => None,
         });
         Self {
             number: told.number,

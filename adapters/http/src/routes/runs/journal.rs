@@ -14,6 +14,7 @@ use crate::body::id;
 use crate::guard::principal;
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
+use crate::routes::runs::formation::{FormationBody, SubAgentBody};
 
 /// The form that is written, and the only one that is read.
 const FORMAT: u32 = 1;
@@ -32,6 +33,9 @@ pub struct JournalDocument {
     task: String,
     /// Who did it.
     agent: JournalAgent,
+    /// The agents that worked on the task before it, if any did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    formation: Option<FormationBody>,
     /// The tools that the agent is offered, as they are described now.
     tools: Vec<JournalTool>,
     /// What happened, in order.
@@ -54,6 +58,9 @@ struct JournalAgent {
     parameters: Value,
     /// What it is told before every task.
     instructions: String,
+    /// The agents that its runs may begin runs of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<SubAgentBody>,
 }
 
 /// A tool as a model is offered it.
@@ -138,7 +145,9 @@ impl JournalDocument {
                 kind: strategy.kind().as_str().to_owned(),
                 parameters: strategy.parameters(),
                 instructions: brief.instructions.clone(),
+                agents: brief.agents.iter().map(SubAgentBody::from).collect(),
             },
+            formation: brief.formation.as_ref().map(FormationBody::from),
             tools: tools.collect(),
             events: events.collect(),
             event_hash: recording.hash().to_string(),
@@ -163,7 +172,14 @@ impl JournalDocument {
             description,
             parameters,
         });
-        let brief = Brief { task: self.task, instructions: self.agent.instructions, tools: tools.collect() };
+        let formation = self.formation.unwrap_or_default().into_domain();
+        let brief = Brief {
+            task: self.task,
+            instructions: self.agent.instructions,
+            tools: tools.collect(),
+            agents: SubAgentBody::into_domain(self.agent.agents, "/agents").map_err(part("/agent/agents"))?,
+            formation: formation.map_err(part("/formation"))?,
+        };
         let journal = self.events.into_iter().enumerate().map(|(index, event)| recorded(index, event));
         let recording = Recording { strategy, brief, journal: journal.collect::<Result<_, _>>()? };
         if recording.hash().to_string() != self.event_hash {

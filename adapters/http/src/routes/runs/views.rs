@@ -1,6 +1,7 @@
 //! Runs, steps and events as callers read them.
 
 use powerhouse_domain::effects::EffectOutcome;
+use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::runs::{
     EventBody, Feedback, Run, RunEvent, RunFailure, RunState, Selection, Step, StepKind, StepState, Verdict,
@@ -10,6 +11,7 @@ use salvo::sse::SseEvent;
 use serde::Serialize;
 
 use super::VerdictBody;
+use super::formation::FormationBody;
 use crate::reply::instant;
 
 /// What was used.
@@ -104,6 +106,16 @@ pub(super) struct RunView {
     /// What it waits for, while it does.
     waiting_for: Option<String>,
     selection: SelectionView,
+    /// The agents that work on the task before the one that was chosen, if any do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    formation: Option<FormationBody>,
+    /// The run that began it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    /// The run that somebody asked for, if that is another one: see its `tree`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    /// With what the runs used that it began.
     usage: UsageView,
     requested_by: String,
     /// How urgent it is among the tenant's runs: 0 to 9.
@@ -127,6 +139,9 @@ impl From<&Run> for RunView {
             failure: failure(run.state()),
             waiting_for: None,
             selection: run.selection().into(),
+            formation: run.selection().formation.as_ref().map(FormationBody::from),
+            parent: run.lineage().map(|lineage| lineage.parent.to_string()),
+            root: run.lineage().map(|lineage| lineage.root.to_string()),
             usage: run.usage().into(),
             requested_by: run.requested_by().to_string(),
             priority: run.placement().priority.get(),
@@ -161,6 +176,30 @@ pub(super) struct RunPage {
     pub(super) next_cursor: Option<String>,
 }
 
+/// The tree of runs that a run belongs to.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "RunTree"))]
+pub(super) struct TreeView {
+    /// From the top, each branch to its end before the next.
+    pub(super) items: Vec<BranchView>,
+}
+
+/// A run in its tree.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "RunInTree"))]
+pub(super) struct BranchView {
+    #[serde(flatten)]
+    run: RunView,
+    /// How many runs are above it.
+    depth: u8,
+}
+
+impl From<&Run> for BranchView {
+    fn from(run: &Run) -> Self {
+        Self { run: run.into(), depth: run.lineage().map_or(0, |lineage| lineage.depth) }
+    }
+}
+
 /// A step of a run.
 #[derive(Debug, Serialize, ToSchema)]
 #[salvo(schema(name = "Step"))]
@@ -168,10 +207,13 @@ struct StepView {
     id: String,
     /// Where the strategy asked for it.
     key: String,
-    /// `model` or `tool`.
+    /// `model`, `tool` or `run`.
     kind: &'static str,
-    /// What a model call is for, or the tool's name.
+    /// What a model call is for, or the name of the tool or of the agent.
     name: String,
+    /// The run of another agent, for a step of kind `run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
     /// `running`, `succeeded` or `failed`.
     status: &'static str,
     /// The model that answered.
@@ -188,12 +230,14 @@ impl From<&Step> for StepView {
         let (kind, name) = match step.kind() {
             StepKind::Model { purpose } => ("model", purpose),
             StepKind::Tool { name } => ("tool", name),
+            StepKind::Run { agent } => ("run", agent),
         };
         let mut view = Self {
             id: step.id().to_string(),
             key: step.key().to_string(),
             kind,
             name: name.clone(),
+            run: matches!(step.kind(), StepKind::Run { .. }).then(|| step.run().to_string()),
             status: "running",
             model: None,
             output: None,
@@ -217,6 +261,7 @@ pub(super) fn is_failure(outcome: &EffectOutcome) -> bool {
     match outcome {
         EffectOutcome::Model(_) => false,
         EffectOutcome::Tool(output) => output.is_error,
+        EffectOutcome::Run(output) => output.is_error,
         EffectOutcome::Failed(_) => true,
     }
 }
@@ -229,6 +274,7 @@ fn output(outcome: &EffectOutcome) -> String {
         }
         EffectOutcome::Model(reply) => reply.text.clone(),
         EffectOutcome::Tool(output) => output.content.clone(),
+        EffectOutcome::Run(output) => output.content.clone(),
         EffectOutcome::Failed(failure) => failure.message.clone(),
     }
 }
@@ -288,6 +334,10 @@ pub(super) struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     tool: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<Channel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -341,6 +391,10 @@ impl From<&RunEvent> for EventView {
                         Self { kind: Some("model"), purpose: Some(purpose), ..base }
                     }
                     StepKind::Tool { name } => Self { kind: Some("tool"), tool: Some(name), ..base },
+                    StepKind::Run { agent } => {
+                        let run = RunId::from_uuid(step.as_uuid()).to_string();
+                        Self { kind: Some("run"), agent: Some(agent), run: Some(run), ..base }
+                    }
                 }
             }
             EventBody::TextDelta { key, channel, text } => {
@@ -350,6 +404,7 @@ impl From<&RunEvent> for EventView {
                 let status = if is_failure(&outcome) { "failed" } else { "succeeded" };
                 let (model, usage) = match &outcome {
                     EffectOutcome::Model(reply) => (Some(reply.model.clone()), Some(reply.usage.into())),
+                    EffectOutcome::Run(output) => (None, Some(output.usage.into())),
                     EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => (None, None),
                 };
                 let (key, output) = (Some(key.to_string()), Some(output(&outcome)));

@@ -1,0 +1,178 @@
+//! Runs that begin runs: teams and pipelines, over HTTP, on both databases.
+
+use std::time::Duration;
+
+use powerhouse_tests::stub_model::{Answer, Received, StubModel};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::postgres::{migrated, settings, urls};
+use crate::server::{Caller, Server};
+
+const MODEL: &str = "stub-1";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn said(received: &Received) -> String {
+    received.body["messages"].to_string()
+}
+
+/// Who is asked, by what it is told first.
+fn role(received: &Received) -> String {
+    received.body["messages"][0]["content"].as_str().unwrap_or_default().to_owned()
+}
+
+async fn office(caller: &Caller) -> String {
+    let mut last = String::new();
+    for name in ["lawyer", "engineer", "editor"] {
+        let definition = json!({
+            "kind": "direct", "description": name, "model": MODEL, "instructions": format!("You are the {name}.")
+        });
+        last = caller.publish(name, &definition).await;
+    }
+    last
+}
+
+async fn tree(caller: &Caller, id: &Value) -> Vec<Value> {
+    let path = format!("/v1/runs/{}/tree", id.as_str().unwrap());
+    caller.get(&path).await["items"].as_array().unwrap().clone()
+}
+
+/// A team and a pipeline, in full.
+async fn formations_work(server: &Server, stub: &StubModel) {
+    let caller = server.tenant("acme").await;
+    let editor = office(&caller).await;
+    let run = caller.run(&json!({"task": "May we?", "agent": editor, "team": ["lawyer", "engineer"]})).await;
+    assert_eq!((&run["status"], &run["answer"]), (&json!("succeeded"), &json!("We may.")), "{run}");
+    assert_eq!(run["formation"], json!({"team": ["lawyer", "engineer"]}));
+    // Each call is 10 and 2.
+    assert_eq!(run["usage"], json!({"input_tokens": 30, "output_tokens": 6, "cost_micros": 0}), "{run}");
+    let asked = stub.received();
+    let editors = asked.iter().filter(|asked| role(asked).contains("editor")).collect::<Vec<_>>();
+    assert_eq!(editors.len(), 1);
+    assert!(said(editors[0]).contains("The law allows it.") && said(editors[0]).contains("It can be built."));
+
+    let family = tree(&caller, &run["id"]).await;
+    let shown: Vec<_> = family.iter().map(|run| (run["depth"].as_u64().unwrap(), &run["status"])).collect();
+    assert_eq!(shown, [(0, &json!("succeeded")), (1, &json!("succeeded")), (1, &json!("succeeded"))]);
+    assert!(family[1..].iter().all(|begun| begun["parent"] == run["id"] && begun["root"] == run["id"]));
+    assert_eq!(tree(&caller, &family[2]["id"]).await, family);
+    let steps = caller.get(&format!("/v1/runs/{}/steps", run["id"].as_str().unwrap())).await;
+    let begun = steps["items"].as_array().unwrap().iter().filter(|step| step["kind"] == "run");
+    assert_eq!(begun.map(|step| &step["run"]).collect::<Vec<_>>(), [&family[1]["id"], &family[2]["id"]]);
+    let told = caller.get(&format!("/v1/runs/{}/explain", run["id"].as_str().unwrap())).await;
+    assert_eq!(told["cost"]["steps"], run["usage"], "{told}");
+
+    let body = json!({"task": "Write.", "pipeline": ["lawyer", "engineer", "editor"]});
+    let run = caller.run(&body).await;
+    assert_eq!((&run["status"], &run["answer"]), (&json!("succeeded"), &json!("We may.")), "{run}");
+    assert_eq!(run["selection"]["agent"], editor.as_str());
+    let last = stub.received().pop().unwrap();
+    assert!(said(&last).contains("The law allows it.") && said(&last).contains("It can be built."));
+}
+
+fn answer(received: &Received) -> Answer {
+    let role = role(received);
+    let text = if role.contains("lawyer") {
+        "The law allows it."
+    } else if role.contains("engineer") {
+        "It can be built."
+    } else {
+        "We may."
+    };
+    Answer::text([text], 10, 2)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn teams_and_pipelines_work_embedded() {
+    let stub = StubModel::answering(answer).await.unwrap();
+    formations_work(&Server::with_model(&stub.base_url()), &stub).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn teams_and_pipelines_work_on_two_replicas() {
+    let stub = StubModel::answering(answer).await.unwrap();
+    let own = migrated().await;
+    let (urls, model) = (urls(&own), stub.base_url());
+    let server = Server::with(&settings(&urls, &model));
+    let _other = server.beside();
+    formations_work(&server, &stub).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_others_takes_no_room() {
+    let stub = StubModel::answering(answer).await.unwrap();
+    let base_url = stub.base_url();
+    let server = Server::with(&[
+        ("POWERHOUSE__MODEL__BASE_URL", base_url.as_str()),
+        ("POWERHOUSE__WORKER__CONCURRENCY", "1"),
+        ("POWERHOUSE__WORKER__FOR_NEWCOMERS", "0"),
+    ]);
+    let caller = server.tenant("acme").await;
+    let editor = office(&caller).await;
+    let body = json!({"task": "May we?", "agent": editor, "team": ["lawyer", "engineer", "editor"]});
+    let runs = futures::future::join_all((0..4).map(|_| caller.run(&body))).await;
+    assert!(runs.iter().all(|run| run["status"] == "succeeded"), "{runs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_has_begun_is_cancelled_with_it_and_dropped_in_flight() {
+    let stub = StubModel::answering(|received| {
+        if role(received).contains("lawyer") { Answer::stream().hang() } else { answer(received) }
+    })
+    .await
+    .unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let caller = server.tenant("acme").await;
+    let editor = office(&caller).await;
+    let body = json!({"task": "May we?", "agent": editor, "team": ["lawyer", "engineer"]});
+    let run = caller.post("/v1/runs", &body).await;
+    let state = async || {
+        let family = tree(&caller, &run["id"]).await;
+        family.iter().map(|run| run["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let reached = async |expected: [&str; 3]| {
+        tokio::time::timeout(PATIENCE, async {
+            while state().await != expected {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    };
+    reached(["waiting", "running", "succeeded"]).await.unwrap();
+    caller.post(&format!("/v1/runs/{}/cancel", run["id"].as_str().unwrap()), &Value::Null).await;
+    reached(["cancelled", "cancelled", "succeeded"]).await.unwrap();
+    tokio::time::timeout(PATIENCE, async {
+        while stub.deserted() == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_formation_that_cannot_work_is_refused() {
+    let server = Server::start();
+    let caller = server.tenant("acme").await;
+    let editor = office(&caller).await;
+    caller
+        .post("/v1/agents", &json!({"name": "draft", "definition": {"kind": "direct", "description": "d"}}))
+        .await;
+    for (body, pointer) in [
+        (json!({"team": ["lawyer"]}), "/agent"),
+        (json!({"team": [], "agent": editor}), "/team"),
+        (json!({"team": ["nobody"], "agent": editor}), "/team/0"),
+        (json!({"team": ["lawyer", "Not a name"], "agent": editor}), "/team/1"),
+        (json!({"pipeline": ["lawyer", "draft"]}), "/pipeline/1"),
+        (json!({"pipeline": ["lawyer"], "agent": editor}), "/pipeline"),
+        (json!({"pipeline": ["lawyer"], "team": ["lawyer"]}), "/pipeline"),
+    ] {
+        let mut body = body;
+        body["task"] = json!("Go.");
+        let answer = caller.request(Method::POST, "/v1/runs").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["pointer"], pointer, "{body}: {problem}");
+    }
+}
