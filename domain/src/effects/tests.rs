@@ -154,7 +154,7 @@ fn a_flawed_reply_is_sent_back_once_as_an_effect_of_its_own() {
                 for Issued { key, request } in issued {
                     let outcome = match &request {
                         EffectRequest::Model(_) => EffectOutcome::Model(judged(Some("it is no JSON")).1),
-                        EffectRequest::Tool(_) => EffectOutcome::Tool(ToolOutput::ok("")),
+                        _ => EffectOutcome::Tool(ToolOutput::ok("")),
                     };
                     journal.push(execution.deliver(&key, outcome).unwrap());
                     asked.push((key.to_string(), request));

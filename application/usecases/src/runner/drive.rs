@@ -15,6 +15,7 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
 use powerhouse_domain::ids::{ApprovalId, RunId, StepId};
+use powerhouse_domain::model::ModelRequest;
 use powerhouse_domain::runs::{
     Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, OpenEffect, Question, Run, RunEvent, RunState,
     RunTransitionRefused, StepKind, settled,
