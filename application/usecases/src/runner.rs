@@ -9,6 +9,7 @@ mod housekeeper;
 mod journalling;
 mod perform;
 mod pulse;
+mod routing;
 mod scribe;
 mod sink;
 mod spending;

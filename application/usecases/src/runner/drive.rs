@@ -15,7 +15,6 @@ use futures::stream::{BoxStream, FuturesUnordered};
 use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
 use powerhouse_domain::ids::{ApprovalId, RunId, StepId};
-use powerhouse_domain::model::ModelRequest;
 use powerhouse_domain::runs::{
     Approval, ApprovalRules, Ending, EventBody, Lease, Ledger, OpenEffect, Question, Run, RunEvent, RunState,
     RunTransitionRefused, StepKind, settled,
@@ -31,14 +30,13 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
-use super::family::{Children, WantedRun};
+use super::family::{Children, WantedRun, may_begin};
 use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::scribe::Scribe;
 use super::spending::Purse;
 use crate::measure::{DriveInFlight, drive_left, run_ended};
-use crate::models::Route;
 use crate::runs::{brief, whole_journal};
 
 /// How often text that has come is written, at most.
@@ -130,7 +128,7 @@ pub(super) struct Drive {
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
     started_at: DateTime<Utc>,
-    allowed: Allowed,
+    pub(super) allowed: Allowed,
     pub(super) purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
@@ -417,23 +415,6 @@ impl Drive {
         Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
     }
 
-    /// Who answers a model call now.
-    fn route(&self, request: &ModelRequest) -> Arc<Route> {
-        let model = request.model.as_deref().or(self.allowed.model.as_deref());
-        self.workshop.models.route(&self.lease.scope(), model)
-    }
-
-    /// Reads the tenant's providers of models anew, where a call is to be made and they were read too long ago.
-    async fn refresh_models(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let asks = |issued: &Issued| matches!(issued.request, EffectRequest::Model(_));
-        let (models, scope) = (&self.workshop.models, self.lease.scope());
-        if !self.ledger.is_paused && self.undone.iter().any(asks) && models.is_stale(&scope, now) {
-            let mut view = self.workshop.store.read(&scope).await?;
-            models.refresh(&scope, &mut *view, now).await?;
-        }
-        Ok(())
-    }
-
     /// Takes silence for a no, where the time for an answer is over.
     async fn lapse_overdue(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let overdue: Vec<_> = self
@@ -592,13 +573,6 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
             _ => None,
         })
         .collect()
-}
-
-/// The agents that the definition lists, and those of the run's formation.
-fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
-    let listed = definition.agents.iter().map(|agent| &agent.name);
-    let formation = run.selection().formation.iter().flat_map(|formation| formation.agents());
-    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
 }
 
 fn allowed(definition: &Definition) -> Allowed {

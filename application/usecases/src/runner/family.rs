@@ -1,8 +1,9 @@
 //! The runs that a drive's run begins, and what comes of them. A run that waits for others is nobody's: it takes no room, and
 //! the end of each lets it go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput, SubRunRequest};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::Usage;
@@ -46,6 +47,13 @@ impl Children {
         let most = |limits: &RunLimits| Usage::of_tokens(limits.tokens, 0).at_cost(limits.cost_micros);
         self.0.values().map(|child| most(&child.limits)).sum()
     }
+}
+
+/// The agents that the definition lists, and those of the run's formation.
+pub(super) fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
+    let listed = definition.agents.iter().map(|agent| &agent.name);
+    let formation = run.selection().formation.iter().flat_map(|formation| formation.agents());
+    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
 }
 
 impl Drive {
