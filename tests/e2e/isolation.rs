@@ -88,7 +88,7 @@ pub(crate) struct Property {
     pub(crate) webhook: String,
     message: String,
     budget: String,
-    provider: String,
+    pub(crate) provider: String,
 }
 
 impl Property {
