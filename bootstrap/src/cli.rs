@@ -41,6 +41,24 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Measure what needs no server.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// How well and how fast agents are selected, on sentences that were never seen.
+    Selection(SelectionArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SelectionArguments {
+    /// Sentences with the agents that they are for, in the form of CLINC150's `data_full.json`.
+    #[arg(long, value_name = "FILE", default_value = "tests/data/clinc150.json")]
+    pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,7 +98,7 @@ pub(crate) struct RunArguments {
     pub(crate) json: bool,
 }
 
-/// An agent that is made to try a kind, and kept for the next time that the same is tried.
+/// An agent that is made to try a kind, and retired afterwards.
 #[derive(Debug, Args)]
 pub(crate) struct TriedArguments {
     /// Try a kind of agents, one of `GET /v1/agent-kinds`, with an agent that is made for it.
@@ -92,6 +110,9 @@ pub(crate) struct TriedArguments {
     /// The tools that it may call, separated by commas.
     #[arg(long, value_name = "TOOLS", requires = "kind", value_delimiter = ',')]
     pub(crate) tools: Vec<String>,
+    /// The agents that it may have do something, by their names, separated by commas.
+    #[arg(long, value_name = "AGENTS", requires = "kind", value_delimiter = ',')]
+    pub(crate) agents: Vec<String>,
     /// Its model; the platform's default when left out.
     #[arg(long, value_name = "MODEL", requires = "kind")]
     pub(crate) model: Option<String>,
@@ -166,5 +187,6 @@ mod tests {
         assert!(run(&["--kind", "react", "--parameters", "[]"]).is_err());
         assert!(run(&["--kind", "react", "--agent", "agent_x"]).is_err());
         assert!(run(&["--tools", "a"]).is_err());
+        assert!(Cli::try_parse_from(["powerhouse", "bench", "selection"]).is_ok());
     }
 }

@@ -105,30 +105,6 @@ impl Client {
         Ok(text(&run, "id").to_owned())
     }
 
-    /// The id of a published agent of this name.
-    pub(crate) async fn published_agent(&self, name: &str) -> anyhow::Result<Option<String>> {
-        let mut cursor = String::new();
-        loop {
-            let mut url = self.url("v1/agents")?;
-            url.query_pairs_mut().append_pair("limit", "100");
-            if !cursor.is_empty() {
-                url.query_pairs_mut().append_pair("cursor", &cursor);
-            }
-            let request = self.http.get(url).timeout(PATIENCE).bearer_auth(self.token.as_str());
-            let page: Value =
-                self.send(request).await?.json().await.context("the server's answer is no JSON")?;
-            let mut agents = page["items"].as_array().into_iter().flatten();
-            let is_it = |agent: &&Value| text(agent, "name") == name && text(agent, "status") == "published";
-            if let Some(agent) = agents.find(is_it) {
-                return Ok(Some(text(agent, "id").to_owned()));
-            }
-            match text(&page, "next_cursor") {
-                "" => return Ok(None),
-                next => next.clone_into(&mut cursor),
-            }
-        }
-    }
-
     /// Makes an agent and publishes it; gives its id.
     pub(crate) async fn publish_agent(&self, name: &str, definition: &Value) -> anyhow::Result<String> {
         let keyed = |path: &str| {
@@ -139,6 +115,38 @@ impl Client {
         let agent = text(&self.send_once(&draft).await?, "id").to_owned();
         self.send_once(&keyed(&format!("v1/agents/{agent}/publish"))?).await?;
         Ok(agent)
+    }
+
+    /// Published agents by their names, each with what it says of itself.
+    pub(crate) async fn described(&self, names: &[String]) -> anyhow::Result<Vec<Value>> {
+        let (mut found, mut url) = (Vec::new(), self.url("v1/agents")?);
+        loop {
+            let request = self.authorized(self.http.get(url.clone()));
+            let page: Value = self.send(request).await?.json().await?;
+            for agent in page["items"].as_array().into_iter().flatten() {
+                if names.iter().any(|name| agent["name"] == name.as_str()) {
+                    let description = &agent["published"]["definition"]["description"];
+                    found.push(json!({"name": agent["name"], "description": description}));
+                }
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => drop(url.query_pairs_mut().clear().append_pair("cursor", next)),
+                None => break,
+            }
+        }
+        let place = |agent: &Value| names.iter().position(|name| agent["name"] == name.as_str());
+        found.sort_by_key(place);
+        match names.iter().find(|name| found.iter().all(|agent| agent["name"] != name.as_str())) {
+            Some(missing) => {
+                anyhow::bail!("there is no agent `{missing}`: `GET /v1/agents` lists those that there are")
+            }
+            None => Ok(found),
+        }
+    }
+
+    /// Takes an agent out of use; its runs still name it.
+    pub(crate) async fn retire_agent(&self, id: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::DELETE, &format!("v1/agents/{id}"))?).await.map(drop)
     }
 
     pub(crate) async fn run(&self, id: &str) -> anyhow::Result<Value> {
@@ -165,8 +173,12 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
-        let request = self.http.request(method, self.url(path)?).timeout(PATIENCE);
-        Ok(if self.token.is_empty() { request } else { request.bearer_auth(self.token.as_str()) })
+        Ok(self.authorized(self.http.request(method, self.url(path)?)))
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.timeout(PATIENCE);
+        if self.token.is_empty() { request } else { request.bearer_auth(self.token.as_str()) }
     }
 
     fn url(&self, path: &str) -> anyhow::Result<Url> {

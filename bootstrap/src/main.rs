@@ -1,6 +1,7 @@
 //! The binary: wires the adapters to the use cases, and serves them. Start reading at [`serve`] and `wiring.rs`.
 
 mod audit;
+mod bench;
 mod cli;
 mod client;
 mod doctor;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 
-use cli::{AuditCommand, Cli, Command, ConfigCommand};
+use cli::{AuditCommand, BenchCommand, Cli, Command, ConfigCommand};
 use settings::Layers;
 
 fn main() -> ExitCode {
@@ -59,6 +60,9 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         }
         Command::Doctor => return doctor::examine(&layers.settings()?).await,
         Command::Audit { command: AuditCommand::Verify(arguments) } => audit::verify(&arguments)?,
+        Command::Bench { command: BenchCommand::Selection(arguments) } => {
+            bench::selection(&arguments.data)?;
+        }
         Command::Replay(arguments) => return replay::replay(arguments, layers).await,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }

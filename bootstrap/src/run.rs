@@ -1,10 +1,10 @@
 //! `powerhouse run`: submits a task to a server and watches it, as any client of the API could.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::cli::{RunArguments, TriedArguments};
 use crate::client::{self, Client};
@@ -23,46 +23,54 @@ pub(crate) async fn run(arguments: RunArguments, settings: &Settings) -> anyhow:
         (false, false) => Form::Plain,
     };
     let client = Client::of(&arguments.server, settings).await?;
-    let agent = match &arguments.tried.kind {
-        Some(kind) => Some(tried(&client, kind, &arguments.tried).await?),
-        None => arguments.agent.clone(),
+    let tried = match &arguments.tried.kind {
+        Some(kind) => Some(publish(&client, kind, &arguments.tried).await?),
+        None => None,
     };
-    let run = client.submit(&arguments.task, agent.as_deref()).await?;
+    let agent = tried.as_deref().or(arguments.agent.as_deref());
+    let followed = follow(&client, &arguments.task, agent, form).await;
+    let retired = match &tried {
+        Some(agent) => client.retire_agent(agent).await,
+        None => Ok(()),
+    };
+    client.sign_out().await;
+    let has_succeeded = followed?;
+    retired?;
+    Ok(if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An agent to try a kind with. It is retired after its run, so that no task is given to it by selection.
+async fn publish(client: &Client, kind: &str, wanted: &TriedArguments) -> anyhow::Result<String> {
+    let TriedArguments { parameters, tools, agents, model, .. } = wanted;
+    let agents = if agents.is_empty() { Vec::new() } else { client.described(agents).await? };
+    let definition = json!({
+        "kind": kind,
+        "parameters": parameters,
+        "tools": tools,
+        "agents": agents,
+        "model": model,
+        "description": format!("Made by `powerhouse run --kind {kind}`"),
+    });
+    let name = format!("try-{}-{}", kind.replace('_', "-"), Uuid::new_v4().simple());
+    client.publish_agent(&name, &definition).await
+}
+
+/// Submits a task and shows its run to the end. Whether it has succeeded.
+async fn follow(client: &Client, task: &str, agent: Option<&str>, form: Form) -> anyhow::Result<bool> {
+    let run = client.submit(task, agent).await?;
     let mut progress = Progress::new(form, stdout());
     let watched = tokio::select! {
-        watched = watch(&client, &run, &mut progress) => Some(watched),
+        watched = watch(client, &run, &mut progress) => Some(watched),
         _ = tokio::signal::ctrl_c() => None,
     };
     let Some(watched) = watched else {
         client.cancel(&run).await?;
-        client.sign_out().await;
         anyhow::bail!("the run was cancelled");
     };
     watched?;
     let ended = client.run(&run).await?;
     progress.end(&ended)?;
-    client.sign_out().await;
-    let has_succeeded = ended["status"] == "succeeded";
-    Ok(if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// An agent to try a kind with: the one of the last time, if the same was tried, else a new one.
-async fn tried(client: &Client, kind: &str, wanted: &TriedArguments) -> anyhow::Result<String> {
-    let TriedArguments { parameters, tools, model, .. } = wanted;
-    let definition = json!({
-        "kind": kind,
-        "parameters": parameters,
-        "tools": tools,
-        "model": model,
-        "description": format!("Made by `powerhouse run --kind {kind}`"),
-    });
-    let mut hash = DefaultHasher::new();
-    definition.to_string().hash(&mut hash);
-    let name = format!("try-{}-{:016x}", kind.replace('_', "-"), hash.finish());
-    match client.published_agent(&name).await? {
-        Some(agent) => Ok(agent),
-        None => client.publish_agent(&name, &definition).await,
-    }
+    Ok(ended["status"] == "succeeded")
 }
 
 async fn watch(client: &Client, run: &str, progress: &mut Progress<std::io::Stdout>) -> anyhow::Result<()> {

@@ -30,7 +30,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stores = wiring::open_stores(&settings).await?;
     let chosen = model::choose(&settings.model).await?;
     let label = chosen.label.clone();
-    let Product { api, worker, housekeeper, scheduler, deliverer, observed } =
+    let Product { api, worker, housekeeper, scheduler, deliverer, learner, observed } =
         wiring::wire(&settings, stores, chosen).await?;
     if is_embedded {
         first_owner::welcome(&settings, &api.tenants.sign_up, is_new).await?;
@@ -50,6 +50,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(housekeeper.run(stop.clone()));
     tokio::spawn(scheduler.run(stop.clone()));
     tokio::spawn(deliverer.run(stop.clone()));
+    tokio::spawn(learner.run(stop.clone()));
     let mut working = tokio::spawn(worker.run(stop.clone()));
     let operations_at = operations.as_ref().map(|operations| operations.address);
     greet(&settings, is_embedded, address.unwrap_or(settings.address), operations_at, &label);

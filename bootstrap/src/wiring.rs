@@ -13,7 +13,8 @@ use powerhouse_auth::{
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Health, Models, Money, Runs, Schedules, Sessions, Tenants, Users, Webhooks,
+    Agents, Api, Approvals, Audit, Health, Models, Money, Runs, Schedules, Selection, Sessions, Tenants,
+    Users, Webhooks,
 };
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
 use powerhouse_models::EgressOpener;
@@ -33,8 +34,8 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::HttpGet;
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, catalogue, models, money, runs, schedules, sessions, tenants, users,
-    webhooks,
+    Keeper, agents, approvals, audit, catalogue, models, money, runs, schedules, selection, sessions,
+    tenants, users, webhooks,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -57,6 +58,7 @@ pub(crate) struct Product {
     pub(crate) housekeeper: Housekeeper,
     pub(crate) scheduler: schedules::Scheduler,
     pub(crate) deliverer: webhooks::Deliverer,
+    pub(crate) learner: selection::Learner,
     /// What is measured when somebody looks.
     pub(crate) observed: Vec<Observe>,
 }
@@ -82,6 +84,7 @@ struct Ports {
     secrets: webhooks::Secrets,
     sender: Arc<dyn WebhookSender>,
     wake_deliverer: Arc<Notify>,
+    selectors: Arc<selection::Selectors>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -189,6 +192,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         secrets: secrets(settings)?,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
+        selectors: Arc::default(),
         clock,
         ids,
     };
@@ -207,7 +211,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         kept: settings.kept,
     };
     let scheduler =
-        schedules::Scheduler { platform: Arc::clone(&ports.platform), submit: submit_run(&ports) };
+        schedules::Scheduler { platform: Arc::clone(&ports.platform), submit: submit_run(&ports, &tools) };
     let deliverer = webhooks::Deliverer {
         platform: Arc::clone(&ports.platform),
         store: Arc::clone(&ports.store),
@@ -216,6 +220,11 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         retries: settings.retries.clone(),
         clock: Arc::clone(&ports.clock),
         wake: Arc::clone(&ports.wake_deliverer),
+    };
+    let learner = selection::Learner {
+        store: Arc::clone(&ports.store),
+        clock: Arc::clone(&ports.clock),
+        selectors: Arc::clone(&ports.selectors),
     };
     let workshop = Workshop {
         store: ports.store,
@@ -230,7 +239,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         settings: settings.worker,
     };
     let worker = Worker { workshop: Arc::new(workshop) };
-    Ok(Product { api, worker, housekeeper, scheduler, deliverer, observed })
+    Ok(Product { api, worker, housekeeper, scheduler, deliverer, learner, observed })
 }
 
 /// What replicas share through Redis, or one process has for itself.
@@ -325,6 +334,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &Toolbox, (model, models): (&s
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
         runs: runs_slice(ports, tools),
+        selection: selection_slice(ports),
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
@@ -461,7 +471,7 @@ fn runs_slice(ports: &Ports, tools: &Toolbox) -> Runs {
     let bus = || Arc::clone(&ports.bus);
     let clock = || Arc::clone(&ports.clock);
     Runs {
-        submit: submit_run(ports),
+        submit: submit_run(ports, tools),
         list: runs::ListRuns { store: store() },
         read: runs::ReadRun { store: store() },
         steps: runs::ReadSteps { store: store() },
@@ -478,13 +488,33 @@ fn runs_slice(ports: &Ports, tools: &Toolbox) -> Runs {
             clock: clock(),
             ids: Arc::clone(&ports.ids),
         },
-        feedback: runs::GiveFeedback { store: store(), clock: clock() },
+        feedback: runs::GiveFeedback {
+            store: store(),
+            selectors: Arc::clone(&ports.selectors),
+            clock: clock(),
+        },
     }
 }
 
-fn submit_run(ports: &Ports) -> runs::SubmitRun {
+fn selection_slice(ports: &Ports) -> Selection {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    Selection {
+        read: selection::ReadSelection { store: store() },
+        change: selection::ChangeSelection { store: store(), clock: clock() },
+        reset: selection::ResetSelection {
+            store: store(),
+            selectors: Arc::clone(&ports.selectors),
+            clock: clock(),
+        },
+    }
+}
+
+fn submit_run(ports: &Ports, tools: &Toolbox) -> runs::SubmitRun {
     runs::SubmitRun {
         store: Arc::clone(&ports.store),
+        selectors: Arc::clone(&ports.selectors),
+        tools: Arc::new(tools.keys().cloned().collect()),
         bus: Arc::clone(&ports.bus),
         wake: Arc::clone(&ports.wake),
         clock: Arc::clone(&ports.clock),

@@ -125,6 +125,10 @@ named_enum! {
         PricesUpdate = "prices.update",
         /// See what was used, by whom.
         UsageRead = "usage.read",
+        /// See what the selection of agents knows.
+        SelectionRead = "selection.read",
+        /// Say who does what fits nobody, and make the selection forget.
+        SelectionUpdate = "selection.update",
         /// See who changed what.
         AuditRead = "audit.read",
     }
@@ -136,9 +140,9 @@ pub const fn allows(role: Role, action: Action) -> bool {
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
         AuditRead, BudgetsRead, BudgetsUpdate, ModelProvidersRead, ModelProvidersUpdate, ModelsRead, OpsRead,
         PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate,
-        RunsFeedback, RunsRead, RunsReadAny, SchedulesRead, SchedulesUpdate, TenantClose, TenantRead,
-        TenantUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead,
-        WebhooksUpdate,
+        RunsFeedback, RunsRead, RunsReadAny, SchedulesRead, SchedulesUpdate, SelectionRead, SelectionUpdate,
+        TenantClose, TenantRead, TenantUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
+        WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -159,6 +163,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | BudgetsUpdate
                     | PricesUpdate
                     | AuditRead
+                    | SelectionUpdate
             )
             | (
                 Owner | Admin | Operator,
@@ -178,6 +183,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | BudgetsRead
                     | PricesRead
                     | UsageRead
+                    | SelectionRead
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
             | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead | ModelsRead)
@@ -450,6 +456,10 @@ privileges! {
     UpdatePrices(TenantId) = PricesUpdate;
     /// See what the tenant used.
     ReadUsage(TenantId) = UsageRead;
+    /// See what the selection of agents knows.
+    ReadSelection(TenantId) = SelectionRead;
+    /// Say who does what fits nobody, and make the selection forget.
+    UpdateSelection(TenantId) = SelectionUpdate;
     /// See who changed what in the tenant.
     ReadAudit(TenantId) = AuditRead;
 }

@@ -97,6 +97,10 @@ named_enum! {
         ApprovalRulesReplaced = "approval_rules.replaced",
         /// The tenant's price list was replaced.
         PricesReplaced = "prices.replaced",
+        /// Somebody said which agent does what fits nobody.
+        SelectionChanged = "selection.changed",
+        /// What the selection of agents had learnt was forgotten.
+        SelectionReset = "selection.reset",
     }
 }
 

@@ -97,10 +97,23 @@ pub struct Selection {
     pub agent_version: u32,
     /// A sentence for people.
     pub reason: String,
-    /// Every candidate with its score, best first.
+    /// The best candidates with their scores, best first.
     pub scores: Vec<(AgentId, f64)>,
     /// The agents that work before it, if any do.
     pub formation: Option<Formation>,
+    /// How likely each agent was to be chosen that could have been; none when the caller named one, or in runs from before
+    /// this was kept.
+    pub propensities: Vec<(AgentId, f64)>,
+    /// The revision of what the tenant's selection knew; none in the same cases.
+    pub revision: Option<u64>,
+}
+
+impl Selection {
+    /// How likely the agent was to be chosen; nothing when the caller named it, or nobody kept it.
+    pub fn propensity(&self) -> Option<f64> {
+        let own = self.propensities.iter().find(|(agent, _)| *agent == self.agent);
+        own.map(|(_, propensity)| *propensity)
+    }
 }
 
 /// Why a run failed.

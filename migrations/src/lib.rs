@@ -21,6 +21,7 @@ mod m0011_audit;
 mod m0012_admission;
 mod m0013_keys_and_rules;
 mod m0014_record_work;
+mod m0015_selection;
 mod m0016_models;
 mod m0019_sub_runs;
 #[cfg(test)]
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_admission::Migration),
             Box::new(m0013_keys_and_rules::Migration),
             Box::new(m0014_record_work::Migration),
+            Box::new(m0015_selection::Migration),
             Box::new(m0016_models::Migration),
             Box::new(m0019_sub_runs::Migration),
         ]

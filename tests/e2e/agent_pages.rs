@@ -106,6 +106,9 @@ fn facts(kind: &Value) -> String {
         _ => format!("it needs `{}`", needed.collect::<Vec<_>>().join("` and `")),
     };
     lines.push(format!("**Tools:** {tools}.\n"));
+    if kind["needs_agents"] == true {
+        lines.push("**Agents:** it has others do the work, which its definition lists.\n".to_owned());
+    }
     let properties = kind["parameters"]["properties"].as_object().unwrap();
     if properties.is_empty() {
         lines.push("It has no parameters.".to_owned());

@@ -34,21 +34,22 @@ fn a_run_is_shown_in_lines_or_as_json() {
     assert_eq!(lines.last().unwrap()["status"], "succeeded");
 }
 
-#[test]
-fn a_kind_is_tried_with_an_agent_that_is_kept() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_is_tried_with_an_agent_that_is_retired_after_its_run() {
     let server = Server::start();
-    let tried = |parameters: &str| {
-        let kind = ["--kind", "react", "--tools", "calculator,current_time", "--parameters", parameters];
-        let output = run(&server, &[&kind[..], &["--json", "What is 6 * 7?"]].concat());
-        let (shown, errors) = text(&output);
-        assert!(output.status.success(), "{errors}");
-        let run: Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
-        assert_eq!(run["answer"], "[offline model] 6 * 7 = 42");
-        run["selection"]["agent"].clone()
-    };
-    let first = tried(r#"{"max_turns": 2}"#);
-    assert_eq!(tried(r#"{ "max_turns":2 }"#), first, "the same is tried");
-    assert_ne!(tried("{}"), first);
+    let kind =
+        ["--kind", "react", "--tools", "calculator,current_time", "--parameters", r#"{"max_turns": 2}"#];
+    let output = run(&server, &[&kind[..], &["--json", "What is 6 * 7?"]].concat());
+    let (shown, errors) = text(&output);
+    assert!(output.status.success(), "{errors}");
+    let tried: Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+    assert_eq!(tried["answer"], "[offline model] 6 * 7 = 42");
+    let output = run(&server, &["--json", "Try what `powerhouse run --kind react` made"]);
+    let chosen: Value = serde_json::from_str(text(&output).0.lines().last().unwrap()).unwrap();
+    assert_ne!(chosen["selection"]["agent"], tried["selection"]["agent"], "no task is given to it");
+    let id = tried["id"].as_str().unwrap();
+    let output = binary(server.folder()).args(["replay", id, "--url", &server.base]).output().unwrap();
+    assert!(text(&output).0.contains("same: 3 steps"), "{:?}", text(&output));
 }
 
 #[test]
@@ -162,4 +163,39 @@ fn the_readmes_first_run_works_as_printed() {
     ] {
         assert!(shown.contains(line), "{line} is missing in:\n{shown}");
     }
+}
+
+/// The whole of it takes long without optimisation: here are two agents.
+#[test]
+fn selection_is_measured_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let sentence = |text: &str, agent: &str| serde_json::json!([text, agent]);
+    let of = |agent: &str, verbs: [&str; 4]| -> Vec<serde_json::Value> {
+        let things = ["quickly", "for me", "today", "at once", "again"];
+        verbs
+            .iter()
+            .flat_map(|verb| things.map(|thing| sentence(&format!("{verb} {thing}"), agent)))
+            .collect()
+    };
+    let roses = of("gardener", ["water roses", "cut tulips", "plant daisies", "rake leaves"]);
+    let money = of("banker", ["send money", "pay bills", "check balances", "open accounts"]);
+    let train = [roses, money].concat();
+    let data = serde_json::json!({
+        "train": train,
+        "test": [sentence("water the tulips", "gardener"), sentence("pay the money", "banker")],
+        "oos_test": [sentence("\u{444}\u{438}\u{437}\u{438}\u{43a}\u{430}", "oos")],
+    });
+    std::fs::write(folder.path().join("small.json"), data.to_string()).unwrap();
+    let bench = |file: &str| {
+        let output = binary(folder.path()).args(["bench", "selection", "--data", file]).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (code, table) = bench("small.json");
+    assert_eq!(code, Some(0), "{table}");
+    assert!(table.contains("| here | 100.0 % | 100.0 % |") && table.contains("92.8 %"), "{table}");
+    assert!(table.contains("a decision, median") && table.contains("memory"), "{table}");
+    let (code, said) = bench("nowhere.json");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("--data"), "{said}");
 }

@@ -63,6 +63,7 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_budget" => json!({"scope": "tenant", "period": "month", "cap_micros": 1_000_000_000}),
         "update_budget" => json!({"cap_tokens": 1_000_000_000}),
         "update_prices" | "update_approval_rules" => json!({"items": []}),
+        "update_selection" => json!({}),
         "update_user" => json!({"display_name": "Eve"}),
         "create_schedule" | "update_schedule" => {
             json!({"name": "yearly", "cron": "0 0 1 1 *", "task": "Do it", "agent": agent})

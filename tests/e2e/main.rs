@@ -23,6 +23,7 @@ mod redis;
 mod replay;
 mod runs;
 mod schedules;
+mod selection;
 mod server;
 mod streams;
 mod under_kills;

@@ -140,6 +140,8 @@ impl Scene {
         let Workshop { store, bus, clock, ids, .. } = &*self.workshop;
         let submit = SubmitRun {
             store: Arc::clone(store),
+            selectors: Arc::default(),
+            tools: Arc::default(),
             bus: Arc::clone(bus),
             wake: Arc::clone(&self.wake),
             clock: Arc::clone(clock),

@@ -79,6 +79,8 @@ impl Scene {
     async fn fired(&self, schedule: &Schedule, second: i64) -> Schedule {
         let submit = SubmitRun {
             store: self.store.clone(),
+            selectors: Arc::default(),
+            tools: Arc::default(),
             bus: Arc::new(MemoryEventBus::default()),
             wake: Arc::new(Notify::new()),
             clock: Arc::new(Still(at(second))),

@@ -217,6 +217,8 @@ impl Scene {
     async fn submit(&self) -> RunId {
         let submit = SubmitRun {
             store: self.stores.tenants.clone(),
+            selectors: Arc::default(),
+            tools: Arc::default(),
             bus: self.bus.clone(),
             wake: Arc::clone(&self.wake),
             clock: Arc::new(SystemClock),

@@ -22,6 +22,7 @@ pub use routes::models::Models;
 pub use routes::money::Money;
 pub use routes::runs::{JournalDocument, NotReplayable, Runs};
 pub use routes::schedules::Schedules;
+pub use routes::selection::Selection;
 pub use routes::sessions::Sessions;
 pub use routes::tenants::Tenants;
 pub use routes::users::Users;

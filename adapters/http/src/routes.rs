@@ -24,6 +24,7 @@ pub(crate) mod models;
 pub(crate) mod money;
 pub(crate) mod runs;
 pub(crate) mod schedules;
+pub(crate) mod selection;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod users;
@@ -42,6 +43,8 @@ pub struct Api {
     pub agents: agents::Agents,
     /// Runs.
     pub runs: runs::Runs,
+    /// What the selection of agents knows.
+    pub selection: selection::Selection,
     /// What runs ask people.
     pub approvals: approvals::Approvals,
     /// Schedules.
@@ -80,6 +83,7 @@ fn router(api: &Api) -> Router {
         .push(api.users.guarded())
         .push(api.agents.guarded())
         .push(api.runs.guarded())
+        .push(api.selection.guarded())
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())
         .push(api.webhooks.guarded())

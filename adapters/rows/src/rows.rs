@@ -16,6 +16,7 @@ pub(crate) mod run;
 pub(crate) mod run_event;
 pub(crate) mod run_feedback;
 pub(crate) mod schedule;
+pub(crate) mod selector;
 pub(crate) mod session;
 pub(crate) mod stored;
 pub(crate) mod tenant;

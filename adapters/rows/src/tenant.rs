@@ -6,7 +6,8 @@ use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
-    StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    SelectionRepository, StoreError, TenantTx, TenantView, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -28,6 +29,7 @@ mod idempotency;
 mod prices;
 mod runs;
 mod schedules;
+mod selection;
 mod usage;
 mod users;
 mod webhooks;
@@ -143,6 +145,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
+        self
+    }
+
+    fn selection(&mut self) -> &mut dyn SelectionRepository {
         self
     }
 

@@ -17,6 +17,7 @@ mod idempotency;
 mod money;
 mod page;
 mod schedules;
+mod selection;
 mod webhooks;
 mod work;
 
@@ -26,12 +27,13 @@ pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
+pub use selection::SelectionRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
     catalogue::MockModelProviderRepository, idempotency::MockIdempotencyRepository,
-    schedules::MockScheduleRepository, webhooks::MockWebhookRepository,
+    schedules::MockScheduleRepository, selection::MockSelectionRepository, webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -105,6 +107,8 @@ pub trait TenantView: Send {
     fn budgets(&mut self) -> &mut dyn BudgetRepository;
     /// What the tenant used.
     fn usage(&mut self) -> &mut dyn UsageRepository;
+    /// What the tenant's selection knows.
+    fn selection(&mut self) -> &mut dyn SelectionRepository;
     /// Who changed what.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }

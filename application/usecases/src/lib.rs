@@ -15,6 +15,7 @@ mod refused;
 pub mod runner;
 pub mod runs;
 pub mod schedules;
+pub mod selection;
 pub mod sessions;
 pub mod tenants;
 pub mod users;

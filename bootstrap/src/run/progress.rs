@@ -126,6 +126,7 @@ impl<W: Write> Progress<W> {
 fn step(data: &Value) -> String {
     match text(data, "kind") {
         "tool" => format!("tool {}", text(data, "tool")),
+        "run" => format!("run of {}", text(data, "agent")),
         _ => format!("model: {}", text(data, "purpose")),
     }
 }

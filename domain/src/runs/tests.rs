@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::effects::{EffectKey, EffectOutcome, EffectRequest, ToolRequest};
 use crate::ids::StepId;
+use crate::selection;
 use crate::tools::ToolOutput;
 
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +39,7 @@ fn limits() -> RunLimits {
 }
 
 fn queued() -> Run {
-    let selection = Selection {
-        agent: AgentId::from_uuid(Uuid::from_u128(2)),
-        agent_version: 1,
-        reason: "named by the caller".into(),
-        scores: Vec::new(),
-        formation: None,
-    };
+    let selection = selection::named(AgentId::from_uuid(Uuid::from_u128(2)), 1);
     Run::accept(
         RunId::from_uuid(Uuid::from_u128(3)),
         user(),

@@ -1,4 +1,4 @@
-//! Hierarchical (HiAgent, Hu et al. 2024): a manager works from subgoal to subgoal. A worker pursues each; once it is done, what
+//! Hierarchical (`HiAgent`, Hu et al. 2024): a manager works from subgoal to subgoal. A worker pursues each; once it is done, what
 //! the worker wrote is replaced by a summary, so that the manager's context grows by a few sentences and not by whole transcripts.
 //!
 //! A decision that cannot be read is sent back once. A subgoal without an answer is told to the manager, who may try another way.

@@ -1,4 +1,4 @@
-//! Orchestrator and workers (Anthropic 2024, "Building effective agents"; the division of labour of MetaGPT, Hong et al. 2023):
+//! Orchestrator and workers (Anthropic 2024, "Building effective agents"; the division of labour of `MetaGPT`, Hong et al. 2023):
 //! a model divides the task, agents do the parts at the same time, a model makes one answer of theirs.
 //!
 //! A division that cannot be read is sent back once. A part without an answer is shown as missing; all of them are an error.

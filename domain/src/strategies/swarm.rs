@@ -72,8 +72,8 @@ impl Parameters {
     async fn vote(&self, brief: &Brief, fx: &Effects) -> Result<Answer, StrategyError> {
         brief.listed_agents()?;
         let task = format!("{}\n\n{MARK_IT}", brief.task);
-        let voters: Vec<_> = brief.agents.iter().map(|agent| fx.agent(agent.name.as_str(), &task)).collect();
-        let outputs = fx.join(voters).await?;
+        let asked: Vec<_> = brief.agents.iter().map(|agent| fx.agent(agent.name.as_str(), &task)).collect();
+        let outputs = fx.join(asked).await?;
         let votes: Vec<String> = outputs
             .iter()
             .filter(|output| !output.is_error && !output.content.trim().is_empty())

@@ -9,6 +9,7 @@ use powerhouse_ports::store::TenantStore;
 pub mod approvals;
 pub mod audit;
 pub mod catalogue;
+pub mod families;
 pub mod idempotency;
 pub mod isolation;
 pub mod model;
@@ -19,6 +20,7 @@ pub mod reading;
 pub mod retention;
 pub mod runs;
 pub mod schedules;
+pub mod selection;
 pub mod sessions;
 pub mod transactions;
 pub mod twins;
@@ -77,11 +79,15 @@ macro_rules! store_contract {
                 a_suspended_tenants_runs_wait, a_run_that_waits_for_a_time_is_granted_then, a_delayed_run_is_granted_in_time,
                 priorities_count_inside_a_tenant_only, agents_take_turns_within_their_limits, plans_have_their_weight,
                 claims_without_progress_are_counted;
+            families: a_run_goes_on_when_one_ends_that_it_has_begun,
+                a_run_that_a_worker_has_is_not_granted_again_when_one_ends, trees_are_their_tenants_own;
             schedules: schedules_survive, a_due_schedule_is_claimed_once, schedules_of_a_suspended_tenant_wait,
                 schedules_are_their_tenants_own;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,
                 deliveries_end_and_are_replayed, deliveries_of_tenants_take_turns, webhooks_survive,
                 webhooks_are_their_tenants_own;
+            selection: what_is_known_is_kept, knowledge_is_its_tenants_own,
+                outcomes_are_those_of_runs_that_ended_by_themselves, praised_tasks_are_told_by_when_they_were_praised;
             sessions: refresh_tokens_rotate_and_reuse_ends_the_session, the_token_before_serves_after_a_lost_answer,
                 an_ended_sessions_tokens_are_unknown, sessions_end_one_by_one, an_ended_session_is_nobody, a_removed_or_disabled_user_is_nobody, a_role_is_that_of_now, expired_sessions_are_purged_and_no_others,
                 credentials_are_those_of_the_named_tenant;

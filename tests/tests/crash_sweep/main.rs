@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use powerhouse_domain::access::Principal;
-use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::agents::{Agent, AgentName, Definition, SubAgent};
+use powerhouse_domain::effects::EffectOutcome;
 use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
 use powerhouse_domain::money::{Budget, BudgetScope, Caps, Grouping, Period, in_flight};
 use powerhouse_domain::runs::{
-    Approval, ApprovalRule, ApprovalRules, Decision, Demand, EventBody, Question, Recording, Run, RunEvent,
-    RunLimits, RunState, Task, explain, replay,
+    Approval, ApprovalRule, ApprovalRules, Decision, Demand, EventBody, Formation, Question, Recording, Run,
+    RunEvent, RunLimits, RunState, Selection, Task, explain, replay,
 };
 use powerhouse_domain::selection;
 use powerhouse_domain::strategies::{AgentKind, Brief, Strategy};
@@ -62,6 +63,8 @@ struct Scenario {
     turns: usize,
     /// Who wants a person to approve each payment.
     careful: Careful,
+    /// Whether the helpers work on the task first, in runs of their own.
+    team: bool,
 }
 
 /// Who wants a person's word.
@@ -76,29 +79,42 @@ enum Careful {
     Policy,
 }
 
-const SCENARIOS: [Scenario; 21] = [
-    Scenario { kind: AgentKind::React, turns: 2, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Agent },
-    Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Strategy },
-    Scenario { kind: AgentKind::React, turns: 1, careful: Careful::Policy },
-    Scenario { kind: AgentKind::Direct, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::ChainOfThought, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::PlanAndExecute, turns: 1, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Reflection, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Debate, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::SelfConsistency, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Rewoo, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::LlmCompiler, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Reflexion, turns: 1, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::TreeOfThought, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::MixtureOfAgents, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Evaluator, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Toolformer, turns: 2, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::AutoLoop, turns: 1, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Cascade, turns: 0, careful: Careful::Nobody },
-    Scenario { kind: AgentKind::Governor, turns: 0, careful: Careful::Agent },
-    Scenario { kind: AgentKind::SqlAnalyst, turns: 0, careful: Careful::Nobody },
+const SCENARIOS: [Scenario; 27] = [
+    scenario(AgentKind::React, 2, Careful::Nobody),
+    scenario(AgentKind::React, 1, Careful::Agent),
+    scenario(AgentKind::React, 1, Careful::Strategy),
+    scenario(AgentKind::React, 1, Careful::Policy),
+    scenario(AgentKind::Direct, 0, Careful::Nobody),
+    scenario(AgentKind::ChainOfThought, 0, Careful::Nobody),
+    scenario(AgentKind::PlanAndExecute, 1, Careful::Nobody),
+    scenario(AgentKind::Reflection, 0, Careful::Nobody),
+    scenario(AgentKind::Debate, 0, Careful::Nobody),
+    scenario(AgentKind::SelfConsistency, 0, Careful::Nobody),
+    scenario(AgentKind::Rewoo, 0, Careful::Nobody),
+    scenario(AgentKind::LlmCompiler, 0, Careful::Nobody),
+    scenario(AgentKind::Reflexion, 1, Careful::Nobody),
+    scenario(AgentKind::TreeOfThought, 0, Careful::Nobody),
+    scenario(AgentKind::MixtureOfAgents, 0, Careful::Nobody),
+    scenario(AgentKind::Evaluator, 0, Careful::Nobody),
+    scenario(AgentKind::Toolformer, 2, Careful::Nobody),
+    scenario(AgentKind::AutoLoop, 1, Careful::Nobody),
+    scenario(AgentKind::Cascade, 0, Careful::Nobody),
+    scenario(AgentKind::Governor, 0, Careful::Agent),
+    scenario(AgentKind::SqlAnalyst, 0, Careful::Nobody),
+    scenario(AgentKind::Router, 1, Careful::Nobody),
+    scenario(AgentKind::OrchestratorWorkers, 1, Careful::Nobody),
+    scenario(AgentKind::Hierarchical, 1, Careful::Nobody),
+    scenario(AgentKind::Swarm, 1, Careful::Nobody),
+    Scenario { team: true, ..scenario(AgentKind::Direct, 1, Careful::Nobody) },
+    Scenario { team: true, ..scenario(AgentKind::Router, 1, Careful::Nobody) },
 ];
+
+const fn scenario(kind: AgentKind, turns: usize, careful: Careful) -> Scenario {
+    Scenario { kind, turns, careful, team: false }
+}
+
+/// The agents of the tenant beside the one whose run is swept; each calls both tools.
+const HELPERS: [&str; 2] = ["helper", "other"];
 
 impl Scenario {
     /// Small, so that there are few moments, and with the tools that there are.
@@ -110,6 +126,8 @@ impl Scenario {
             AgentKind::TreeOfThought => json!({"depth": 1, "branches": 2}),
             AgentKind::MixtureOfAgents => json!({"layers": 1, "proposers": 2, "models": ["small"]}),
             AgentKind::Cascade => json!({"models": ["small"], "threshold": 10}),
+            AgentKind::Hierarchical => json!({"max_subgoals": 2}),
+            AgentKind::Swarm => json!({"by": "voting"}),
             AgentKind::SqlAnalyst => json!({"schema_tool": "look", "query_tool": "look"}),
             _ => json!({}),
         }
@@ -120,6 +138,8 @@ impl Scenario {
 #[derive(Debug, PartialEq)]
 struct Outcome {
     answer: String,
+    /// How many runs there were in all.
+    runs: usize,
     steps: BTreeSet<String>,
     effects: BTreeMap<String, u32>,
 }
@@ -138,6 +158,9 @@ impl Scene {
     async fn new(stores: &Stores, scenario: Scenario) -> Self {
         let office = office(&*stores.platform, Plan::Enterprise).await;
         let (clock, ids) = (Arc::new(Later::default()), UuidV7Source);
+        let helpers =
+            HELPERS.map(|name| SubAgent { name: name.parse().unwrap(), description: "Helps".into() });
+        let team = helpers.iter().map(|helper| helper.name.clone()).collect();
         let definition = Definition {
             description: "Works".into(),
             strategy: Strategy::from_parameters(scenario.kind, &scenario.parameters()).unwrap(),
@@ -148,7 +171,7 @@ impl Scene {
             approvals: if scenario.careful == Careful::Agent { vec!["pay".into()] } else { Vec::new() },
             examples: Vec::new(),
             max_concurrent_runs: None,
-            agents: Vec::new(),
+            agents: helpers.to_vec(),
             limits: RunLimits {
                 steps: 100,
                 tokens: 1_000_000,
@@ -157,19 +180,33 @@ impl Scene {
             },
         };
         let now = clock.now();
-        let draft = Agent::draft(AgentId::from_uuid(ids.next()), "worker".parse().unwrap(), definition, now);
-        let agent = draft.unwrap().publish(now).unwrap();
+        let publish = |name: AgentName, definition| {
+            let draft = Agent::draft(AgentId::from_uuid(ids.next()), name, definition, now);
+            draft.unwrap().publish(now).unwrap()
+        };
+        let helpers = helpers.map(|SubAgent { name, .. }| {
+            let strategy = Strategy::from_parameters(AgentKind::React, &json!({})).unwrap();
+            let instructions = format!("You are {}.", name.as_str());
+            let approvals = Vec::new();
+            publish(name, Definition { strategy, instructions, approvals, ..definition.clone() })
+        });
+        let agent = publish("worker".parse().unwrap(), definition);
         let limits = agent.runnable().unwrap().definition.limits;
         let run = Run::accept(
             RunId::from_uuid(ids.next()),
             office.owner.id(),
             Task::new("Work\nAnswer A: this\nAnswer B: that").unwrap(),
-            selection::named(agent.id(), 1),
+            Selection {
+                formation: scenario.team.then_some(Formation::Team(team)),
+                ..selection::named(agent.id(), 1)
+            },
             limits,
             now,
         );
         let mut tx = stores.tenants.begin(&office.principal.scope()).await.unwrap();
-        tx.agents().add(&agent).await.unwrap();
+        for agent in helpers.iter().chain([&agent]) {
+            tx.agents().add(agent).await.unwrap();
+        }
         tx.runs().add(&run).await.unwrap();
         let caps = Caps::new(None, Some(1 << 40)).unwrap();
         let id = BudgetId::from_uuid(ids.next());
@@ -268,37 +305,45 @@ impl Scene {
         format!("{run:#?} {events:#?}")
     }
 
-    /// What the run left behind, and that its journal is sound.
+    /// What the run left behind, and the runs that it has begun, and that their journals are sound.
     async fn outcome(&self) -> Outcome {
         let mut view = self.stores.tenants.read(&self.principal.scope()).await.unwrap();
-        let run = view.runs().find(self.run).await.unwrap().unwrap();
-        let RunState::Succeeded { answer, .. } = run.state() else { panic!("it has not succeeded: {run:?}") };
-        let events = view.runs().events(self.run, 0, 10_000).await.unwrap();
-        assert!(events.iter().map(|event| event.seq).eq(1..=events.len() as u64), "no gap and no repeat");
-        assert_eq!(events.iter().filter(|event| event.body.is_final()).count(), 1, "it ended once");
-        let mut steps = BTreeSet::new();
-        let mut tokens = 0;
-        for (index, event) in events.iter().enumerate() {
-            if event.body.is_final() || matches!(event.body, EventBody::Started { .. }) {
-                // What was under way is paid for in full: it may have been billed.
-                let lost = in_flight(&events[..index]).into_values();
-                tokens += lost.map(|call| call.amount.total_tokens()).sum::<u64>();
+        let (mut answer, mut steps) = (String::new(), BTreeSet::new());
+        let family = view.runs().tree(self.run, 100).await.unwrap();
+        for run in &family {
+            let RunState::Succeeded { answer: said, .. } = run.state() else {
+                panic!("it has not succeeded: {run:?}")
+            };
+            let events = view.runs().events(run.id(), 0, 10_000).await.unwrap();
+            let outcomes = sound(run, &events);
+            if run.id() == self.run {
+                answer.clone_from(said);
+                steps = outcomes;
+                self.check_questions(&events);
             }
-            if let EventBody::StepEnded { key, outcome, .. } = &event.body {
-                assert!(steps.insert(format!("{key}: {outcome:?}")), "{key} has two outcomes");
-                if let powerhouse_domain::effects::EffectOutcome::Model(reply) = outcome {
-                    tokens += reply.usage.total_tokens();
-                }
-            }
+            let chosen = run.selection();
+            let version = view.agents().version(chosen.agent, chosen.agent_version).await.unwrap().unwrap();
+            explained_and_replayed(run, &version.definition, events);
         }
-        assert_eq!(run.usage().total_tokens(), tokens, "the usage is that of the journal");
+        // What its family used is part of what it used itself.
+        let tokens = family[0].usage().total_tokens();
         let budget = view.budgets().list(None, Limit::default()).await.unwrap().items.remove(0);
         let spending = view.budgets().spending(budget.window(self.clock.now())).await.unwrap();
-        assert_eq!((spending.spent.tokens, spending.reserved.tokens), (tokens, 0), "so is what was spent");
+        assert_eq!((spending.spent.tokens, spending.reserved.tokens), (tokens, 0), "so much was spent");
         let day = self.clock.now().date_naive();
         let (first, last) = (day - chrono::Days::new(9), day + chrono::Days::new(9));
         let used = view.usage().sums(first, last, Grouping::default(), 9).await.unwrap();
-        assert_eq!(used[0].usage.total_tokens(), tokens, "and what was used");
+        assert_eq!(used[0].usage.total_tokens(), tokens, "and so much was used");
+        let effects = self.downstream.counts();
+        for (call, count) in &effects {
+            assert!(*count == 1 || call.starts_with("look"), "{call} took effect {count} times");
+        }
+        let effects = effects.into_keys().map(|call| (call, 1)).collect();
+        Outcome { answer, runs: family.len(), steps, effects }
+    }
+
+    /// Who was to be asked was asked.
+    fn check_questions(&self, events: &[RunEvent]) {
         let demands = events.iter().filter_map(|event| match &event.body {
             EventBody::ApprovalAsked { question: Question::ToolCall { name, demand, .. }, .. } => {
                 Some((name.as_str(), demand.clone()))
@@ -316,19 +361,35 @@ impl Scene {
             Careful::Policy => demands == [("pay", Demand::Policy { reason: "money".into() })],
         };
         assert!(is_asked, "{:?}: {demands:?}", self.scenario);
-        let chosen = run.selection();
-        let version = view.agents().version(chosen.agent, chosen.agent_version).await.unwrap().unwrap();
-        explained_and_replayed(&run, &version.definition, events);
-        let effects = self.downstream.counts();
-        for (call, count) in &effects {
-            assert!(*count == 1 || call.starts_with("look"), "{call} took effect {count} times");
+    }
+}
+
+/// What came of each step of a run, whose journal has to be sound.
+fn sound(run: &Run, events: &[RunEvent]) -> BTreeSet<String> {
+    assert!(events.iter().map(|event| event.seq).eq(1..=events.len() as u64), "no gap and no repeat");
+    assert_eq!(events.iter().filter(|event| event.body.is_final()).count(), 1, "it ended once");
+    let (mut steps, mut tokens) = (BTreeMap::new(), 0);
+    for (index, event) in events.iter().enumerate() {
+        if event.body.is_final() || matches!(event.body, EventBody::Started { .. }) {
+            // What was under way is paid for in full: it may have been billed.
+            let lost = in_flight(&events[..index]).into_values();
+            tokens += lost.map(|call| call.amount.total_tokens()).sum::<u64>();
         }
-        Outcome {
-            answer: answer.clone(),
-            steps,
-            effects: effects.into_keys().map(|call| (call, 1)).collect(),
+        if let EventBody::StepEnded { key, outcome, .. } = &event.body {
+            tokens += outcome.usage().total_tokens();
+            // Which run it was, and what that lost, differs from time to time.
+            let told = match outcome {
+                EffectOutcome::Run(output) => format!("{} {}", output.content, output.is_error),
+                other => format!("{other:?}"),
+            };
+            assert!(
+                steps.insert(key.clone(), told).is_none(),
+                "{key} has two outcomes: {run:#?} {events:#?}"
+            );
         }
     }
+    assert_eq!(run.usage().total_tokens(), tokens, "the usage is that of the journal");
+    steps.into_iter().map(|(key, told)| format!("{key}: {told}")).collect()
 }
 
 /// Whatever happened to a run, its journal tells what it cost, and replays.

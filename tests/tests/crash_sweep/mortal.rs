@@ -21,8 +21,8 @@ use powerhouse_ports::platform::{
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, ModelProviderRepository, Plain, PriceRepository, RunRepository,
-    ScheduleRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository, UserRepository,
-    WebhookRepository,
+    ScheduleRepository, SelectionRepository, StoreError, TenantStore, TenantTx, TenantView, UsageRepository,
+    UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -146,6 +146,10 @@ impl TenantView for MortalTx {
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
         self.tx.usage()
+    }
+
+    fn selection(&mut self) -> &mut dyn SelectionRepository {
+        self.tx.selection()
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepository {

@@ -2,6 +2,7 @@
 //! that count what they did, and a clock.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -118,18 +119,24 @@ impl ModelProvider for Oracle {
         let is_flawed = request.response_schema.is_some() && !request.purpose.starts_with("repair_");
         Ok(ModelReply {
             flaw: is_flawed.then(|| "it is no JSON".to_owned()),
-            tool_calls: if may_act { calls(turn) } else { Vec::new() },
+            tool_calls: if may_act { calls(turn, request) } else { Vec::new() },
             stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
             ..ModelReply::text(text, Usage::of_tokens(3, 2), model)
         })
     }
 }
 
-fn calls(turn: usize) -> Vec<ToolCall> {
+/// Calls of both tools; the same for the same agent, task and turn alone.
+fn calls(turn: usize, request: &ModelRequest) -> Vec<ToolCall> {
+    let mut told = DefaultHasher::new();
+    serde_json::to_string(&request.messages[..request.messages.len().min(2)])
+        .unwrap_or_default()
+        .hash(&mut told);
+    let arguments = json!({ "turn": turn, "told": told.finish() }).to_string();
     let call = |tool: &str| ToolCall {
         id: format!("{tool}-{turn}"),
         name: tool.into(),
-        arguments: json!({ "turn": turn }).to_string(),
+        arguments: arguments.clone(),
     };
     vec![call("pay"), call("look")]
 }
@@ -143,6 +150,11 @@ fn said(request: &ModelRequest, turns: usize) -> String {
         });
     match &request.response_schema {
         Some(wanted) if plans_calls => plan_of_calls(&wanted.schema).to_string(),
+        Some(wanted) if wanted.schema["properties"].get("subgoal").is_some() => {
+            let finished =
+                serde_json::to_string(&request.messages).unwrap_or_default().matches("(helper)").count();
+            json!({"agent": "helper", "subgoal": format!("goal {finished}")}).to_string()
+        }
         None if request.purpose == "sample" => "Answer: 42".to_owned(),
         None if request.purpose == "write" => written(request, turns),
         Some(schema) if schema.schema["properties"].get("steps").is_some() => {

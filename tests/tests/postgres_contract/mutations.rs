@@ -18,7 +18,7 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, catalogue, idempotency, isolation, schedules, twins, webhooks,
+    Stores, approvals, audit, catalogue, idempotency, isolation, schedules, selection, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -32,6 +32,7 @@ use super::{migrated, open};
 const TABLES: &[&str] = &[
     "approvals",
     "approval_rules",
+    "selectors",
     "idempotency_keys",
     "tenants",
     "users",
@@ -225,6 +226,7 @@ async fn isolate(stores: &Stores) {
     webhooks::webhooks_are_their_tenants_own(stores).await;
     catalogue::providers_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
+    selection::knowledge_is_its_tenants_own(stores).await;
 }
 
 /// Whether they do. What is said on the way is that of the assertion that failed.

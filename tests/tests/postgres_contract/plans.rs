@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::catalogue::Provider;
@@ -98,6 +98,8 @@ const ROWS: &str = "
             CASE WHEN n <= 10 THEN 'pending' ELSE 'dead' END, CASE WHEN n <= 10 THEN now() END,
             CASE WHEN n > 10 THEN now() - CASE WHEN n = 300 THEN interval '40 days' ELSE interval '0' END END, now()
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO selectors SELECT id(t), 1, NULL, NULL,
+        $${\"at\": null, \"record\": [], \"lesson\": \"\", \"threshold\": null}$$ FROM generate_series(1, 3000) t;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
         now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END
@@ -470,6 +472,25 @@ async fn runs(watched: &mut Watched) {
         .own("runs.tree", &["runs_by_root", "runs_pkey or runs_by_id"], async |tx| {
             assert!(!tx.runs().tree(run, 20).await.unwrap().is_empty());
             assert!(tx.runs().ended_among(&[run]).await.unwrap().len() <= 1);
+        })
+        .await;
+    watched
+        .own("selection", &["selectors_pkey"], async |tx| {
+            let selector = tx.selection().read().await.unwrap();
+            tx.selection().replace(&selector.forget(Utc::now())).await.unwrap();
+        })
+        .await;
+    let since = Some(DateTime::UNIX_EPOCH);
+    watched
+        .own("selection.outcomes", &["runs_pkey"], async |tx| {
+            assert!(tx.selection().outcomes(None, 50).await.unwrap().is_empty());
+            assert!(tx.selection().outcomes(since, 50).await.unwrap().is_empty());
+        })
+        .await;
+    watched
+        .own("selection.praised", &["run_feedback_by_verdict", "runs_pkey or runs_by_id"], async |tx| {
+            assert_eq!(tx.selection().praised(None, 50, 9).await.unwrap().len(), 50);
+            assert_eq!(tx.selection().praised(since, 50, 9).await.unwrap().len(), 50);
         })
         .await;
     watched

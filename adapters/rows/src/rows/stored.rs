@@ -152,6 +152,10 @@ pub(crate) struct StoredSelection {
     scores: Vec<(AgentId, f64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     formation: Option<StoredFormation>,
+    #[serde(default)]
+    propensities: Vec<(AgentId, f64)>,
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -191,16 +195,18 @@ impl From<&Selection> for StoredSelection {
             reason: selection.reason.clone(),
             scores: selection.scores.clone(),
             formation: selection.formation.as_ref().map(StoredFormation::from),
+            propensities: selection.propensities.clone(),
+            revision: selection.revision,
         }
     }
 }
 
 impl StoredSelection {
     pub(crate) fn into_domain(self) -> Result<Selection, StoreError> {
-        let Self { agent, agent_version, reason, scores, formation } = self;
+        let Self { agent, agent_version, reason, scores, formation, propensities, revision } = self;
         let formation = formation.map(StoredFormation::into_domain).transpose();
         let formation = formation.map_err(corrupt("runs", "selection"))?;
-        Ok(Selection { agent, agent_version, reason, scores, formation })
+        Ok(Selection { agent, agent_version, reason, scores, formation, propensities, revision })
     }
 }
 
@@ -274,5 +280,22 @@ impl From<StoredState> for RunState {
             }
             StoredState::TimedOut { started_at, ended_at } => Self::TimedOut { started_at, ended_at },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_selection_from_before_propensities_were_kept_is_read() {
+        let agent = AgentId::from_uuid(uuid::Uuid::from_u128(7));
+        let old =
+            json!({"agent": agent, "agent_version": 2, "reason": "it was best", "scores": [[agent, 1.5]]});
+        let selection = read::<StoredSelection>("runs", "selection", old).unwrap().into_domain().unwrap();
+        assert_eq!((selection.agent_version, &*selection.reason), (2, "it was best"));
+        assert_eq!((selection.scores.len(), selection.propensity(), selection.revision), (1, None, None));
     }
 }

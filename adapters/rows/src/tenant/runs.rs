@@ -75,7 +75,10 @@ impl<C: Transaction> Own<C> {
         let Some(Lineage { parent, .. }) = run.lineage().filter(|_| run.state().name().is_final()) else {
             return Ok(());
         };
-        let is_waiting = Expr::col(Column::Status).eq(RunStatus::Waiting.as_str());
+        // One that was claimed already looks itself.
+        let is_waiting = Expr::col(Column::Status)
+            .eq(RunStatus::Waiting.as_str())
+            .and(Expr::col(Column::LeaseExpiresAt).is_null());
         let due = Expr::case(is_waiting, Expr::col(Column::CreatedAt)).finally(Expr::col(Column::DueAt));
         let update = self
             .own(Entity::update_many(), Column::TenantId)
@@ -230,7 +233,7 @@ impl<C: Transaction> RunRepository for Own<C> {
     async fn ended_among(&mut self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
         let query = self
             .own(Entity::find(), Column::TenantId)
-            .filter(Column::Id.is_in(ids.iter().map(|id| id.as_uuid())))
+            .filter(Column::Id.is_in(ids.iter().map(RunId::as_uuid)))
             .filter(Column::Status.is_in(ENDED))
             .order_by_asc(Column::Id);
         let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(RUN))?;

@@ -7,9 +7,10 @@ use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
     MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockModelProviderRepository,
-    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
-    StoreError, TenantTx, TenantView, UsageRepository, UserRepository, WebhookRepository,
+    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockSelectionRepository,
+    MockUsageRepository, MockUserRepository, MockWebhookRepository, ModelProviderRepository, PriceRepository,
+    RunRepository, ScheduleRepository, SelectionRepository, StoreError, TenantTx, TenantView,
+    UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -41,6 +42,8 @@ pub struct MockTenantTx {
     pub usage: MockUsageRepository,
     /// What `idempotency()` gives.
     pub idempotency: MockIdempotencyRepository,
+    /// What `selection()` gives.
+    pub selection: MockSelectionRepository,
     /// What `audit()` gives.
     pub audit: MockAuditRepository,
     /// How committing fails, if it does.
@@ -95,6 +98,10 @@ impl TenantView for MockTenantTx {
 
     fn usage(&mut self) -> &mut dyn UsageRepository {
         &mut self.usage
+    }
+
+    fn selection(&mut self) -> &mut dyn SelectionRepository {
+        &mut self.selection
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepository {

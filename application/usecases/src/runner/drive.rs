@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
-use super::family::{Children, WantedRun, may_begin};
+use super::family::{Children, WantedRun, has_begun_runs, may_begin};
 use super::gate::{Gate, ToolTerms, demand, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
@@ -192,9 +192,7 @@ impl Drive {
             return end_without_agent(&workshop, &lease, run, &journal, now).await.map(|()| None);
         };
         let asked = asked(&journal);
-        let has_begun_runs = journal
-            .iter()
-            .any(|event| matches!(event.body, EventBody::StepStarted { kind: StepKind::Run { .. }, .. }));
+        let has_begun_runs = has_begun_runs(&journal);
         let may_begin = may_begin(&version.definition, &run);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;

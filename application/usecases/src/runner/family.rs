@@ -7,7 +7,10 @@ use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput, SubRunRequest};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::Usage;
-use powerhouse_domain::runs::{Placement, Run, RunLimits, RunState, Selection, Task};
+use powerhouse_domain::runs::{
+    EventBody, Formation, Placement, Run, RunEvent, RunLimits, RunState, Selection, StepKind, Task,
+};
+use powerhouse_domain::selection;
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{StoreError, TenantTx};
@@ -47,13 +50,6 @@ impl Children {
         let most = |limits: &RunLimits| Usage::of_tokens(limits.tokens, 0).at_cost(limits.cost_micros);
         self.0.values().map(|child| most(&child.limits)).sum()
     }
-}
-
-/// The agents that the definition lists, and those of the run's formation.
-pub(super) fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
-    let listed = definition.agents.iter().map(|agent| &agent.name);
-    let formation = run.selection().formation.iter().flat_map(|formation| formation.agents());
-    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
 }
 
 impl Drive {
@@ -123,13 +119,8 @@ impl Drive {
         else {
             return Ok(Err(format!("there is no agent `{agent}` with a published version")));
         };
-        let selection = Selection {
-            agent,
-            agent_version: version.number,
-            reason: "named by the run that began it".into(),
-            scores: Vec::new(),
-            formation: None,
-        };
+        let reason = "named by the run that began it".into();
+        let selection = Selection { reason, ..selection::named(agent, version.number) };
         let limits = version.definition.limits.narrowed_by(&share);
         let placement = Placement {
             not_before: None,
@@ -193,6 +184,20 @@ impl Drive {
             tracing::warn!(error = %Chain(&error), "what the run has begun could not be stopped");
         }
     }
+}
+
+/// The agents that the definition lists, and those of the run's formation.
+pub(super) fn may_begin(definition: &Definition, run: &Run) -> BTreeSet<String> {
+    let listed = definition.agents.iter().map(|agent| &agent.name);
+    let formation = run.selection().formation.iter().flat_map(Formation::agents);
+    listed.chain(formation).map(|name| name.as_str().to_owned()).collect()
+}
+
+/// Whether a journal tells of a run that was begun.
+pub(super) fn has_begun_runs(journal: &[RunEvent]) -> bool {
+    let is_begun =
+        |event: &RunEvent| matches!(event.body, EventBody::StepStarted { kind: StepKind::Run { .. }, .. });
+    journal.iter().any(is_begun)
 }
 
 /// What a run that has ended is to the one that began it.

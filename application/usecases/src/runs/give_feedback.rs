@@ -10,6 +10,7 @@ use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
 use super::find;
+use crate::selection::Selectors;
 use crate::{Once, Refused};
 
 /// Takes feedback.
@@ -17,6 +18,8 @@ use crate::{Once, Refused};
 pub struct GiveFeedback {
     /// Where runs are.
     pub store: Arc<dyn TenantStore>,
+    /// Learns from it.
+    pub selectors: Arc<Selectors>,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -42,6 +45,7 @@ impl GiveFeedback {
         tx.runs().put_feedback(permit.redeem().run, &feedback).await?;
         let entry = Entry::by(principal, AuditAction::RunJudged, id, now).with("verdict", verdict.as_str());
         once.commit_audited(tx, &feedback, entry).await?;
+        self.selectors.want(principal.scope());
         Ok(feedback)
     }
 }

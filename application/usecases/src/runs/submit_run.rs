@@ -6,20 +6,20 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{self, Principal, TenantScope};
 use powerhouse_domain::agents::Agent;
-use powerhouse_domain::ids::RunId;
+use powerhouse_domain::ids::{AgentId, RunId};
+use powerhouse_domain::money::{BudgetScope, LEAST_OUTPUT};
 use powerhouse_domain::runs::{Formation, InvalidPlacement, Placement, Run, RunLimits, Selection, Task};
-use powerhouse_domain::selection::{self, Target};
+use powerhouse_domain::selection::{self, Knowledge, Target, Wish};
 use powerhouse_domain::tenants::PlanLimits;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::events::{EventBus, RunNews};
-use powerhouse_ports::store::{TenantStore, TenantTx};
+use powerhouse_ports::store::{Limit, TenantStore, TenantTx};
 use tokio::sync::Notify;
 
+use crate::agents::ToolNames;
 use crate::measure::run_submitted;
+use crate::selection::{Asked, MAX_CANDIDATES, Selectors};
 use crate::{Once, Refused, permit};
-
-/// Agents that are looked at when the caller names none.
-const MAX_CANDIDATES: u32 = 2_000;
 
 /// What is to be done, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub struct SubmitRunCommand {
 pub struct SubmitRun {
     /// Where runs are.
     pub store: Arc<dyn TenantStore>,
+    /// What was learnt of tenants' agents.
+    pub selectors: Arc<Selectors>,
+    /// The tools that there are.
+    pub tools: Arc<ToolNames>,
     /// Tells who watches.
     pub bus: Arc<dyn EventBus>,
     /// Wakes the worker of this process.
@@ -59,6 +63,9 @@ impl SubmitRun {
         once: &Once<Run>,
     ) -> Result<Run, Refused> {
         let scope = principal.scope();
+        if matches!(command.target, Target::Auto(_)) {
+            self.selectors.ready(scope).await;
+        }
         let mut tx = once.begin(&*self.store, &scope).await?;
         let id = RunId::from_uuid(self.ids.next());
         let run = self.accept(&mut *tx, principal, command, id, self.clock.now()).await?;
@@ -79,7 +86,10 @@ impl SubmitRun {
         let SubmitRunCommand { task, mut target, formation, placement } = command;
         placement.check(now).map_err(misplaced)?;
         let formation = form(tx, principal, formation, &mut target).await?;
-        let (agent, selection) = select(tx, &task, target).await?;
+        let (agent, selection) = match target {
+            Target::Agent(agent) => named(tx, agent).await?,
+            Target::Auto(wish) => self.choose(tx, principal, &task, &wish, id, now).await?,
+        };
         let selection = Selection { formation, ..selection };
         permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
@@ -91,6 +101,47 @@ impl SubmitRun {
             .admitted_as(principal.role());
         tx.runs().add(&run).await?;
         Ok(run)
+    }
+
+    /// Chooses among the agents that the caller may use and whose tools are there, passing over those whose own budget is used up
+    /// while there is another.
+    async fn choose(
+        &self,
+        tx: &mut dyn TenantTx,
+        principal: &Principal,
+        task: &Task,
+        wish: &Wish,
+        id: RunId,
+        now: DateTime<Utc>,
+    ) -> Result<(Agent, Selection), Refused> {
+        let mut agents = tx.agents().runnable(MAX_CANDIDATES).await?;
+        let selector = tx.selection().read().await?;
+        let asked = Asked { scope: principal.scope(), selector: &selector, agents: &agents, now };
+        let trained = self.selectors.trained(&asked);
+        agents.retain(|agent| {
+            principal.permit::<access::CreateRun>(agent.id()).is_ok()
+                && agent.runnable().is_some_and(|version| {
+                    version.definition.tools.iter().all(|tool| self.tools.contains(tool))
+                })
+        });
+        let draw = selection::draw(id);
+        let knowledge = Knowledge { selector: &selector, trained: trained.as_deref(), now, draw };
+        let mut first = None;
+        loop {
+            match (selection::choose(task.as_str(), &agents, wish, knowledge), first.take()) {
+                (Ok(selection), before) => {
+                    let index = agents.iter().position(|agent| agent.id() == selection.agent);
+                    let agent = agents.remove(index.ok_or(Refused::NotFound("agent"))?);
+                    if !is_used_up(tx, agent.id(), now).await? {
+                        return Ok((agent, selection));
+                    }
+                    first = before.or(Some((agent, selection)));
+                }
+                // All are used up: whoever fits best says so, when it calls its model.
+                (Err(_), Some(first)) => return Ok(first),
+                (Err(error), None) => return Err(Refused::conflict("no_agent", error)),
+            }
+        }
     }
 
     /// Tells who watches, and the worker of this process, of a run that was stored.
@@ -144,22 +195,34 @@ async fn form(
     }
 }
 
-async fn select(tx: &mut dyn TenantTx, task: &Task, target: Target) -> Result<(Agent, Selection), Refused> {
-    match target {
-        Target::Agent(id) => {
-            let agent = tx.agents().find(id).await?.ok_or(Refused::NotFound("agent"))?;
-            let version = agent.runnable().ok_or_else(|| {
-                Refused::conflict("agent_not_published", "the agent has no published version")
-            })?;
-            let selection = selection::named(id, version.number);
-            Ok((agent, selection))
+async fn named(tx: &mut dyn TenantTx, id: AgentId) -> Result<(Agent, Selection), Refused> {
+    let agent = tx.agents().find(id).await?.ok_or(Refused::NotFound("agent"))?;
+    let version = agent
+        .runnable()
+        .ok_or_else(|| Refused::conflict("agent_not_published", "the agent has no published version"))?;
+    let selection = selection::named(id, version.number);
+    Ok((agent, selection))
+}
+
+/// Whether a budget of the agent's own has nothing left for a call.
+async fn is_used_up(tx: &mut dyn TenantTx, agent: AgentId, now: DateTime<Utc>) -> Result<bool, Refused> {
+    let scope = BudgetScope::Agent(agent);
+    if tx.budgets().of_scope(scope).await? == 0 {
+        return Ok(false);
+    }
+    let limit = Limit::new(Limit::MAX).unwrap_or_default();
+    let mut after = None;
+    loop {
+        let page = tx.budgets().list(after, limit).await?;
+        for budget in page.items.iter().filter(|budget| budget.scope == scope) {
+            let (micros, tokens) = budget.left(tx.budgets().spending(budget.window(now)).await?);
+            if micros == 0 || tokens < LEAST_OUTPUT.into() {
+                return Ok(true);
+            }
         }
-        Target::Auto(wish) => {
-            let agents = tx.agents().runnable(MAX_CANDIDATES).await?;
-            let selection = selection::choose(task.as_str(), &agents, &wish)
-                .map_err(|error| Refused::conflict("no_agent", error))?;
-            let chosen = agents.into_iter().find(|agent| agent.id() == selection.agent);
-            Ok((chosen.ok_or(Refused::NotFound("agent"))?, selection))
+        after = page.next;
+        if after.is_none() {
+            return Ok(false);
         }
     }
 }

@@ -38,6 +38,8 @@ struct KindView {
     tools: &'static str,
     /// The tools that it cannot work without, with default parameters.
     needed_tools: Vec<String>,
+    /// Whether it cannot work without `agents` in its definition: others that it may have do something.
+    needs_agents: bool,
     /// JSON Schema (draft 2020-12) of its parameters, with defaults and bounds.
     #[salvo(schema(value_type = Object))]
     parameters: Value,
@@ -92,6 +94,7 @@ fn view(kind: AgentKind) -> Result<KindView, Problem> {
         model_calls: ModelCalls { min, max, formula: cost },
         tools: tools.as_str(),
         needed_tools: defaults.needed_tools(),
+        needs_agents: defaults.needs_agents(),
         parameters: kind.about().parameters_schema(),
     })
 }

@@ -1,7 +1,7 @@
 //! Runs, steps and events as callers read them.
 
 use powerhouse_domain::effects::EffectOutcome;
-use powerhouse_domain::ids::RunId;
+use powerhouse_domain::ids::{AgentId, RunId};
 use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::runs::{
     EventBody, Feedback, Run, RunEvent, RunFailure, RunState, Selection, Step, StepKind, StepState, Verdict,
@@ -51,8 +51,14 @@ pub(super) struct SelectionView {
     agent: String,
     agent_version: u32,
     reason: String,
-    /// The candidates, best first.
+    /// The best candidates, best first.
     scores: Vec<ScoreView>,
+    /// How likely this agent was to be chosen; none when the caller named it.
+    propensity: Option<f64>,
+    /// Every agent that could have been chosen, and how likely each was.
+    propensities: Vec<PropensityView>,
+    /// The revision of what the tenant's selection knew; see `GET /v1/selection`.
+    revision: Option<u64>,
 }
 
 impl From<&Selection> for SelectionView {
@@ -65,6 +71,9 @@ impl From<&Selection> for SelectionView {
             scores: scores
                 .map(|(agent, score)| ScoreView { agent: agent.to_string(), score: *score })
                 .collect(),
+            propensity: selection.propensity(),
+            propensities: selection.propensities.iter().map(Into::into).collect(),
+            revision: selection.revision,
         }
     }
 }
@@ -75,6 +84,20 @@ impl From<&Selection> for SelectionView {
 struct ScoreView {
     agent: String,
     score: f64,
+}
+
+/// How likely an agent was to be chosen.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Propensity"))]
+struct PropensityView {
+    agent: String,
+    propensity: f64,
+}
+
+impl From<&(AgentId, f64)> for PropensityView {
+    fn from((agent, propensity): &(AgentId, f64)) -> Self {
+        Self { agent: agent.to_string(), propensity: *propensity }
+    }
 }
 
 /// Why a run has no answer.
