@@ -145,7 +145,7 @@ async fn models(settings: &Settings) -> Finding {
     if chosen.default_model == powerhouse_models::OFFLINE_MODEL {
         return Finding::Odd(
             format!("the model is {}", chosen.label),
-            "It only repeats sentences and calculates. Set OPENAI_API_KEY, model.base_url, or start Ollama.",
+            "It only repeats sentences and calculates. Set OPENAI_API_KEY, ANTHROPIC_API_KEY or model.base_url, or start Ollama.",
         );
     }
     if !settings.model.is_configured() {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::{Months, TimeDelta};
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, LocalMasterKeys, TokenProfile};
+use powerhouse_domain::breaker::BreakerSettings;
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::webhooks::Retries;
 use powerhouse_egress::Hosts;
@@ -92,10 +93,29 @@ const KNOWN: &[Known] = &[
     known("tokens.lifetime_seconds", "900", "how long an access token works"),
     known("passwords.at_once", "2", "passwords hashed at the same time; each takes 19 MiB and a core"),
     known("passwords.waiting", "64", "passwords that may wait for their turn"),
-    known("model.provider", "auto", "`auto`, `openai_compatible` or `offline`"),
-    known("model.base_url", "", "an API of chat completions; OpenAI's when empty (also OPENAI_BASE_URL)"),
-    known(API_KEY, "", "the key of that API (also OPENAI_API_KEY)"),
+    known("model.provider", "auto", "`auto`, `openai_compatible`, `anthropic` or `offline`"),
+    known(
+        "model.base_url",
+        "",
+        "the provider's API; its maker's when empty (also OPENAI_BASE_URL, ANTHROPIC_BASE_URL)",
+    ),
+    known(API_KEY, "", "the key of that API (also OPENAI_API_KEY, ANTHROPIC_API_KEY)"),
     known("model.name", "", "the model of agents that name none"),
+    known(
+        "model.cache_prompts",
+        "false",
+        "`true` asks the provider to keep prompts, where it does not by itself",
+    ),
+    known("model.fallbacks", "", "models that answer while another cannot, in their order, by commas"),
+    known("model.hedging", "false", "`true` makes a call twice when its answer is late; both are counted"),
+    known("model.breaker_failures", "5", "failures in a row after which a model is left alone; never when 0"),
+    known("model.breaker_window_seconds", "60", "within how long they count"),
+    known("model.breaker_cooldown_seconds", "30", "for how long the model is left alone"),
+    known(
+        "model.allow",
+        "",
+        "hosts that tenants' providers of models may have though not public, or without TLS, by commas",
+    ),
     known(
         MASTER_KEY,
         "",
@@ -156,6 +176,8 @@ pub(crate) struct Settings {
     pub(crate) tool_hosts: Hosts,
     /// When deliveries to webhooks are tried again.
     pub(crate) retries: Retries,
+    /// Hosts of tenants' providers of models that the operator answers for.
+    pub(crate) model_hosts: Hosts,
     /// Hosts of webhooks that the operator answers for.
     pub(crate) webhook_hosts: Hosts,
     pub(crate) log: Log,
@@ -188,6 +210,7 @@ pub(crate) enum Provider {
     /// The API whose key or URL is set, else a local Ollama, else the offline model.
     Auto,
     OpenAiCompatible,
+    Anthropic,
     Offline,
 }
 
@@ -218,6 +241,10 @@ pub(crate) struct Model {
     pub(crate) base_url: Option<Url>,
     pub(crate) api_key: Option<ApiKey>,
     pub(crate) name: Option<String>,
+    pub(crate) cache_prompts: bool,
+    pub(crate) fallbacks: Vec<String>,
+    pub(crate) is_hedged: bool,
+    pub(crate) breaker: BreakerSettings,
 }
 
 impl Model {
@@ -282,8 +309,21 @@ impl Layers {
         let variables = Environment::with_prefix("POWERHOUSE")
             .prefix_separator("__")
             .separator("__")
-            .source(Some(environment));
-        builder.add_source(source).add_source(variables).build().map(Self).map_err(unreadable)
+            .source(Some(environment.clone()));
+        let mut builder = builder.add_source(source).add_source(variables);
+        let config = builder.clone().build().map_err(unreadable)?;
+        if !is_anthropic(&config, &environment) {
+            return Ok(Self(config));
+        }
+        let usual = |name| environment.get(name).cloned().unwrap_or_default();
+        for (key, value) in [
+            ("model.provider", "anthropic".to_owned()),
+            (API_KEY, usual("ANTHROPIC_API_KEY")),
+            ("model.base_url", usual("ANTHROPIC_BASE_URL")),
+        ] {
+            builder = builder.set_default(key, value).map_err(unreadable)?;
+        }
+        builder.build().map(Self).map_err(unreadable)
     }
 
     /// Every setting with its value, where it is from, and what it is for, as TOML.
@@ -311,6 +351,20 @@ impl Layers {
             Some(settings) if mistakes.is_empty() => Ok(settings),
             _ => Err(Mistakes(mistakes)),
         }
+    }
+}
+
+/// Whether Anthropic's usual names count and not OpenAI's: where it is the provider, or where nothing else is named. So no key
+/// goes to another's URL.
+fn is_anthropic(config: &Config, environment: &HashMap<String, String>) -> bool {
+    let is_empty = |key| config.get_string(key).is_ok_and(|value| value.is_empty());
+    match config.get_string("model.provider").as_deref() {
+        Ok("anthropic") => true,
+        Ok("auto") => {
+            let has_key = environment.get("ANTHROPIC_API_KEY").is_some_and(|key| !key.is_empty());
+            has_key && is_empty(API_KEY) && is_empty("model.base_url")
+        }
+        _ => false,
     }
 }
 
@@ -359,6 +413,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let tool_hosts = hosts(reader, "tools.allow");
     let retries = reader.checked("webhooks.retries", retries);
     let webhook_hosts = hosts(reader, "webhooks.allow");
+    let model_hosts = hosts(reader, "model.allow");
     let log = log(reader);
     Some(Settings {
         address: address?,
@@ -383,6 +438,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         http_allow: http_allow?,
         tool_hosts: tool_hosts?,
         retries: retries?,
+        model_hosts: model_hosts?,
         webhook_hosts: webhook_hosts?,
         log: log?,
     })
@@ -483,6 +539,7 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
         [
             ("auto", Provider::Auto),
             ("openai_compatible", Provider::OpenAiCompatible),
+            ("anthropic", Provider::Anthropic),
             ("offline", Provider::Offline),
         ],
     );
@@ -492,11 +549,25 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
     });
     let api_key = reader.text(API_KEY);
     let name = reader.text("model.name");
+    let cache_prompts = reader.one_of("model.cache_prompts", [("false", false), ("true", true)]);
+    let fallbacks = reader.checked("model.fallbacks", |text| Ok(entries(text).map(str::to_owned).collect()));
+    let is_hedged = reader.one_of("model.hedging", [("false", false), ("true", true)]);
+    let failures = reader.number("model.breaker_failures", 0, 1_000);
+    let window = reader.number("model.breaker_window_seconds", 1, 3_600);
+    let cool_down = reader.number("model.breaker_cooldown_seconds", 1, 3_600);
     Some(Model {
         provider: provider?,
         base_url: base_url?,
         api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
         name: name.map(|name| (!name.is_empty()).then_some(name))?,
+        cache_prompts: cache_prompts?,
+        fallbacks: fallbacks?,
+        is_hedged: is_hedged?,
+        breaker: BreakerSettings {
+            failures: failures?,
+            window: TimeDelta::seconds(window?.into()),
+            cool_down: TimeDelta::seconds(cool_down?.into()),
+        },
     })
 }
 

@@ -14,15 +14,17 @@ use powerhouse_auth::{
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Health, Money, Runs, Schedules, Secrets, Selection, Sessions, Tenants,
-    Tools, Users, Webhooks,
+    Agents, Api, Approvals, Audit, Health, Models, Money, Runs, Schedules, Secrets, Selection, Sessions,
+    Tenants, Tools, Users, Webhooks,
 };
 use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
+use powerhouse_models::EgressOpener;
 use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::crypto::PasswordHasher;
 use powerhouse_ports::events::EventBus;
 use powerhouse_ports::limits::RateLimiter;
+use powerhouse_ports::models::ProviderOpener;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
@@ -34,8 +36,8 @@ use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, money, runs, schedules, secrets as vault, selection, sessions, tenants,
-    tools, users, webhooks,
+    Keeper, agents, approvals, audit, catalogue, models, money, runs, schedules, secrets as vault, selection,
+    sessions, tenants, tools, users, webhooks,
 };
 use tokio::sync::Notify;
 use url::Url;
@@ -214,10 +216,15 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         ids,
     };
     let pulse = Arc::clone(&ports.pulse);
-    let observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
+    let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools =
         tools::Resolver { built_in: Arc::new(toolbox(settings, &ports)?), maker: Arc::clone(&ports.maker) };
-    let api = api(settings, &ports, &tools, model.kind);
+    let kind = model.kind;
+    let (models, opener) = models(settings, &ports, model)?;
+    let watched = Arc::clone(&models);
+    observed.push(Arc::new(move || watched.observe()));
+    let catalogue = models_slice(&ports, &models, &opener);
+    let api = api(settings, &ports, &tools, (kind, catalogue));
     let housekeeper = Housekeeper {
         platform: Arc::clone(&ports.platform),
         clock: Arc::clone(&ports.clock),
@@ -242,8 +249,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let workshop = Workshop {
         store: ports.store,
         platform: ports.platform,
-        models: model.provider,
-        default_model: model.default_model,
+        models,
         tools,
         bus: ports.bus,
         clock: ports.clock,
@@ -297,7 +303,50 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
 }
 
-fn api(settings: &Settings, ports: &Ports, tools: &tools::Resolver, model: &str) -> Api {
+/// Who answers model calls, and how tenants' own providers are called.
+fn models(
+    settings: &Settings,
+    ports: &Ports,
+    chosen: Chosen,
+) -> anyhow::Result<(Arc<models::Models>, Arc<dyn ProviderOpener>)> {
+    let platform = models::Platform {
+        provider: chosen.provider,
+        default_model: chosen.default_model,
+        fallbacks: settings.model.fallbacks.clone(),
+        is_hedged: settings.model.is_hedged,
+    };
+    let opener: Arc<dyn ProviderOpener> = Arc::new(EgressOpener::new(settings.model_hosts.clone())?);
+    let openers = models::Openers { opener: Arc::clone(&opener), sealer: Arc::clone(&ports.secrets.sealer) };
+    Ok((Arc::new(models::Models::new(platform, settings.model.breaker, Some(openers))), opener))
+}
+
+fn models_slice(ports: &Ports, models: &Arc<models::Models>, opener: &Arc<dyn ProviderOpener>) -> Models {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    Models {
+        models: catalogue::ListModels { store: store(), models: Arc::clone(models) },
+        list: catalogue::ListProviders { store: store() },
+        read: catalogue::ReadProvider { store: store() },
+        create: catalogue::CreateProvider {
+            store: store(),
+            opener: Arc::clone(opener),
+            sealer: Arc::clone(&ports.secrets.sealer),
+            models: Arc::clone(models),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+        },
+        change: catalogue::ChangeProvider {
+            store: store(),
+            opener: Arc::clone(opener),
+            sealer: Arc::clone(&ports.secrets.sealer),
+            models: Arc::clone(models),
+            clock: clock(),
+        },
+        delete: catalogue::DeleteProvider { store: store(), models: Arc::clone(models), clock: clock() },
+    }
+}
+
+fn api(settings: &Settings, ports: &Ports, tools: &tools::Resolver, (model, models): (&str, Models)) -> Api {
     let clock = || Arc::clone(&ports.clock);
     Api {
         tenants: tenants_slice(settings, ports),
@@ -311,6 +360,7 @@ fn api(settings: &Settings, ports: &Ports, tools: &tools::Resolver, model: &str)
         webhooks: webhooks_slice(ports),
         secrets: secrets_slice(ports),
         tools: tools_slice(ports, &tools.built_in),
+        models,
         money: money_slice(ports),
         audit: Audit {
             list: audit::ListAudit { store: Arc::clone(&ports.store) },

@@ -7,58 +7,18 @@ mod permit;
 
 pub use permit::Permit;
 
-use crate::ids::{AgentId, ApprovalId, BudgetId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId};
+use crate::ids::{
+    AgentId, ApprovalId, BudgetId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+};
 use crate::secrets::SecretName;
 use crate::tools::ToolName;
 
-/// A text is not one of the names of an enum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {kind}")]
-pub struct UnknownName {
-    /// What was to be named: `role`, `action`, `plan`.
-    pub kind: &'static str,
-}
+mod denied;
+mod names;
 
-/// Declares an enum whose variants have stable names, for the database and the wire.
-macro_rules! named_enum {
-    ($(#[$meta:meta])* $name:ident as $kind:literal { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_meta])* $variant,)*
-        }
-
-        impl $name {
-            /// Every variant, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stable name.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)*
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::access::UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($text => Ok(Self::$variant),)*
-                    _ => Err($crate::access::UnknownName { kind: $kind }),
-                }
-            }
-        }
-    };
-}
-pub(crate) use named_enum;
+pub use denied::Denied;
+pub use names::UnknownName;
+pub(crate) use names::named_enum;
 
 named_enum! {
     /// What a member is in a tenant. Each role may do all that the roles declared after it may.
@@ -153,6 +113,12 @@ named_enum! {
         WebhooksRead = "webhooks.read",
         /// Make, change, try and remove webhooks, and send again what did not arrive.
         WebhooksUpdate = "webhooks.update",
+        /// See which models agents may name.
+        ModelsRead = "models.read",
+        /// See the tenant's own providers of models.
+        ModelProvidersRead = "providers.read",
+        /// Make, change and remove providers of models, and give them their keys.
+        ModelProvidersUpdate = "providers.update",
         /// See which secrets there are; their values nobody sees.
         SecretsRead = "secrets.read",
         /// Put secrets in, change and remove them.
@@ -184,11 +150,11 @@ named_enum! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
-        AuditRead, BudgetsRead, BudgetsUpdate, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead,
-        PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny,
-        SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate, SelectionRead, SelectionUpdate,
-        TenantClose, TenantRead, TenantUpdate, ToolsRead, ToolsUpdate, UsageRead, UsersCreate, UsersDelete,
-        UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        AuditRead, BudgetsRead, BudgetsUpdate, ModelProvidersRead, ModelProvidersUpdate, ModelsRead, OpsRead,
+        PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate,
+        RunsFeedback, RunsRead, RunsReadAny, SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate,
+        SelectionRead, SelectionUpdate, TenantClose, TenantRead, TenantUpdate, ToolsRead, ToolsUpdate,
+        UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -205,6 +171,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | AgentsArchive
                     | PoliciesUpdate
                     | WebhooksUpdate
+                    | ModelProvidersUpdate
                     | SecretsUpdate
                     | ToolsUpdate
                     | BudgetsUpdate
@@ -226,6 +193,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SchedulesRead
                     | SchedulesUpdate
                     | WebhooksRead
+                    | ModelProvidersRead
                     | SecretsRead
                     | ToolsRead
                     | BudgetsRead
@@ -234,7 +202,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SelectionRead
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
-            | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead)
+            | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead | ModelsRead)
     )
 }
 
@@ -324,31 +292,6 @@ impl TenantScope {
     }
 }
 
-/// Why there is no permit. What a caller may not see must look to them as if it were not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The role does not have the action.
-    #[error("the role `{role}` does not allow `{action}`")]
-    Role {
-        /// The principal's role.
-        role: Role,
-        /// What was asked for.
-        action: Action,
-    },
-    /// The resource is in another tenant than the principal.
-    #[error("`{action}` reaches into another tenant")]
-    OtherTenant {
-        /// What was asked for.
-        action: Action,
-    },
-    /// The role has the action for one's own resources only, and this is somebody else's.
-    #[error("`{action}` is for the owner of the resource")]
-    NotOwner {
-        /// What was asked for.
-        action: Action,
-    },
-}
-
 /// What a permit is for.
 pub trait Resource {
     /// The tenant that the resource names, where it names one.
@@ -377,6 +320,8 @@ impl Resource for ApprovalId {}
 impl Resource for ScheduleId {}
 
 impl Resource for WebhookId {}
+
+impl Resource for ModelProviderId {}
 
 impl Resource for BudgetId {}
 
@@ -501,6 +446,16 @@ privileges! {
     CreateWebhook(TenantId) = WebhooksUpdate;
     /// Change, try or remove a webhook, or send something to it again.
     UpdateWebhook(WebhookId) = WebhooksUpdate;
+    /// List the models that agents may name.
+    ListModels(TenantId) = ModelsRead;
+    /// List the tenant's own providers of models.
+    ListModelProviders(TenantId) = ModelProvidersRead;
+    /// See a provider of models.
+    ReadModelProvider(ModelProviderId) = ModelProvidersRead;
+    /// Make a provider of models.
+    CreateModelProvider(TenantId) = ModelProvidersUpdate;
+    /// Change or remove a provider of models.
+    UpdateModelProvider(ModelProviderId) = ModelProvidersUpdate;
     /// List the tenant's secrets.
     ListSecrets(TenantId) = SecretsRead;
     /// See that a secret is there, and since when.

@@ -81,6 +81,12 @@ named_enum! {
         DeliveryReplayed = "webhook.delivery_replayed",
         /// A webhook was removed.
         WebhookRemoved = "webhook.removed",
+        /// A provider of models was named.
+        ModelProviderCreated = "model_provider.created",
+        /// A provider's address, models or key were changed.
+        ModelProviderChanged = "model_provider.changed",
+        /// A provider of models was removed.
+        ModelProviderRemoved = "model_provider.removed",
         /// A secret was put in.
         SecretCreated = "secret.created",
         /// A secret got another value.

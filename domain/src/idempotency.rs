@@ -65,9 +65,18 @@ pub struct CallKey(String);
 impl CallKey {
     /// The key of what is asked for at a step of a run.
     pub fn of(run: RunId, step: &EffectKey, request: &EffectRequest) -> Self {
-        let (step, request) = (step.to_string(), request.fingerprint().to_string());
-        let hash =
-            hashed(&[b"powerhouse call", run.as_uuid().as_bytes(), step.as_bytes(), request.as_bytes()]);
+        let (run, step, request) = (run.as_uuid(), step.to_string(), request.fingerprint().to_string());
+        let hash = hashed(&[b"powerhouse call", run.as_bytes(), step.as_bytes(), request.as_bytes()]);
+        Self::from_hash(hash)
+    }
+
+    /// The key of the same call made a second time at once: whoever heeds keys must not take it for the first.
+    #[must_use]
+    pub fn second(&self) -> Self {
+        Self::from_hash(hashed(&[b"powerhouse second call", self.0.as_bytes()]))
+    }
+
+    fn from_hash(hash: [u8; 32]) -> Self {
         Self(hash[..16].iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text
@@ -139,5 +148,6 @@ mod tests {
         let distinct: std::collections::HashSet<_> = others.iter().collect();
         assert_eq!(distinct.len(), others.len());
         assert!(others.iter().all(|key| key.as_str().len() == 32));
+        assert!(others.iter().all(|key| !distinct.contains(&key.second()) && key.second() == key.second()));
     }
 }

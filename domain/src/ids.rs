@@ -205,6 +205,8 @@ typed_ids! {
     MessageId = "message";
     /// A bound of what may be spent.
     BudgetId = "budget";
+    /// A provider of models that a tenant has named.
+    ModelProviderId = "modelprovider";
     /// A key that a tenant's secrets are sealed with.
     DataKeyId = "data_key";
 }

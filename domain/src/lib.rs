@@ -6,6 +6,8 @@
 pub mod access;
 pub mod agents;
 pub mod audit;
+pub mod breaker;
+pub mod catalogue;
 pub mod effects;
 pub mod idempotency;
 pub mod ids;

@@ -97,6 +97,10 @@ pub struct ModelRequest {
     /// Upper bound of tokens to generate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output_tokens: Option<u32>,
+    /// Whether the provider is asked to keep what it has read, so that calls which begin alike are cheaper. Some keep it
+    /// by themselves.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cache_prompt: bool,
 }
 
 impl ModelRequest {
@@ -111,6 +115,7 @@ impl ModelRequest {
             response_schema: None,
             temperature: None,
             max_output_tokens: None,
+            cache_prompt: false,
         }
     }
 
@@ -126,11 +131,6 @@ impl ModelRequest {
         self
     }
 
-    /// The model to ask, when the agent's definition names this one.
-    pub fn model_or<'a>(&'a self, of_the_agent: &'a str) -> &'a str {
-        self.model.as_deref().unwrap_or(of_the_agent)
-    }
-
     /// The same request with tools that the model may call.
     #[must_use]
     pub fn with_tools(mut self, tools: Vec<ToolSpec>) -> Self {
@@ -142,6 +142,26 @@ impl ModelRequest {
     #[must_use]
     pub fn with_schema(mut self, name: impl Into<String>, schema: serde_json::Value) -> Self {
         self.response_schema = Some(ResponseSchema { name: name.into(), schema });
+        self
+    }
+
+    /// The same request, whose prompt the provider is asked to keep.
+    #[must_use]
+    pub fn cached(mut self) -> Self {
+        self.cache_prompt = true;
+        self
+    }
+
+    /// The request that tells a model what is wrong with its reply, and asks for another one.
+    #[must_use]
+    pub fn repairing(mut self, reply: &ModelReply, flaw: &str) -> Self {
+        self.purpose = format!("repair_{}", self.purpose);
+        self.messages.extend([
+            Message::assistant(&reply.text),
+            Message::user(format!(
+                "This is not the JSON that was asked for: {flaw}. Reply with the JSON only, so that it satisfies its schema."
+            )),
+        ]);
         self
     }
 
@@ -170,15 +190,49 @@ pub enum StopReason {
 /// What a call consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens read, also those that the provider had kept or keeps from now on.
     pub input_tokens: u64,
     /// Tokens generated.
     pub output_tokens: u64,
     /// Cost in millionths of a US dollar.
     pub cost_micros: u64,
+    /// Of the tokens read, those that the provider had kept from an earlier call.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_read_tokens: u64,
+    /// Of the tokens read, those that it keeps for later calls.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_tokens: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Older journals know nothing of caches, and newer ones say nothing where there is none: their hashes stay the same.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 impl Usage {
+    /// So many tokens, which no cache had a part in, at no cost.
+    pub const fn of_tokens(input_tokens: u64, output_tokens: u64) -> Self {
+        Self { input_tokens, output_tokens, cost_micros: 0, cache_read_tokens: 0, cache_write_tokens: 0 }
+    }
+
+    /// The same at this cost.
+    #[must_use]
+    pub const fn at_cost(self, cost_micros: u64) -> Self {
+        Self { cost_micros, ..self }
+    }
+
+    /// The same without what caches had to do with it: sums do not tell it.
+    #[must_use]
+    pub const fn without_cache(self) -> Self {
+        Self { cache_read_tokens: 0, cache_write_tokens: 0, ..self }
+    }
+
     /// The sum of two usages; saturates instead of overflowing.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -186,6 +240,8 @@ impl Usage {
             input_tokens: self.input_tokens.saturating_add(other.input_tokens),
             output_tokens: self.output_tokens.saturating_add(other.output_tokens),
             cost_micros: self.cost_micros.saturating_add(other.cost_micros),
+            cache_read_tokens: self.cache_read_tokens.saturating_add(other.cache_read_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
         }
     }
 
@@ -215,12 +271,65 @@ pub struct ModelReply {
     pub usage: Usage,
     /// The model that answered, as its provider names it.
     pub model: String,
+    /// What is wrong with the text by the schema that was asked for, in words for the model. None where nothing is, or where
+    /// no schema was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flaw: Option<String>,
+    /// How it came to be answered, where that was not by the first choice alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed: Option<Box<Routed>>,
+}
+
+impl ModelReply {
+    /// A whole text as an answer.
+    pub fn text(text: impl Into<String>, usage: Usage, model: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            tool_calls: Vec::new(),
+            stop: StopReason::EndTurn,
+            usage,
+            model: model.into(),
+            flaw: None,
+            routed: None,
+        }
+    }
+}
+
+/// How a call came to be answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// The model that answered, as the catalogue names it.
+    pub model: String,
+    /// Its provider, where it is one of the tenant's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The models that were to answer before it, and could not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<String>,
+    /// Whether it was asked twice, since the first answer was late. The one that was dropped is counted with the most that it
+    /// may have used.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_hedged: bool,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::effects::EffectRequest;
+
+    /// Fingerprints and event hashes are made of these.
+    #[test]
+    fn what_older_journals_do_not_know_is_not_said_where_it_is_not() {
+        let request = serde_json::to_value(ModelRequest::thought("plan", Vec::new())).unwrap();
+        assert_eq!(request, json!({"purpose": "plan", "channel": "thought", "messages": []}));
+        let usage = json!({"input_tokens": 3, "output_tokens": 2, "cost_micros": 1});
+        assert_eq!(serde_json::to_value(Usage::of_tokens(3, 2).at_cost(1)).unwrap(), usage);
+        assert_eq!(serde_json::from_value::<Usage>(usage).unwrap(), Usage::of_tokens(3, 2).at_cost(1));
+        let kept = Usage { cache_read_tokens: 2, ..Usage::of_tokens(3, 2) };
+        assert_eq!(serde_json::to_value(kept).unwrap()["cache_read_tokens"], 2);
+    }
 
     #[test]
     fn a_request_that_wishes_for_no_model_is_hashed_as_before_there_were_wishes() {
@@ -230,7 +339,6 @@ mod tests {
         assert_eq!(fingerprint(&request), "6f96787ffe354c1a1950e855c23c8375");
         let wishing = request.clone().to_model(Some("small"));
         assert_ne!(fingerprint(&wishing), fingerprint(&request));
-        assert_eq!((wishing.model_or("large"), request.model_or("large")), ("small", "large"));
         let stored = serde_json::to_string(&wishing).unwrap();
         assert_eq!(serde_json::from_str::<ModelRequest>(&stored).unwrap(), wishing);
     }

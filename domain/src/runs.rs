@@ -543,7 +543,7 @@ impl Run {
         if !matches!(self.state, RunState::Running { .. }) {
             return Err(self.refused(RunStatus::Running));
         }
-        self.usage = self.usage.plus(usage);
+        self.usage = self.usage.plus(usage.without_cache());
         self.version += 1;
         Ok(self)
     }

@@ -22,6 +22,7 @@ mod m0012_admission;
 mod m0013_keys_and_rules;
 mod m0014_record_work;
 mod m0015_selection;
+mod m0016_models;
 mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_keys_and_rules::Migration),
             Box::new(m0014_record_work::Migration),
             Box::new(m0015_selection::Migration),
+            Box::new(m0016_models::Migration),
             Box::new(m0017_vault::Migration),
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),

@@ -101,14 +101,16 @@ async fn every_operation_that_changes_something_leaves_a_record() {
         assert!(left[0]["session"].as_str().unwrap().starts_with("session_"), "{left:?}");
         walked += 1;
         // A tenant has few of them.
-        let webhook = format!("/v1/webhooks/{}", property.webhook);
-        ada.request(Method::DELETE, &webhook).send().await.unwrap();
+        let Property { webhook, provider, .. } = &property;
+        for path in [format!("/v1/webhooks/{webhook}"), format!("/v1/model-providers/{provider}")] {
+            ada.request(Method::DELETE, &path).send().await.unwrap();
+        }
     }
     assert!(walked >= 29, "{walked} operations were walked");
 
     // Nothing of what people write is in it.
     let trail = export(&ada, "").await;
-    for word in ["canary4711", "hooks.invalid", PASSWORD, "Do it", "example.org", "Eve"] {
+    for word in ["canary4711", "hooks.invalid", "llm.invalid", PASSWORD, "Do it", "example.org", "Eve"] {
         assert!(!trail.contains(word), "{word}");
     }
 }

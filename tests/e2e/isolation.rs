@@ -68,6 +68,12 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_schedule" | "update_schedule" => {
             json!({"name": "yearly", "cron": "0 0 1 1 *", "task": "Do it", "agent": agent})
         }
+        "create_model_provider" => {
+            json!({"name": "llm", "kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}]})
+        }
+        "update_model_provider" => {
+            json!({"kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}], "api_key": ""})
+        }
         "create_secret" => json!({"name": "token", "value": "a good value"}),
         "update_secret" => json!({"value": "another value"}),
         "create_tool" => json!({"name": "crm_find", "tool": http_tool()}),
@@ -99,6 +105,7 @@ pub(crate) struct Property {
     mcp_server: String,
     message: String,
     budget: String,
+    pub(crate) provider: String,
 }
 
 impl Property {
@@ -136,6 +143,9 @@ impl Property {
         caller.post("/v1/mcp-servers", &body).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
+        let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
+            "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
+        let provider = caller.post("/v1/model-providers", &provider).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
         Self {
             agent,
@@ -149,6 +159,7 @@ impl Property {
             mcp_server: served,
             message: id(&message),
             budget: id(&budget),
+            provider: id(&provider),
         }
     }
 
@@ -175,6 +186,7 @@ impl Property {
         let path = path.replace("{schedule_id}", &self.schedule).replace("{budget_id}", &self.budget);
         let path = path.replace("{kind}", "direct");
         let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
+        let path = path.replace("{model_provider_id}", &self.provider);
         let path = path.replace("{secret_name}", &self.secret).replace("{tool_name}", &self.tool);
         let path = path.replace("{server_name}", &self.mcp_server);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
@@ -198,7 +210,17 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
     let owned = Property::of(&ada).await;
     let everything = async || {
         let mut everything = Vec::new();
-        for path in ["agents", "users", "runs", "schedules", "secrets", "tools", "mcp-servers", "webhooks"] {
+        for path in [
+            "agents",
+            "users",
+            "runs",
+            "schedules",
+            "secrets",
+            "tools",
+            "mcp-servers",
+            "webhooks",
+            "model-providers",
+        ] {
             everything.push(ada.get(&format!("/v1/{path}")).await);
         }
         everything
@@ -233,8 +255,12 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             mcp_server,
             message,
             budget,
+            provider,
         } = &owned;
-        for id in [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget] {
+        for id in [
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget,
+            provider,
+        ] {
             assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
         }
     }
@@ -329,12 +355,13 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, secret, tool, mcp_server, .. }) = &fresh {
+            if let Some(Property { webhook, secret, tool, mcp_server, provider, .. }) = &fresh {
                 for path in [
                     format!("/v1/webhooks/{webhook}"),
                     format!("/v1/secrets/{secret}"),
                     format!("/v1/tools/{tool}"),
                     format!("/v1/mcp-servers/{mcp_server}"),
+                    format!("/v1/model-providers/{provider}"),
                 ] {
                     ada.request(Method::DELETE, &path).send().await.unwrap();
                 }
@@ -355,22 +382,36 @@ async fn every_route_as_every_role() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_without_a_token() {
     let server = Server::start();
-    let [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget] = [
-        "agent_x",
-        "user_x",
-        "run_x",
-        "approval_x",
-        "schedule_x",
-        "webhook_x",
-        "secret-x",
-        "tool_x",
-        "server_x",
-        "message_x",
-        "budget_x",
-    ]
-    .map(str::to_owned);
-    let property =
-        Property { agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget };
+    let [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider] =
+        [
+            "agent_x",
+            "user_x",
+            "run_x",
+            "approval_x",
+            "schedule_x",
+            "webhook_x",
+            "secret-x",
+            "tool_x",
+            "server_x",
+            "message_x",
+            "budget_x",
+            "modelprovider_x",
+        ]
+        .map(str::to_owned);
+    let property = Property {
+        agent,
+        user,
+        run,
+        approval,
+        schedule,
+        webhook,
+        secret,
+        tool,
+        mcp_server,
+        message,
+        budget,
+        provider,
+    };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];
     let mut found = Vec::new();

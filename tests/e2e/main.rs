@@ -17,6 +17,7 @@ mod injection;
 mod isolation;
 mod mcp;
 mod metrics;
+mod models;
 mod money;
 mod postgres;
 mod raw_requests;

@@ -9,8 +9,10 @@
 )]
 
 pub mod cache;
+pub mod embeddings;
 pub mod events;
 pub mod limits;
+pub mod models;
 pub mod sample;
 pub mod stores;
 

@@ -1,4 +1,4 @@
-//! A server of the chat completions API that says what a test tells it to, and misbehaves on demand.
+//! A server of models' APIs that says what a test tells it to, and misbehaves on demand.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -14,9 +14,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+mod api;
+
+pub use api::Api;
+
 /// One answer of the stub.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// Before its first byte.
+    delay: Duration,
     status: u16,
     headers: Vec<(String, String)>,
     parts: Vec<Part>,
@@ -33,48 +39,52 @@ enum Part {
 }
 
 impl Answer {
-    /// A reply in these pieces of text, with this usage.
+    /// A chat completion in these pieces of text, with this usage.
     pub fn text<'a>(
         pieces: impl IntoIterator<Item = &'a str>,
         input_tokens: u64,
         output_tokens: u64,
     ) -> Self {
-        let mut answer = Self::stream();
-        for piece in pieces {
-            answer = answer.event(&json!({"model": "stub-1", "choices": [{"delta": {"content": piece}}]}));
-        }
-        answer.finish("stop", input_tokens, output_tokens)
+        Api::ChatCompletions.text(pieces, input_tokens, output_tokens)
     }
 
-    /// A reply that calls one tool, its arguments in two pieces.
+    /// A chat completion that calls one tool, its arguments in two pieces.
     pub fn call(name: &str, arguments: &Value, input_tokens: u64, output_tokens: u64) -> Self {
-        let arguments = arguments.to_string();
-        let (first, second) = arguments.split_at(arguments.len() / 2);
-        let start = json!({"index": 0, "id": "call_a", "function": {"name": name, "arguments": first}});
-        let rest = json!({"index": 0, "function": {"arguments": second}});
-        Self::stream()
-            .event(&json!({"choices": [{"delta": {"tool_calls": [start]}}]}))
-            .event(&json!({"choices": [{"delta": {"tool_calls": [rest]}}]}))
-            .finish("tool_calls", input_tokens, output_tokens)
+        Api::ChatCompletions.calls(&[(name, arguments.clone())], input_tokens, output_tokens)
     }
 
     /// An event stream without an event yet.
     pub fn stream() -> Self {
         let headers = vec![("content-type".into(), "text/event-stream".into())];
-        Self { status: 200, headers, parts: Vec::new() }
+        Self { delay: Duration::ZERO, status: 200, headers, parts: Vec::new() }
+    }
+
+    /// The same answer, so much later.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
     }
 
     /// An error document with this status.
     pub fn error(status: u16, message: &str) -> Self {
-        let body = json!({"error": {"message": message}}).to_string();
-        let headers = vec![("content-type".into(), "application/json".into())];
-        Self { status, headers, parts: vec![Part::Bytes(body.into_bytes())] }
+        Self::error_document(status, &json!({"error": {"message": message}}).to_string())
+    }
+
+    /// This error document with this status.
+    pub fn error_document(status: u16, document: &str) -> Self {
+        Self { status, ..Self::other("application/json", document) }
     }
 
     /// A body of any other kind.
     pub fn other(content_type: &str, body: &str) -> Self {
         let headers = vec![("content-type".into(), content_type.into())];
-        Self { status: 200, headers, parts: vec![Part::Bytes(body.as_bytes().to_vec())] }
+        Self {
+            delay: Duration::ZERO,
+            status: 200,
+            headers,
+            parts: vec![Part::Bytes(body.as_bytes().to_vec())],
+        }
     }
 
     /// Adds a header.
@@ -134,13 +144,6 @@ impl Answer {
         };
         self.parts = self.parts.into_iter().flat_map(single).collect();
         self
-    }
-
-    fn finish(self, reason: &str, input_tokens: u64, output_tokens: u64) -> Self {
-        let usage = json!({"prompt_tokens": input_tokens, "completion_tokens": output_tokens});
-        self.event(&json!({"choices": [{"delta": {}, "finish_reason": reason}]}))
-            .event(&json!({"choices": [], "usage": usage}))
-            .raw(b"data: [DONE]\n\n")
     }
 }
 
@@ -242,6 +245,7 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             spoken.or_else(|| shared.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
         next.unwrap_or_else(|| Answer::error(500, "the stub has no answer left"))
     };
+    sleep(answer.delay).await;
     let mut head = format!("HTTP/1.1 {} Stub\r\nconnection: close\r\n", answer.status);
     for (name, value) in &answer.headers {
         let _ = write!(head, "{name}: {value}\r\n");

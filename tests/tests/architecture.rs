@@ -79,7 +79,7 @@ fn allowed_edges(member: &Member) -> Option<Allowed> {
         ("powerhouse" | "powerhouse-tests", _) => Some(Allowed::Anything),
         ("powerhouse-bench", _) => only(&[DOMAIN]),
         (_, "adapters/http") => only(&[DOMAIN, PORTS, USECASES]),
-        (_, "adapters/tools") => only(&[DOMAIN, PORTS, EGRESS]),
+        (_, "adapters/models" | "adapters/tools") => only(&[DOMAIN, PORTS, EGRESS]),
         (_, "adapters/sqlite" | "adapters/postgres") => only(&[DOMAIN, PORTS, ROWS, MIGRATIONS]),
         (_, folder) if folder.starts_with("adapters/") => only(&[DOMAIN, PORTS]),
         _ => None,

@@ -33,6 +33,7 @@ use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_usecases::models::Models;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::tools::Resolver;
 use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, DbBackend, Statement};
@@ -73,11 +74,9 @@ impl Tool for Look {
 fn look(turn: u32) -> Scripted {
     let arguments = json!({ "turn": turn }).to_string();
     Scripted::reply(ModelReply {
-        text: "I have to look once more.".into(),
         tool_calls: vec![ToolCall { id: format!("call-{turn}"), name: "look".into(), arguments }],
         stop: StopReason::ToolCalls,
-        usage: Usage { input_tokens: 9, output_tokens: 9, cost_micros: 0 },
-        model: "scripted".into(),
+        ..ModelReply::text("I have to look once more.", Usage::of_tokens(9, 9), "scripted")
     })
 }
 
@@ -130,8 +129,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
     let workshop = Workshop {
         store: Arc::clone(&stores.tenants),
         platform: Arc::clone(&stores.platform),
-        models: model.clone(),
-        default_model: "scripted".into(),
+        models: Models::of(model.clone(), "scripted"),
         tools: Resolver {
             built_in: Arc::new(BTreeMap::from([("look".to_owned(), Arc::new(Look) as Arc<dyn Tool>)])),
             maker: Arc::new(NoMaker),

@@ -12,7 +12,7 @@ use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
-use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Step, Task};
+use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Step, StepKind, Task};
 use powerhouse_domain::selection::Target;
 use powerhouse_domain::strategies::{AgentKind, Strategy};
 use powerhouse_domain::tenants::{Plan, Tenant};
@@ -28,8 +28,9 @@ use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_usecases::Once;
+use powerhouse_usecases::models::Models;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
-use powerhouse_usecases::runs::{ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
+use powerhouse_usecases::runs::{ExplainRun, ReadRun, ReadSteps, SubmitRun, SubmitRunCommand};
 use powerhouse_usecases::tools::Resolver;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,8 +117,7 @@ impl Scene {
         let workshop = Arc::new(Workshop {
             platform: store.clone(),
             store,
-            models: model,
-            default_model: "scripted".into(),
+            models: Models::of(model, "scripted"),
             tools: Resolver { built_in: Arc::new(BTreeMap::from(tools)), maker: Arc::new(NoMaker) },
             bus: Arc::new(MemoryEventBus::default()),
             clock,
@@ -317,10 +317,52 @@ async fn a_delayed_run_begins_when_it_may() {
 async fn what_a_failing_model_costs_the_run_is_its_end() {
     let down = ModelError::Unavailable { retry_after: None, source: "sk-canary".into() };
     let (scene, run, _) = alone(AgentKind::Direct, limits(), vec![Scripted::fail(down)]).await;
-    assert_eq!(failure(&run), ("model_unavailable", "the model is unavailable"));
+    assert_eq!(
+        failure(&run),
+        ("model_unavailable", "the model's provider is overloaded or cannot be reached: try again later")
+    );
     let journal = scene.journal(run.id()).await;
     assert!(matches!(journal.last(), Some(EventBody::Failed { code, .. }) if code == "model_unavailable"));
     assert!(!format!("{journal:?}").contains("canary"), "causes are for the log only");
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_reply_without_its_form_is_sent_back_once_and_both_are_paid_for() {
+    let turns = ["41", "Hm, off by one", r#"{"accept":true,"issues":[]}"#].map(Scripted::say);
+    let (scene, run, model) = alone(AgentKind::Reflection, limits(), turns.into()).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "41"), "{run:?}");
+    let explained = ExplainRun { store: Arc::clone(&scene.workshop.store) };
+    let (_, explanation) = explained.execute(&scene.principal, run.id()).await.unwrap();
+    let told: Vec<_> =
+        explanation.steps.iter().map(|step| (step.key.to_string(), step.kind.clone())).collect();
+    let purposes = [("0", "draft"), ("1", "critique"), ("1.0", "repair_critique")];
+    assert_eq!(
+        told,
+        purposes.map(|(key, purpose)| (key.to_owned(), StepKind::Model { purpose: purpose.into() }))
+    );
+    let paid: Vec<u64> = explanation.steps.iter().map(|step| step.usage().total_tokens()).collect();
+    assert!(paid.iter().all(|tokens| *tokens > 0), "{paid:?}");
+    assert_eq!(paid.iter().sum::<u64>(), run.usage().total_tokens());
+    let (_, repair) = &model.asked()[2];
+    let told = serde_json::to_string(&repair.messages).unwrap();
+    assert!(told.contains("Hm, off by one") && told.contains("it is no JSON"), "{told}");
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_reply_that_is_no_better_ends_the_run_where_its_form_is_needed_and_only_there() {
+    let (scene, run, model) =
+        alone(AgentKind::PlanAndExecute, limits(), ["no", "still no"].map(Scripted::say).into()).await;
+    let (code, message) = failure(&run);
+    assert_eq!((code, model.asked().len()), ("reply_unusable", 2), "{message}");
+    assert!(message.contains("plan"), "{message}");
+    scene.leave().await;
+
+    // A critique in prose is one too.
+    let turns = ["41", "Off by one.", "It is off by one.", "42", r#"{"accept":true,"issues":[]}"#];
+    let (scene, run, _) = alone(AgentKind::Reflection, limits(), turns.map(Scripted::say).into()).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "42"), "{run:?}");
     scene.leave().await;
 }
 

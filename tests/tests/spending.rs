@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use powerhouse_domain::access::Principal;
 use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::breaker::BreakerSettings;
 use powerhouse_domain::effects::{EffectOutcome, FailureClass};
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, BudgetId, RunId};
@@ -34,6 +35,7 @@ use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::no_maker::NoMaker;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_usecases::Once;
+use powerhouse_usecases::models::{Models, Platform};
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::{CancelRun, Going, SubmitRun, SubmitRunCommand};
 use powerhouse_usecases::tools::Resolver;
@@ -61,6 +63,8 @@ enum Habit {
     Away,
     /// Waits for ever.
     Hangs,
+    /// Is not there, where it is asked as `house`.
+    Substituted,
 }
 
 struct Talker {
@@ -89,20 +93,14 @@ impl ModelProvider for Talker {
                 deltas.push("word ").await;
                 return Err(unavailable());
             }
-            Habit::Away => return Err(unavailable()),
+            Habit::Substituted if model != "house" => {}
+            Habit::Away | Habit::Substituted => return Err(unavailable()),
             Habit::Hangs => std::future::pending().await,
         }
         let text = "said";
         deltas.push(text).await;
-        let usage = Usage { input_tokens: input_bound(request) / 4, output_tokens: 20, cost_micros: 7 };
-        let tool_calls = Vec::new();
-        Ok(ModelReply {
-            text: text.into(),
-            tool_calls,
-            stop: StopReason::EndTurn,
-            usage,
-            model: model.into(),
-        })
+        let usage = Usage::of_tokens(input_bound(request) / 4, 20).at_cost(7);
+        Ok(ModelReply::text(text, usage, model))
     }
 }
 
@@ -193,11 +191,14 @@ impl Scene {
     }
 
     fn worker(&self, habit: Habit) -> JoinHandle<()> {
+        self.worker_of(Models::of(talker(habit), "house"))
+    }
+
+    fn worker_of(&self, models: Arc<Models>) -> JoinHandle<()> {
         let workshop = Workshop {
             store: self.stores.tenants.clone(),
             platform: self.stores.platform.clone(),
-            models: Arc::new(Talker { habit, asked: AtomicU32::new(0) }),
-            default_model: "house".into(),
+            models,
             tools: Resolver { built_in: Arc::new(BTreeMap::new()), maker: Arc::new(NoMaker) },
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
@@ -283,11 +284,29 @@ impl Scene {
 
     /// One run of a worker that is left alone.
     async fn alone(&self, habit: Habit) -> Run {
-        let worker = self.worker(habit);
+        self.alone_with(Models::of(talker(habit), "house")).await
+    }
+
+    async fn alone_with(&self, models: Arc<Models>) -> Run {
+        let worker = self.worker_of(models);
         let run = self.ended(self.submit().await).await;
         worker.abort();
         run
     }
+}
+
+fn talker(habit: Habit) -> Arc<Talker> {
+    Arc::new(Talker { habit, asked: AtomicU32::new(0) })
+}
+
+/// `house`, and `villa` in its place while it cannot.
+fn two_models(habit: Habit, is_hedged: bool) -> Arc<Models> {
+    let provider: Arc<dyn ModelProvider> = talker(habit);
+    let fallbacks = vec!["villa".to_owned()];
+    let platform = Platform { provider, default_model: "house".into(), fallbacks, is_hedged };
+    let breaker =
+        BreakerSettings { failures: 5, window: TimeDelta::minutes(1), cool_down: TimeDelta::minutes(1) };
+    Arc::new(Models::new(platform, breaker, None))
 }
 
 fn now() -> DateTime<Utc> {
@@ -455,6 +474,77 @@ async fn a_run_that_is_cancelled_pays_for_what_is_under_way() {
     assert_eq!((spending.spent, spending.reserved.micros), (reserved, 0));
     assert_eq!(scene.used().await.1.cost_micros, reserved.micros);
     worker.abort();
+}
+
+/// What was set aside for a run's first call.
+async fn set_aside(scene: &Scene, run: &Run) -> Usage {
+    let reservations = scene.journal(run.id()).await.into_iter().filter_map(|event| match event {
+        EventBody::StepStarted { reservation, .. } => reservation,
+        _ => None,
+    });
+    reservations.map(|reservation| reservation.amount).next().unwrap()
+}
+
+#[tokio::test]
+async fn enough_is_set_aside_for_whoever_may_answer() {
+    let (_kept, stores) = on_sqlite().await;
+    let scene = Scene::new(stores, AgentKind::Direct, limits()).await;
+    let budget = scene.budget(BudgetScope::Tenant, Some(100_000), None).await;
+    let run = scene.alone_with(two_models(Habit::Substituted, false)).await;
+    let RunState::Failed { failure, .. } = run.state() else { panic!("{run:?}") };
+    assert!(failure.message.contains("`villa` has no price"), "{}", failure.message);
+
+    // Three times as dear.
+    let mut tx = scene.stores.tenants.begin(&scene.principal.scope()).await.unwrap();
+    let price = |model, micros| {
+        let price = Price { max_output_tokens: 200, ..Price::new(micros, micros) };
+        PriceEntry::new(model, DateTime::UNIX_EPOCH, price).unwrap()
+    };
+    tx.prices().replace(&[price("house", 1_000_000), price("villa", 3_000_000)]).await.unwrap();
+    tx.commit().await.unwrap();
+    let run = scene.alone_with(two_models(Habit::Substituted, false)).await;
+    assert!(matches!(run.state(), RunState::Succeeded { .. }), "{run:?}");
+    let aside = set_aside(&scene, &run).await;
+    assert_eq!(aside.cost_micros, aside.total_tokens() * 3);
+    assert_eq!(
+        run.usage().cost_micros,
+        run.usage().total_tokens() * 3,
+        "it costs what the one costs that answered"
+    );
+    let spending = scene.spending(&budget).await;
+    assert_eq!((spending.spent.micros, spending.reserved.micros), (run.usage().cost_micros, 0));
+    let routed = scene.journal(run.id()).await.into_iter().find_map(|event| match event {
+        EventBody::StepEnded { outcome: EffectOutcome::Model(reply), .. } => reply.routed,
+        _ => None,
+    });
+    assert_eq!(routed.unwrap().passed_over, ["house"]);
+}
+
+#[tokio::test]
+async fn a_call_that_may_be_made_twice_is_set_aside_for_twice_where_that_fits() {
+    let (_kept, stores) = on_sqlite().await;
+    let scene = Scene::new(stores, AgentKind::Direct, limits()).await;
+    let models = |is_hedged| {
+        let platform = Platform {
+            provider: talker(Habit::Says),
+            default_model: "house".into(),
+            fallbacks: Vec::new(),
+            is_hedged,
+        };
+        let never = BreakerSettings { failures: 0, window: TimeDelta::zero(), cool_down: TimeDelta::zero() };
+        Arc::new(Models::new(platform, never, None))
+    };
+    let budget = scene.budget(BudgetScope::Tenant, Some(100_000), None).await;
+    let once = set_aside(&scene, &scene.alone_with(models(false)).await).await;
+    let twice = set_aside(&scene, &scene.alone_with(models(true)).await).await;
+    assert_eq!(twice, once.plus(once));
+    // Enough is left for one.
+    let spent = scene.spending(&budget).await.spent.micros;
+    scene.budget(BudgetScope::Agent(scene.agent), Some(once.cost_micros + 10), None).await;
+    let run = scene.alone_with(models(true)).await;
+    assert!(matches!(run.state(), RunState::Succeeded { .. }), "{run:?}");
+    assert_eq!(set_aside(&scene, &run).await, once);
+    assert!(scene.spending(&budget).await.spent.micros > spent);
 }
 
 #[tokio::test]

@@ -5,13 +5,17 @@
 
 mod addresses;
 mod client;
+mod destinations;
 mod guarded;
+mod hosts;
 mod resolver;
 mod webhook;
 
 pub use addresses::is_public;
 pub use client::{AddressPolicy, Egress, Timeouts};
-pub use guarded::{Failure, Guarded, HostListError, Hosts};
+pub use destinations::{DestinationRefused, Destinations};
+pub use guarded::{Failure, Guarded};
+pub use hosts::{HostListError, Hosts};
 pub use resolver::{AddressRefused, Lookup, SystemLookup};
 pub use webhook::HttpWebhookSender;
 

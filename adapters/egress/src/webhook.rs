@@ -9,7 +9,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderName};
 use url::Url;
 
 use crate::client::Timeouts;
-use crate::guarded::{Failure, Guarded, Hosts};
+use crate::guarded::{Failure, Guarded};
+use crate::hosts::Hosts;
 
 /// How long an endpoint has. The specification asks for 15 to 30 seconds.
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };

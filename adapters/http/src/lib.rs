@@ -18,6 +18,7 @@ pub use routes::agents::Agents;
 pub use routes::approvals::Approvals;
 pub use routes::audit::{Audit, AuditRecordView};
 pub use routes::health::Health;
+pub use routes::models::Models;
 pub use routes::money::Money;
 pub use routes::runs::{JournalDocument, NotReplayable, Runs};
 pub use routes::schedules::Schedules;

@@ -20,6 +20,7 @@ pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod health;
+pub(crate) mod models;
 pub(crate) mod money;
 pub(crate) mod runs;
 pub(crate) mod schedules;
@@ -52,6 +53,8 @@ pub struct Api {
     pub schedules: schedules::Schedules,
     /// Webhooks.
     pub webhooks: webhooks::Webhooks,
+    /// Models and their providers.
+    pub models: models::Models,
     /// Secrets.
     pub secrets: secrets::Secrets,
     /// Tools and MCP servers.
@@ -90,6 +93,7 @@ fn router(api: &Api) -> Router {
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())
         .push(api.webhooks.guarded())
+        .push(api.models.guarded())
         .push(api.secrets.guarded())
         .push(api.tools.guarded())
         .push(api.money.guarded())

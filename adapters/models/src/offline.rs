@@ -2,6 +2,7 @@
 //! every answer: it repeats sentences of what it was given, and calculates through a tool.
 
 mod arithmetic;
+mod embed;
 mod extract;
 mod schema;
 
@@ -11,7 +12,10 @@ use powerhouse_domain::model::{Message, ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::tools::ToolCall;
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 
+use crate::flaws::checked;
 use crate::tokens;
+
+pub use embed::{OFFLINE_EMBEDDINGS, OfflineEmbedder};
 
 /// The name under which the offline model answers, whatever model it was asked for.
 pub const OFFLINE_MODEL: &str = "powerhouse-offline";
@@ -62,7 +66,8 @@ impl ModelProvider for OfflineModel {
         }
         let stop = if tool_calls.is_empty() { StopReason::EndTurn } else { StopReason::ToolCalls };
         let usage = tokens::estimate(request, &text);
-        Ok(ModelReply { text, tool_calls, stop, usage, model: OFFLINE_MODEL.to_owned() })
+        let reply = ModelReply { tool_calls, stop, ..ModelReply::text(text, usage, OFFLINE_MODEL) };
+        Ok(checked(reply, request))
     }
 }
 

@@ -10,6 +10,7 @@ use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::tools::ToolCall;
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 
+use crate::flaws::checked;
 use crate::tokens;
 
 /// One turn of a script.
@@ -104,26 +105,18 @@ impl ModelProvider for ScriptedModel {
             Turn::Reply(reply) => reply,
             Turn::Say(text) => {
                 let usage = tokens::estimate(request, &text);
-                ModelReply {
-                    text,
-                    tool_calls: Vec::new(),
-                    stop: StopReason::EndTurn,
-                    usage,
-                    model: model.to_owned(),
-                }
+                ModelReply::text(text, usage, model)
             }
             Turn::Call(tool_calls) => ModelReply {
-                text: String::new(),
                 tool_calls,
                 stop: StopReason::ToolCalls,
-                usage: tokens::estimate(request, ""),
-                model: model.to_owned(),
+                ..ModelReply::text("", tokens::estimate(request, ""), model)
             },
         };
         for word in reply.text.split_inclusive(' ') {
             deltas.push(word).await;
         }
-        Ok(reply)
+        Ok(checked(reply, request))
     }
 }
 

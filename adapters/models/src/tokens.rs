@@ -8,7 +8,7 @@ const CHARACTERS_PER_TOKEN: usize = 4;
 /// What a call consumed, estimated from its text.
 pub(crate) fn estimate(request: &ModelRequest, text: &str) -> Usage {
     let input = request.messages.iter().map(|message| count(content(message))).sum();
-    Usage { input_tokens: input, output_tokens: count(text), cost_micros: 0 }
+    Usage::of_tokens(input, count(text))
 }
 
 pub(crate) fn content(message: &Message) -> &str {
@@ -20,7 +20,7 @@ pub(crate) fn content(message: &Message) -> &str {
     }
 }
 
-fn count(text: &str) -> u64 {
+pub(crate) fn count(text: &str) -> u64 {
     u64::try_from(text.chars().count().div_ceil(CHARACTERS_PER_TOKEN)).unwrap_or(u64::MAX)
 }
 
@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn four_characters_are_a_token_and_a_rest_is_one_more() {
         let request = ModelRequest::answer("answer", vec![Message::system("ééééé"), Message::user("abcd")]);
-        assert_eq!(estimate(&request, ""), Usage { input_tokens: 3, output_tokens: 0, cost_micros: 0 });
+        assert_eq!(estimate(&request, ""), Usage::of_tokens(3, 0));
         assert_eq!(estimate(&request, "abc").output_tokens, 1);
     }
 }

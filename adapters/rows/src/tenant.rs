@@ -5,9 +5,9 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository,
-    SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository,
-    WebhookRepository,
+    IdempotencyRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
+    SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository,
+    UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -24,6 +24,7 @@ mod approval_rules;
 mod approvals;
 mod audit;
 mod budgets;
+mod catalogue;
 mod idempotency;
 mod prices;
 mod runs;
@@ -130,6 +131,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self
+    }
+
+    fn model_providers(&mut self) -> &mut dyn ModelProviderRepository {
         self
     }
 

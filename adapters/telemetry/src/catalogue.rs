@@ -136,6 +136,21 @@ pub const CATALOGUE: &[Metric] = &[
         "how long a `model` or a `tool` took, and whether it went `ok` or `failed`",
     ),
     gauge(
+        "powerhouse_model_circuits",
+        &["state"],
+        "models of providers that are asked (`closed`), left alone (`open`), or tried (`half_open`)",
+    ),
+    counter(
+        "powerhouse_model_calls_passed_over_total",
+        &[],
+        "models that could not answer, so that another was asked",
+    ),
+    counter(
+        "powerhouse_model_calls_hedged_total",
+        &[],
+        "calls that were made a second time, since the first was late",
+    ),
+    gauge(
         "powerhouse_database_connections",
         &["role", "state"],
         "connections `in_use` and `idle`, of `application` and `platform`; with SQLite of `writer` and `readers`",

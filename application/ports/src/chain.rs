@@ -27,6 +27,6 @@ mod tests {
     #[test]
     fn causes_follow_what_they_caused() {
         let error = ModelError::Rejected("HTTP 400".into());
-        assert_eq!(Chain(&error).to_string(), "the model refuses the request: HTTP 400");
+        assert_eq!(Chain(&error).to_string(), format!("{error}: HTTP 400"));
     }
 }

@@ -12,6 +12,7 @@ use powerhouse_domain::tenants::Tenant;
 use powerhouse_domain::users::{Email, Membership, User};
 
 mod audit;
+mod catalogue;
 mod idempotency;
 mod money;
 mod page;
@@ -23,6 +24,7 @@ mod webhooks;
 mod work;
 
 pub use audit::{AuditFilter, AuditRepository};
+pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
 pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
@@ -34,8 +36,9 @@ pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
-    idempotency::MockIdempotencyRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
-    selection::MockSelectionRepository, tools::MockToolRepository, webhooks::MockWebhookRepository,
+    catalogue::MockModelProviderRepository, idempotency::MockIdempotencyRepository,
+    schedules::MockScheduleRepository, secrets::MockSecretRepository, selection::MockSelectionRepository,
+    tools::MockToolRepository, webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -101,6 +104,8 @@ pub trait TenantView: Send {
     fn schedules(&mut self) -> &mut dyn ScheduleRepository;
     /// The tenant's webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
+    /// The tenant's own providers of models.
+    fn model_providers(&mut self) -> &mut dyn ModelProviderRepository;
     /// The tenant's secrets, sealed.
     fn secrets(&mut self) -> &mut dyn SecretRepository;
     /// The tenant's tools.

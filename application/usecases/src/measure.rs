@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use powerhouse_domain::breaker::Phase;
 use powerhouse_domain::runs::RunStatus;
 
 use crate::runner::{Sign, Vitals};
@@ -26,6 +27,26 @@ pub(crate) fn run_ended(status: RunStatus) {
 pub(crate) fn effect_performed(kind: &'static str, is_ok: bool, took: Duration) {
     let outcome = if is_ok { "ok" } else { "failed" };
     histogram!("powerhouse_run_effect_duration_seconds", "kind" => kind, "outcome" => outcome).record(took);
+}
+
+/// A model could not answer, and another one is asked.
+pub(crate) fn call_passed_over() {
+    counter!("powerhouse_model_calls_passed_over_total").increment(1);
+}
+
+/// A model call is made a second time, since the first is late.
+pub(crate) fn call_hedged() {
+    counter!("powerhouse_model_calls_hedged_total").increment(1);
+}
+
+/// So many of this process's circuits are in a phase.
+pub(crate) fn circuits_counted(phase: Phase, count: u32) {
+    let state = match phase {
+        Phase::Closed => "closed",
+        Phase::Open => "open",
+        Phase::HalfOpen => "half_open",
+    };
+    gauge!("powerhouse_model_circuits", "state" => state).set(count);
 }
 
 /// A drive was left, and not by a panic: `end` says how.

@@ -9,6 +9,7 @@ mod housekeeper;
 mod journalling;
 mod perform;
 mod pulse;
+mod routing;
 mod scribe;
 mod sink;
 mod spending;
@@ -20,7 +21,6 @@ use std::time::Duration;
 
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::events::EventBus;
-use powerhouse_ports::models::ModelProvider;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::Tool;
@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 
 use crate::runs::Going;
 
+use crate::models::Models;
 use crate::tools::Resolver;
 
 pub(crate) use bill::settle_in_flight;
@@ -45,9 +46,7 @@ pub struct Workshop {
     /// Where runs are claimed.
     pub platform: Arc<dyn PlatformStore>,
     /// Who answers model calls.
-    pub models: Arc<dyn ModelProvider>,
-    /// The model of agents that name none.
-    pub default_model: String,
+    pub models: Arc<Models>,
     /// Finds what agents may call, if their definition lists it.
     pub tools: Resolver,
     /// Tells who watches.

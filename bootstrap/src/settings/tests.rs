@@ -47,6 +47,29 @@ fn the_environment_goes_over_the_file_and_the_file_over_the_usual_names() {
 }
 
 #[test]
+fn a_key_goes_to_its_maker_only() {
+    let key = ("ANTHROPIC_API_KEY", "sk-ant-canary");
+    let chosen = |more: &[(&str, &str)]| {
+        let settings = layers(&[&[key], more].concat()).settings().unwrap();
+        let has_key = settings.model.api_key.is_some();
+        (settings.model.provider, settings.model.base_url.map(|url| url.to_string()), has_key)
+    };
+    assert_eq!(chosen(&[]), (Provider::Anthropic, None, true));
+    let url = "http://proxy/v1".to_owned();
+    let proxied = [("ANTHROPIC_BASE_URL", url.as_str())];
+    assert_eq!(chosen(&proxied), (Provider::Anthropic, Some(url.clone()), true));
+    // Named together, OpenAI's go first; where something else is named, nothing of Anthropic's counts.
+    assert_eq!(chosen(&[("OPENAI_BASE_URL", &url)]), (Provider::Auto, Some(url.clone()), false));
+    let other =
+        [("POWERHOUSE__MODEL__PROVIDER", "openai_compatible"), ("POWERHOUSE__MODEL__BASE_URL", url.as_str())];
+    assert_eq!(chosen(&other), (Provider::OpenAiCompatible, Some(url.clone()), false));
+    assert!(!chosen(&[("POWERHOUSE__MODEL__PROVIDER", "offline")]).2);
+    // And the other way round.
+    let layers = layers(&[("OPENAI_API_KEY", "sk-canary"), ("POWERHOUSE__MODEL__PROVIDER", "anthropic")]);
+    assert!(layers.settings().unwrap().model.api_key.is_none());
+}
+
+#[test]
 fn every_mistake_is_named_at_once() {
     let said = mistakes(&[
         ("POWERHOUSE__SERVER__ADDRESS", "here"),
@@ -67,7 +90,7 @@ fn every_mistake_is_named_at_once() {
         "`operations.address` must be an address with a port",
         "`worker.concurrency` must be a whole number from 1",
         "`worker.concurency` is not a setting",
-        "`model.provider` must be one of auto, openai_compatible, offline",
+        "`model.provider` must be one of auto, openai_compatible, anthropic, offline",
         "`model.base_url` must be a URL",
         "`tools.http_allow`",
         "`webhooks.retries` must be whole numbers",

@@ -25,13 +25,29 @@ impl Effects {
         Self { scope: EffectKey::default(), next: AtomicU32::new(0), ledger }
     }
 
-    /// Calls the agent's model.
+    /// Calls the agent's model. A reply that does not satisfy the schema that was asked for is sent back once, as an effect
+    /// of its own below the first; what comes of that is given whatever it is, and says with
+    /// [`flaw`](ModelReply::flaw) if it is no better.
     pub fn model(
         &self,
         request: ModelRequest,
     ) -> impl Future<Output = EffectResult<ModelReply>> + Send + 'static + use<> {
-        let effect = self.ask(EffectRequest::Model(request));
-        async move { expect_model(effect.await) }
+        let (key, ledger) = (self.next_key(), Arc::clone(&self.ledger));
+        async move {
+            let again = request.response_schema.is_some().then(|| request.clone());
+            let repair = key.child(0);
+            let effect = |key, request| {
+                let request = Some(EffectRequest::Model(request));
+                Effect { key, request, ledger: Arc::clone(&ledger) }
+            };
+            let reply = expect_model(effect(key, request).await)?;
+            match (&reply.flaw, again) {
+                (Some(flaw), Some(request)) => {
+                    expect_model(effect(repair, request.repairing(&reply, flaw)).await)
+                }
+                _ => Ok(reply),
+            }
+        }
     }
 
     /// Calls a tool. A tool's own failure is an `Ok` output with `is_error`, so that the model can react.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::model::{Message, ModelRequest, Usage};
 
 /// A strategy with sequence, join and branches: what it returns depends on every outcome.
 async fn sample(fx: Effects, first: &'static str) -> EffectResult<String> {
@@ -114,13 +115,7 @@ fn an_outcome_is_taken_once_and_only_of_its_kind() {
     let mut execution = Execution::start([], |fx| sample(fx, "open"));
     let Progress::Waiting(issued) = execution.poll() else { panic!("it asks for its first tool") };
     let key = &issued[0].key;
-    let reply = ModelReply {
-        text: String::new(),
-        tool_calls: Vec::new(),
-        stop: crate::model::StopReason::EndTurn,
-        usage: crate::model::Usage::default(),
-        model: "m".into(),
-    };
+    let reply = ModelReply::text("", Usage::default(), "m");
     let wrong = execution.deliver(key, EffectOutcome::Model(reply));
     assert_eq!(wrong, Err(DeliveryError::WrongKind(key.clone())));
     execution.deliver(key, perform(&issued[0].request)).unwrap();
@@ -134,4 +129,69 @@ fn object_keys_do_not_change_a_fingerprint_by_their_order() {
     let b: serde_json::Value = serde_json::from_str(r#"{"b":2,"a":1}"#).unwrap();
     let fingerprint = |arguments| EffectRequest::Tool(ToolRequest::new("t", arguments)).fingerprint();
     assert_eq!(fingerprint(a), fingerprint(b));
+}
+
+/// A request in a schema's form, and a reply to it with this flaw.
+fn judged(flaw: Option<&str>) -> (ModelRequest, ModelReply) {
+    let request = ModelRequest::thought("judge", vec![Message::user("Well?")])
+        .with_schema("verdict", serde_json::json!({"type": "object"}));
+    let reply = ModelReply::text("no", Usage::default(), "m");
+    (request, ModelReply { flaw: flaw.map(str::to_owned), ..reply })
+}
+
+#[test]
+fn a_flawed_reply_is_sent_back_once_as_an_effect_of_its_own() {
+    let ask = |fx: Effects| async move {
+        let first = fx.model(judged(None).0).await?;
+        fx.tool("next", serde_json::json!({})).await.map(|_| first)
+    };
+    let mut execution = Execution::start([], ask);
+    let mut journal = Vec::new();
+    let mut asked = Vec::new();
+    let reply = loop {
+        match execution.poll() {
+            Progress::Waiting(issued) => {
+                for Issued { key, request } in issued {
+                    let outcome = match &request {
+                        EffectRequest::Model(_) => EffectOutcome::Model(judged(Some("it is no JSON")).1),
+                        _ => EffectOutcome::Tool(ToolOutput::ok("")),
+                    };
+                    journal.push(execution.deliver(&key, outcome).unwrap());
+                    asked.push((key.to_string(), request));
+                }
+            }
+            Progress::Done(reply) => break reply.unwrap(),
+            Progress::Diverged(divergence) => panic!("{divergence}"),
+        }
+    };
+    assert_eq!(reply.flaw.as_deref(), Some("it is no JSON"), "it says so, and that is all");
+    let keys: Vec<_> = asked.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["0", "0.0", "1"]);
+    let EffectRequest::Model(repair) = &asked[1].1 else { panic!("no model call") };
+    assert_eq!(repair.purpose, "repair_judge");
+    assert_eq!(repair.response_schema, judged(None).0.response_schema);
+    let told = serde_json::to_string(&repair.messages[1..]).unwrap();
+    assert!(told.contains("\"no\"") && told.contains("it is no JSON"), "{told}");
+    // It comes to the same end when it is replayed, and when it goes on after the flawed reply.
+    for kept in [journal.len(), 1] {
+        let mut again = Execution::start(journal[..kept].to_vec(), ask);
+        match again.poll() {
+            Progress::Done(replayed) => assert_eq!((kept, replayed.unwrap()), (3, reply.clone())),
+            Progress::Waiting(issued) => assert_eq!((kept, issued[0].key.to_string()), (1, "0.0".to_owned())),
+            Progress::Diverged(divergence) => panic!("{divergence}"),
+        }
+    }
+}
+
+#[test]
+fn replies_of_older_journals_are_taken_as_they_are() {
+    // Nobody looked at them, so no flaw was found, whatever they say.
+    let (request, reply) = judged(None);
+    let entry = JournalEntry {
+        key: "0".parse().unwrap(),
+        fingerprint: EffectRequest::Model(request.clone()).fingerprint(),
+        outcome: EffectOutcome::Model(reply.clone()),
+    };
+    let mut execution = Execution::start([entry], |fx: Effects| async move { fx.model(request).await });
+    assert_eq!(execution.poll(), Progress::Done(Ok(reply)));
 }

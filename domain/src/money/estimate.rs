@@ -21,7 +21,5 @@ pub fn input_bound(request: &ModelRequest) -> u64 {
 
 /// What a request consumes at most when at most so many tokens are generated.
 pub fn worst_case(request: &ModelRequest, price: &Price, max_output: u32) -> Usage {
-    let tokens =
-        Usage { input_tokens: input_bound(request), output_tokens: max_output.into(), cost_micros: 0 };
-    price.applied_to(tokens)
+    price.worst_of(input_bound(request), max_output.into())
 }

@@ -20,42 +20,89 @@ pub struct Price {
     pub input_micros: u64,
     /// A million tokens generated.
     pub output_micros: u64,
+    /// A million tokens read that the provider had kept from an earlier call.
+    pub cache_read_micros: u64,
+    /// A million tokens read that the provider keeps for later calls.
+    pub cache_write_micros: u64,
     /// The most tokens that a call may generate when it does not say so itself.
     pub max_output_tokens: u32,
 }
 
 impl Price {
     /// What costs nothing.
-    pub const FREE: Self = Self { input_micros: 0, output_micros: 0, max_output_tokens: DEFAULT_OUTPUT };
+    pub const FREE: Self = Self::new(0, 0);
 
-    /// A price, with the usual bound of what a call may generate.
+    /// A price, with the usual bound of what a call may generate, where no cache makes a difference.
     pub const fn new(input_micros: u64, output_micros: u64) -> Self {
-        Self { input_micros, output_micros, max_output_tokens: DEFAULT_OUTPUT }
-    }
-
-    /// What so many tokens cost, rounded up.
-    pub fn cost(&self, input_tokens: u64, output_tokens: u64) -> u64 {
-        let input = u128::from(input_tokens) * u128::from(self.input_micros);
-        let output = u128::from(output_tokens) * u128::from(self.output_micros);
-        u64::try_from(input.saturating_add(output).div_ceil(MILLION)).unwrap_or(u64::MAX)
-    }
-
-    /// The same usage with what it costs.
-    #[must_use]
-    pub fn applied_to(&self, usage: Usage) -> Usage {
-        Usage { cost_micros: self.cost(usage.input_tokens, usage.output_tokens), ..usage }
-    }
-
-    /// How many tokens may be generated for so much, when so many are read; none when reading alone costs more.
-    pub fn affordable_output(&self, micros: u64, input_tokens: u64) -> u64 {
-        let left = (u128::from(micros) * MILLION)
-            .saturating_sub(u128::from(input_tokens) * u128::from(self.input_micros));
-        match (u128::from(self.output_micros), self.cost(input_tokens, 0) <= micros) {
-            (_, false) => 0,
-            (0, true) => u64::MAX,
-            (price, true) => u64::try_from(left / price).unwrap_or(u64::MAX),
+        Self {
+            input_micros,
+            output_micros,
+            cache_read_micros: input_micros,
+            cache_write_micros: input_micros,
+            max_output_tokens: DEFAULT_OUTPUT,
         }
     }
+
+    /// The same where tokens that a provider had kept, or keeps, cost so much.
+    #[must_use]
+    pub const fn with_cache(self, cache_read_micros: u64, cache_write_micros: u64) -> Self {
+        Self { cache_read_micros, cache_write_micros, ..self }
+    }
+
+    /// The most that a million tokens read may cost.
+    fn dearest_input(&self) -> u128 {
+        self.input_micros.max(self.cache_read_micros).max(self.cache_write_micros).into()
+    }
+
+    /// The same usage with what it costs, rounded up.
+    #[must_use]
+    pub fn applied_to(&self, usage: Usage) -> Usage {
+        let kept = usage.cache_read_tokens.min(usage.input_tokens);
+        let keeps = usage.cache_write_tokens.min(usage.input_tokens - kept);
+        let parts = [
+            (usage.input_tokens - kept - keeps, self.input_micros),
+            (kept, self.cache_read_micros),
+            (keeps, self.cache_write_micros),
+            (usage.output_tokens, self.output_micros),
+        ];
+        usage.at_cost(cost(parts.map(|(tokens, micros)| u128::from(tokens) * u128::from(micros))))
+    }
+
+    /// So many tokens with the most that they may cost, whatever a cache has to do with them.
+    pub fn worst_of(&self, input_tokens: u64, output_tokens: u64) -> Usage {
+        let input = u128::from(input_tokens) * self.dearest_input();
+        let output = u128::from(output_tokens) * u128::from(self.output_micros);
+        Usage::of_tokens(input_tokens, output_tokens).at_cost(cost([input, output]))
+    }
+
+    /// How many tokens may be generated for so much, when so many are read; none when reading alone may cost more.
+    pub fn affordable_output(&self, micros: u64, input_tokens: u64) -> u64 {
+        let left =
+            (u128::from(micros) * MILLION).checked_sub(u128::from(input_tokens) * self.dearest_input());
+        match (left, u128::from(self.output_micros)) {
+            (None, _) => 0,
+            (Some(_), 0) => u64::MAX,
+            (Some(left), price) => u64::try_from(left / price).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The dearer of two prices, each part for itself: what a call costs at most that either may answer.
+    #[must_use]
+    pub fn or_dearer(self, other: Self) -> Self {
+        Self {
+            input_micros: self.input_micros.max(other.input_micros),
+            output_micros: self.output_micros.max(other.output_micros),
+            cache_read_micros: self.cache_read_micros.max(other.cache_read_micros),
+            cache_write_micros: self.cache_write_micros.max(other.cache_write_micros),
+            max_output_tokens: self.max_output_tokens.max(other.max_output_tokens),
+        }
+    }
+}
+
+/// What parts cost together, in millionths of a dollar: each is tokens times the price of a million.
+fn cost<const N: usize>(parts: [u128; N]) -> u64 {
+    let sum = parts.into_iter().fold(0, u128::saturating_add);
+    u64::try_from(sum.div_ceil(MILLION)).unwrap_or(u64::MAX)
 }
 
 /// A model's price from some time on.
@@ -97,7 +144,7 @@ impl PriceEntry {
         if !is_name {
             return Err(InvalidPrice::Model);
         }
-        if price.input_micros.max(price.output_micros) > MAX_MICROS {
+        if price.dearest_input().max(price.output_micros.into()) > MAX_MICROS.into() {
             return Err(InvalidPrice::Amount);
         }
         if price.max_output_tokens == 0 {
@@ -107,23 +154,33 @@ impl PriceEntry {
     }
 }
 
-/// The platform's own prices, per million tokens read and generated. A tenant's entries go before these.
-const DEFAULTS: [(&str, u64, u64); 14] = [
-    ("powerhouse-offline", 0, 0),
-    ("gpt-5", 1_250_000, 10_000_000),
-    ("gpt-5-mini", 250_000, 2_000_000),
-    ("gpt-5-nano", 50_000, 400_000),
-    ("gpt-4.1", 2_000_000, 8_000_000),
-    ("gpt-4.1-mini", 400_000, 1_600_000),
-    ("gpt-4.1-nano", 100_000, 400_000),
-    ("gpt-4o", 2_500_000, 10_000_000),
-    ("gpt-4o-mini", 150_000, 600_000),
-    ("o3", 2_000_000, 8_000_000),
-    ("o4-mini", 1_100_000, 4_400_000),
-    ("claude-opus-4-1", 15_000_000, 75_000_000),
-    ("claude-sonnet-4-5", 3_000_000, 15_000_000),
-    ("claude-haiku-4-5", 1_000_000, 5_000_000),
+/// The platform's own prices, per million tokens. A tenant's entries go before these.
+const DEFAULTS: [(&str, Price); 14] = [
+    ("powerhouse-offline", Price::FREE),
+    ("gpt-5", openai(1_250_000, 125_000, 10_000_000)),
+    ("gpt-5-mini", openai(250_000, 25_000, 2_000_000)),
+    ("gpt-5-nano", openai(50_000, 5_000, 400_000)),
+    ("gpt-4.1", openai(2_000_000, 500_000, 8_000_000)),
+    ("gpt-4.1-mini", openai(400_000, 100_000, 1_600_000)),
+    ("gpt-4.1-nano", openai(100_000, 25_000, 400_000)),
+    ("gpt-4o", openai(2_500_000, 1_250_000, 10_000_000)),
+    ("gpt-4o-mini", openai(150_000, 75_000, 600_000)),
+    ("o3", openai(2_000_000, 500_000, 8_000_000)),
+    ("o4-mini", openai(1_100_000, 275_000, 4_400_000)),
+    ("claude-opus-4-1", anthropic(15_000_000, 75_000_000)),
+    ("claude-sonnet-4-5", anthropic(3_000_000, 15_000_000)),
+    ("claude-haiku-4-5", anthropic(1_000_000, 5_000_000)),
 ];
+
+/// OpenAI keeps by itself, at no charge.
+const fn openai(input: u64, cache_read: u64, output: u64) -> Price {
+    Price::new(input, output).with_cache(cache_read, input)
+}
+
+/// Anthropic reads what it kept at a tenth, and takes a quarter more for keeping it.
+const fn anthropic(input: u64, output: u64) -> Price {
+    Price::new(input, output).with_cache(input / 10, input / 4 * 5)
+}
 
 /// A tenant's prices, and behind them the platform's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,10 +199,10 @@ impl PriceList {
 
     /// The platform's prices, in force since ever.
     pub fn defaults() -> Vec<PriceEntry> {
-        let entry = |(model, input, output): (&str, u64, u64)| PriceEntry {
+        let entry = |(model, price): (&str, Price)| PriceEntry {
             model: model.to_owned(),
             effective_from: DateTime::UNIX_EPOCH,
-            price: Price::new(input, output),
+            price,
         };
         DEFAULTS.into_iter().map(entry).collect()
     }
@@ -159,12 +216,7 @@ impl PriceList {
     fn exactly(&self, model: &str, at: DateTime<Utc>) -> Option<Price> {
         let in_force = self.own.iter().filter(|entry| entry.model == model && entry.effective_from <= at);
         let own = in_force.max_by_key(|entry| entry.effective_from).map(|entry| entry.price);
-        own.or_else(|| {
-            DEFAULTS
-                .iter()
-                .find(|(name, ..)| *name == model)
-                .map(|(_, input, output)| Price::new(*input, *output))
-        })
+        own.or_else(|| DEFAULTS.iter().find(|(name, _)| *name == model).map(|(_, price)| *price))
     }
 }
 

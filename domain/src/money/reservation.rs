@@ -31,6 +31,7 @@ impl Reservation {
             input_tokens: usage.input_tokens.min(self.amount.input_tokens),
             output_tokens: usage.output_tokens.min(self.amount.output_tokens),
             cost_micros: usage.cost_micros.min(self.amount.cost_micros),
+            ..usage
         }
     }
 }

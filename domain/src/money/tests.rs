@@ -73,6 +73,17 @@ fn a_price_is_the_newest_in_force_and_the_tenants_goes_first() {
 }
 
 #[test]
+fn what_a_cache_had_a_part_in_costs_its_own_price() {
+    let price = Price::new(3_000_000, 15_000_000).with_cache(300_000, 3_750_000);
+    let usage = Usage { cache_read_tokens: 700, cache_write_tokens: 200, ..Usage::of_tokens(1_000, 10) };
+    // 100 at 3, 700 at 0.3, 200 at 3.75 and 10 at 15.
+    assert_eq!(price.applied_to(usage).cost_micros, 300 + 210 + 750 + 150);
+    // A provider that says nonsense is not paid for it.
+    let nonsense = Usage { cache_read_tokens: 5_000, cache_write_tokens: 9, ..Usage::of_tokens(1_000, 0) };
+    assert_eq!(price.applied_to(nonsense).cost_micros, 300);
+}
+
+#[test]
 fn what_is_no_price_or_cap_is_refused() {
     let now = at("2026-01-01T00:00:00Z");
     for name in [" ", "", "a\nb", &"x".repeat(129)] {
@@ -105,7 +116,7 @@ fn a_refusal_names_the_budget_and_when_it_begins_anew() {
 }
 
 fn started(key: &str, micros: u64) -> EventBody {
-    let amount = Usage { input_tokens: 1, output_tokens: 1, cost_micros: micros };
+    let amount = Usage::of_tokens(1, 1).at_cost(micros);
     EventBody::StepStarted {
         step: StepId::from_uuid(Uuid::from_u128(1)),
         key: key.parse().unwrap(),
@@ -161,23 +172,30 @@ fn an_old_journal_reads() {
 proptest! {
     #[test]
     fn no_call_costs_more_than_its_worst_case(
-        text in "\\PC{0,200}", prices in (0..=1_000_000_000_000_u64, 0..=1_000_000_000_000_u64), output: u32, less: (u64, u32),
+        text in "\\PC{0,200}", prices in prop::array::uniform4(0..=1_000_000_000_000_u64), output: u32, less: (u64, u32), cache: (u64, u64),
     ) {
-        let (request, price) = (request(&text), Price::new(prices.0, prices.1));
+        let [input, generated, read, write] = prices;
+        let (request, price) = (request(&text), Price::new(input, generated).with_cache(read, write));
         let worst = worst_case(&request, &price, output);
         // At most a token for each byte.
         prop_assert!(worst.input_tokens >= u64::try_from(text.len()).unwrap());
         let input = less.0 % (worst.input_tokens + 1);
-        let used = price.cost(input, u64::from(output.min(less.1)));
-        prop_assert!(used <= worst.cost_micros);
+        let (cache_read_tokens, cache_write_tokens) = cache;
+        let used = Usage {
+            cache_read_tokens,
+            cache_write_tokens,
+            ..Usage::of_tokens(input, output.min(less.1).into())
+        };
+        prop_assert!(price.applied_to(used).cost_micros <= worst.cost_micros);
     }
 
     #[test]
     fn cost_is_rounded_up_and_saturates(input: u64, output: u64, prices: (u64, u64)) {
         let price = Price::new(prices.0, prices.1);
+        let cost = |input, output| price.applied_to(Usage::of_tokens(input, output)).cost_micros;
         let exact = u128::from(input) * u128::from(prices.0) / 1_000_000;
-        prop_assert!(u128::from(price.cost(input, 0)) >= exact.min(u128::from(u64::MAX)));
-        prop_assert!(price.cost(input, output) >= price.cost(input, 0).max(price.cost(0, output)));
+        prop_assert!(u128::from(cost(input, 0)) >= exact.min(u128::from(u64::MAX)));
+        prop_assert!(cost(input, output) >= cost(input, 0).max(cost(0, output)));
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn apply(run: Run, step: Move, now: DateTime<Utc>) -> Result<Run, RunTransitionR
         Move::Fail => run.fail(RunFailure { code: "x".into(), message: "y".into() }, now),
         Move::Cancel => run.cancel(user(), now),
         Move::TimeOut => run.time_out(now),
-        Move::Charge => run.charge(Usage { input_tokens: 1, output_tokens: 2, cost_micros: 3 }),
+        Move::Charge => run.charge(Usage::of_tokens(1, 2).at_cost(3)),
     }
 }
 
@@ -102,7 +102,7 @@ proptest! {
         let make = |(steps, tokens, cost_micros, wall): (u32, u64, u64, u16)| RunLimits {
             steps, tokens, cost_micros, wall_clock: Duration::from_secs(wall.into()),
         };
-        let usage = Usage { input_tokens: tokens, output_tokens: 0, cost_micros: cost };
+        let usage = Usage::of_tokens(tokens, 0).at_cost(cost);
         let now = at(0) + TimeDelta::seconds(seconds.into());
         let ok = |limits: RunLimits| limits.check(steps, usage, at(0), now).is_ok();
         prop_assert_eq!(ok(make(a).narrowed_by(&make(b))), ok(make(a)) && ok(make(b)));
@@ -121,7 +121,7 @@ fn the_first_start_is_kept_over_a_wait() {
 
 #[test]
 fn each_limit_is_met_by_its_own_refusal() {
-    let used = |tokens, cost_micros| Usage { input_tokens: tokens, output_tokens: 0, cost_micros };
+    let used = |tokens, cost_micros| Usage::of_tokens(tokens, 0).at_cost(cost_micros);
     let limits = RunLimits { cost_micros: 50, ..limits() };
     assert_eq!(limits.check(3, used(99, 49), at(0), at(59)), Ok(()));
     assert_eq!(limits.check(4, used(0, 0), at(0), at(0)), Err(LimitExceeded::Steps(4)));

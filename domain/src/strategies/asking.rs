@@ -48,11 +48,15 @@ pub(super) async fn ask_in_form<T>(
 ) -> Result<T, StrategyError> {
     let form = request.response_schema.as_ref().map_or("reply", |schema| &schema.name).to_owned();
     let mut again = request.clone();
-    let reply = ask(fx, request).await?.text;
+    let ModelReply { text: reply, flaw, .. } = ask(fx, request).await?;
     let reason = match read(&reply) {
         Ok(read) => return Ok(read),
         Err(reason) => reason,
     };
+    if flaw.is_some() {
+        // It was sent back already, since it does not satisfy the schema.
+        return Err(unparseable(&again.purpose, reason));
+    }
     let complaint = format!("This {form} cannot be used: {reason}. Reply with the JSON object only.");
     again.messages.extend([Message::assistant(reply), Message::user(complaint)]);
     again.purpose = format!("repair_{form}");

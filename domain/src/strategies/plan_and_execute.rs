@@ -144,7 +144,8 @@ fn step_prompt(task: &str, record: &str, step: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategies::scripted::{Script, brief, strategy};
+    use crate::model::ModelReply;
+    use crate::strategies::scripted::{Script, brief, reply, strategy};
     use crate::strategies::{AgentKind, Strategy};
 
     const PLAN: &str = r#"{"steps":["halve","double"]}"#;
@@ -172,6 +173,17 @@ mod tests {
         assert!(played.prompt(2).contains("odd number"));
         let played = Script::new([PLAN, BLOCKED, "42"]).play(&planner(6, 0), brief());
         assert_eq!(played.purposes(), ["plan", "step", "answer"]);
+    }
+
+    #[test]
+    fn a_plan_that_was_sent_back_already_is_not_sent_back_again() {
+        let flawed = || ModelReply { flaw: Some("it is no JSON".into()), ..reply("no") };
+        let played = Script::of([flawed(), reply(PLAN), reply("x"), reply("y"), reply("42")])
+            .play(&planner(6, 1), brief());
+        assert_eq!(played.purposes(), ["plan", "repair_plan", "step", "step", "answer"]);
+        let played = Script::of([flawed(), flawed()]).play(&planner(6, 1), brief());
+        assert_eq!(played.purposes(), ["plan", "repair_plan"]);
+        assert!(matches!(played.result, Err(StrategyError::Unparseable { .. })));
     }
 
     #[test]

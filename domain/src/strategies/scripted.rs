@@ -158,8 +158,7 @@ pub(super) fn strategy(kind: AgentKind, parameters: Value) -> Strategy {
 }
 
 pub(super) fn reply(text: impl Into<String>) -> ModelReply {
-    let (stop, usage) = (StopReason::EndTurn, Usage::default());
-    ModelReply { text: text.into(), tool_calls: Vec::new(), stop, usage, model: "scripted".into() }
+    ModelReply::text(text, Usage::default(), "scripted")
 }
 
 /// The answer of another agent.

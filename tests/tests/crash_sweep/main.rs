@@ -37,6 +37,7 @@ use powerhouse_tests::scale;
 use powerhouse_usecases::Once;
 use powerhouse_usecases::Refused;
 use powerhouse_usecases::approvals::AnswerApproval;
+use powerhouse_usecases::models::Models;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::runs::Going;
 use powerhouse_usecases::tools::Resolver;
@@ -237,8 +238,10 @@ impl Scene {
         let workshop = Workshop {
             store: mortal.clone(),
             platform: mortal,
-            models: Arc::new(Oracle { turns: self.scenario.turns, life: Arc::clone(life) }),
-            default_model: "oracle".into(),
+            models: Models::of(
+                Arc::new(Oracle { turns: self.scenario.turns, life: Arc::clone(life) }),
+                "oracle",
+            ),
             tools: Resolver { built_in: Arc::new(BTreeMap::from(tools)), maker: Arc::new(NoMaker) },
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),

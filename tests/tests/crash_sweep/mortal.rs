@@ -21,9 +21,9 @@ use powerhouse_ports::platform::{
 use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, Plain, PriceRepository, RunRepository, ScheduleRepository, SecretRepository,
-    SelectionRepository, StoreError, TenantStore, TenantTx, TenantView, ToolRepository, UsageRepository,
-    UserRepository, WebhookRepository,
+    IdempotencyRepository, ModelProviderRepository, Plain, PriceRepository, RunRepository,
+    ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantStore, TenantTx, TenantView,
+    ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -131,6 +131,10 @@ impl TenantView for MortalTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self.tx.webhooks()
+    }
+
+    fn model_providers(&mut self) -> &mut dyn ModelProviderRepository {
+        self.tx.model_providers()
     }
 
     fn secrets(&mut self) -> &mut dyn SecretRepository {

@@ -115,12 +115,13 @@ impl ModelProvider for Oracle {
         let text = if may_act { String::new() } else { said(request, self.turns) };
         deltas.push(&text).await;
         self.life.moment().await;
+        // What is asked for in a form is sent back once.
+        let is_flawed = request.response_schema.is_some() && !request.purpose.starts_with("repair_");
         Ok(ModelReply {
-            text,
+            flaw: is_flawed.then(|| "it is no JSON".to_owned()),
             tool_calls: if may_act { calls(turn, request) } else { Vec::new() },
             stop: if may_act { StopReason::ToolCalls } else { StopReason::EndTurn },
-            usage: Usage { input_tokens: 3, output_tokens: 2, cost_micros: 0 },
-            model: model.to_owned(),
+            ..ModelReply::text(text, Usage::of_tokens(3, 2), model)
         })
     }
 }

@@ -18,7 +18,8 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, idempotency, isolation, schedules, secrets, selection, tools, twins, webhooks,
+    Stores, approvals, audit, catalogue, idempotency, isolation, schedules, secrets, selection, tools, twins,
+    webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -48,6 +49,7 @@ const TABLES: &[&str] = &[
     "egress_rules",
     "webhooks",
     "webhook_deliveries",
+    "model_providers",
     "prices",
     "budgets",
     "budget_windows",
@@ -229,6 +231,7 @@ async fn isolate(stores: &Stores) {
     secrets::secrets_are_their_tenants_own(stores).await;
     tools::tools_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
+    catalogue::providers_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
     selection::knowledge_is_its_tenants_own(stores).await;
 }

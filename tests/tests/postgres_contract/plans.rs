@@ -9,9 +9,10 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
+use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::{
-    AgentId, ApprovalId, BudgetId, DataKeyId, MessageId, RunId, ScheduleId, SessionId, TenantId, UserId,
-    WebhookId,
+    AgentId, ApprovalId, BudgetId, DataKeyId, MessageId, ModelProviderId, RunId, ScheduleId, SessionId,
+    TenantId, UserId, WebhookId,
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
@@ -19,7 +20,7 @@ use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Ve
 use powerhouse_domain::schedules::PauseReason;
 use powerhouse_domain::tools::{SourceKind, ToolName};
 use powerhouse_ports::platform::{PlatformStore, Rotation};
-use powerhouse_ports::store::{AuditFilter, Limit, NewEvent, TenantStore as _, TenantTx};
+use powerhouse_ports::store::{AuditFilter, KeyChange, Limit, NewEvent, TenantStore as _, TenantTx};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
 use serde_json::Value;
@@ -90,6 +91,8 @@ const ROWS: &str = "
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO webhooks SELECT id(t), id(t * 1000 + n), 'https://example.org', '', NULL, NULL, '', NULL, NULL,
         id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO model_providers SELECT id(t), id(t * 1000 + n), 'p' || n, 'openai', 'https://example.org', false,
+        '[{\"name\": \"m\"}]', NULL, id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, event, payload, attempts, before_replay, status, next_at,
                                     ended_at, created_at)
         SELECT id(t), id(t * 1000 + 107), id(t * 1000 + n), 'run.failed', '{}', 0, 0,
@@ -310,6 +313,7 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         secrets(&mut watched).await;
         tools(&mut watched).await;
         webhooks(&mut watched).await;
+        model_providers(&mut watched).await;
         idempotency(&mut watched).await;
         audit(&mut watched).await;
         assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
@@ -538,7 +542,7 @@ async fn money(watched: &mut Watched) {
     watched
         .own("budgets.reserve and settle", &both, async |tx| {
             let budget = tx.budgets().find(id).await.unwrap().unwrap();
-            let amount = Usage { input_tokens: 1, output_tokens: 1, cost_micros: 1 };
+            let amount = Usage::of_tokens(1, 1).at_cost(1);
             tx.budgets().hold(window).await.unwrap();
             assert!(tx.budgets().reserve(&budget, window, amount).await.unwrap());
             tx.budgets().settle(window, amount, amount).await.unwrap();
@@ -654,6 +658,25 @@ async fn schedules(watched: &mut Watched) {
         .across("claim_schedules", &claiming, async |store| {
             let due = store.claim_schedules(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
             assert_eq!(due.len(), 10);
+        })
+        .await;
+}
+
+async fn model_providers(watched: &mut Watched) {
+    let id = ModelProviderId::from_uuid(watched.caller.user_id().as_uuid());
+    let keys = ["tenants_pkey", "model_providers_pkey", "model_providers_by_name"];
+    watched
+        .own("model_providers", &keys, async |tx| {
+            let providers = tx.model_providers();
+            let provider = providers.find(id).await.unwrap().unwrap();
+            let changed = Provider { version: 2, ..provider.clone() };
+            providers.update(&changed, &KeyChange::Put(vec![1])).await.unwrap();
+            assert_eq!(providers.list(None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(providers.list(Some(id), page()).await.unwrap().items.len(), 20);
+            assert_eq!(providers.catalogue().await.unwrap().len(), 300);
+            assert_eq!(providers.count().await.unwrap(), 300);
+            assert!(providers.remove(id).await.unwrap());
+            providers.add(&provider, None).await.unwrap();
         })
         .await;
 }

@@ -21,7 +21,7 @@ pub struct Health {
     pub platform: Arc<dyn PlatformStore>,
     /// The worker's signs of life.
     pub pulse: Arc<Pulse>,
-    /// What answers model calls: `offline` or `openai_compatible`.
+    /// What answers model calls: `offline`, `openai_compatible` or `anthropic`.
     pub models: Arc<str>,
     /// Whether Redis answers, where there is one. The process serves without it.
     pub redis: Option<Arc<AtomicBool>>,
@@ -47,7 +47,7 @@ struct HealthReport {
     database: &'static str,
     /// `ok` or `unavailable`; none where each process is for itself. While it is away, limits are stricter.
     redis: Option<&'static str>,
-    /// What answers model calls: `offline` or `openai_compatible`.
+    /// What answers model calls: `offline`, `openai_compatible` or `anthropic`.
     models: String,
 }
 

@@ -3,8 +3,8 @@
 use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::tools::ToolCall;
 
-use super::Failure;
-use super::wire::{CallDelta, Chunk, Tokens};
+use super::wire::{CallDelta, Chunk, Consumed};
+use crate::http::{Assembly, Failure, Taken};
 use crate::tokens;
 
 /// The most tool calls that a reply may have.
@@ -12,41 +12,15 @@ const MAX_CALLS: usize = 128;
 
 /// What has come so far.
 #[derive(Default)]
-pub(super) struct Assembly {
+pub(crate) struct Assembled {
     model: Option<String>,
     text: String,
     calls: Vec<ToolCall>,
     stop: Option<StopReason>,
-    usage: Option<Tokens>,
+    usage: Option<Consumed>,
 }
 
-impl Assembly {
-    /// Takes one event's data; gives the text that it adds.
-    pub(super) fn take(&mut self, data: &str) -> Result<Option<String>, Failure> {
-        let chunk: Chunk = serde_json::from_str(data).map_err(Failure::malformed)?;
-        if chunk.error.is_some() {
-            return Err(Failure::passing("the provider reports an error in the stream"));
-        }
-        self.model = self.model.take().or(chunk.model);
-        self.usage = chunk.usage.or(self.usage);
-        // One choice is asked for.
-        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
-        if let Some(reason) = choice.finish_reason {
-            self.stop = Some(stop_reason(&reason));
-        }
-        if choice.delta.refusal.is_some_and(|refusal| !refusal.is_empty()) {
-            self.stop = Some(StopReason::ContentFilter);
-        }
-        for call in choice.delta.tool_calls.into_iter().flatten() {
-            self.take_call(call)?;
-        }
-        let text = choice.delta.content.filter(|text| !text.is_empty());
-        if let Some(text) = &text {
-            self.text.push_str(text);
-        }
-        Ok(text)
-    }
-
+impl Assembled {
     /// A call comes in pieces too; servers that leave the index out send it whole.
     fn take_call(&mut self, delta: CallDelta) -> Result<(), Failure> {
         let index = delta.index.unwrap_or(self.calls.len());
@@ -67,13 +41,42 @@ impl Assembly {
         }
         Ok(())
     }
+}
 
-    pub(super) fn has_text(&self) -> bool {
+impl Assembly for Assembled {
+    fn take(&mut self, data: &str) -> Result<Taken, Failure> {
+        if data == "[DONE]" {
+            return Ok(Taken::End);
+        }
+        let chunk: Chunk = serde_json::from_str(data).map_err(Failure::malformed)?;
+        if chunk.error.is_some() {
+            return Err(Failure::passing("the provider reports an error in the stream"));
+        }
+        self.model = self.model.take().or(chunk.model);
+        self.usage = chunk.usage.or(self.usage);
+        // One choice is asked for.
+        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Taken::Silent) };
+        if let Some(reason) = choice.finish_reason {
+            self.stop = Some(stop_reason(&reason));
+        }
+        if choice.delta.refusal.is_some_and(|refusal| !refusal.is_empty()) {
+            self.stop = Some(StopReason::ContentFilter);
+        }
+        for call in choice.delta.tool_calls.into_iter().flatten() {
+            self.take_call(call)?;
+        }
+        let Some(text) = choice.delta.content.filter(|text| !text.is_empty()) else {
+            return Ok(Taken::Silent);
+        };
+        self.text.push_str(&text);
+        Ok(Taken::Text(text))
+    }
+
+    fn has_text(&self) -> bool {
         !self.text.is_empty()
     }
 
-    /// The reply. Its usage is estimated where the provider gave none.
-    pub(super) fn into_reply(self, model: &str, request: &ModelRequest) -> Result<ModelReply, Failure> {
+    fn into_reply(self, model: &str, request: &ModelRequest) -> Result<ModelReply, Failure> {
         let stop = match self.stop {
             None => return Err(Failure::passing("the stream broke off")),
             // Some servers end a turn with tool calls as if it were an answer.
@@ -81,13 +84,14 @@ impl Assembly {
             Some(stop) => stop,
         };
         let usage = match self.usage {
-            Some(Tokens { prompt_tokens, completion_tokens }) => {
-                Usage { input_tokens: prompt_tokens, output_tokens: completion_tokens, cost_micros: 0 }
-            }
+            Some(Consumed { prompt_tokens, completion_tokens, prompt_tokens_details }) => Usage {
+                cache_read_tokens: prompt_tokens_details.and_then(|told| told.cached_tokens).unwrap_or(0),
+                ..Usage::of_tokens(prompt_tokens, completion_tokens)
+            },
             None => tokens::estimate(request, &self.text),
         };
         let model = self.model.unwrap_or_else(|| model.to_owned());
-        Ok(ModelReply { text: self.text, tool_calls: self.calls, stop, usage, model })
+        Ok(ModelReply { tool_calls: self.calls, stop, ..ModelReply::text(self.text, usage, model) })
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     fn assembled(chunks: &[serde_json::Value]) -> Result<ModelReply, Failure> {
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembled::default();
         for chunk in chunks {
             assembly.take(&chunk.to_string())?;
         }
@@ -128,14 +132,14 @@ mod tests {
             calls(&json!([{"index": 0, "id": "a", "function": {"name": "add", "arguments": "{\"x\""}}])),
             calls(&json!([{"index": 0, "function": {"arguments": ":1}"}}, {"index": 1, "function": {"name": "now"}}])),
             json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
-            json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
+            json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 5}}}),
         ])
         .unwrap();
         assert_eq!(
             (reply.text.as_str(), reply.model.as_str(), reply.stop),
             ("42", "m-1", StopReason::ToolCalls)
         );
-        assert_eq!((reply.usage.input_tokens, reply.usage.output_tokens), (7, 3));
+        assert_eq!(reply.usage, Usage { cache_read_tokens: 5, ..Usage::of_tokens(7, 3) });
         let add = ToolCall { id: "a".into(), name: "add".into(), arguments: "{\"x\":1}".into() };
         let now = ToolCall { id: "call_1".into(), name: "now".into(), arguments: String::new() };
         assert_eq!(reply.tool_calls, [add, now]);
@@ -164,9 +168,9 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_refused() {
-        assert!(matches!(Assembly::default().take("{"), Err(Failure::Malformed(_))));
+        assert!(matches!(Assembled::default().take("{"), Err(Failure::Malformed(_))));
         let error = json!({"error": {"message": "overloaded"}});
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembled::default();
         assert!(matches!(assembly.take(&error.to_string()), Err(Failure::Passing { .. })));
         assert!(!assembly.has_text());
         let gap = calls(&json!([{"index": 3, "function": {"name": "a"}}]));

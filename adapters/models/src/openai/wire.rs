@@ -75,7 +75,7 @@ pub(super) struct Chunk {
     pub(super) model: Option<String>,
     #[serde(default)]
     pub(super) choices: Vec<Choice>,
-    pub(super) usage: Option<Tokens>,
+    pub(super) usage: Option<Consumed>,
     pub(super) error: Option<Value>,
 }
 
@@ -107,25 +107,17 @@ pub(super) struct FunctionDelta {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-pub(super) struct Tokens {
+pub(super) struct Consumed {
     #[serde(default)]
     pub(super) prompt_tokens: u64,
     #[serde(default)]
     pub(super) completion_tokens: u64,
+    pub(super) prompt_tokens_details: Option<PromptTokens>,
 }
 
-/// The words of an error document, `{"error": {"message": …}}` or `{"error": …}`.
-pub(super) fn error_message(body: &[u8]) -> Option<String> {
-    let document: Value = serde_json::from_slice(body).ok()?;
-    let error = &document["error"];
-    error["message"].as_str().or_else(|| error.as_str()).map(str::to_owned)
-}
-
-/// The names in a list of models, `{"data": [{"id": …}]}`.
-pub(super) fn model_names(body: &[u8]) -> Option<Vec<String>> {
-    let document: Value = serde_json::from_slice(body).ok()?;
-    let listed = document["data"].as_array()?;
-    Some(listed.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct PromptTokens {
+    pub(super) cached_tokens: Option<u64>,
 }
 
 #[cfg(test)]
@@ -173,12 +165,5 @@ mod tests {
             "temperature": 0.5,
         });
         assert_eq!(body, expected);
-    }
-
-    #[test]
-    fn errors_come_in_two_shapes() {
-        assert_eq!(error_message(br#"{"error":{"message":"a"}}"#).as_deref(), Some("a"));
-        assert_eq!(error_message(br#"{"error":"b"}"#).as_deref(), Some("b"));
-        assert_eq!(error_message(b"<html>"), None);
     }
 }

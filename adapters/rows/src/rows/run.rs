@@ -166,11 +166,11 @@ impl TryFrom<Model> for Run {
             },
             lineage: lineage(row.parent_id, row.root_id, row.depth)?,
             state: state.into(),
-            usage: Usage {
-                input_tokens: unsigned("runs", "input_tokens", row.input_tokens)?,
-                output_tokens: unsigned("runs", "output_tokens", row.output_tokens)?,
-                cost_micros: unsigned("runs", "cost_micros", row.cost_micros)?,
-            },
+            usage: Usage::of_tokens(
+                unsigned("runs", "input_tokens", row.input_tokens)?,
+                unsigned("runs", "output_tokens", row.output_tokens)?,
+            )
+            .at_cost(unsigned("runs", "cost_micros", row.cost_micros)?),
             created_at: row.created_at,
             version: unsigned("runs", "version", row.version)?,
         }))

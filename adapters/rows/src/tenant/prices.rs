@@ -37,6 +37,8 @@ impl<C: Transaction> PriceRepository for Own<C> {
             input_micros: Set(signed(entry.price.input_micros)),
             output_micros: Set(signed(entry.price.output_micros)),
             max_output_tokens: Set(entry.price.max_output_tokens.into()),
+            cache_read_micros: Set(Some(signed(entry.price.cache_read_micros))),
+            cache_write_micros: Set(Some(signed(entry.price.cache_write_micros))),
         });
         let insert = Entity::insert_many(rows);
         self.refusable(PRICE, insert.exec_without_returning(&self.tx)).await?;

@@ -46,11 +46,11 @@ impl TryFrom<Sum> for UsageGroup {
             user: row.user_id.map(UserId::from_uuid),
             model: row.model,
             calls: unsigned(USAGE, "calls", row.calls)?,
-            usage: Usage {
-                input_tokens: unsigned(USAGE, "input_tokens", row.input_tokens)?,
-                output_tokens: unsigned(USAGE, "output_tokens", row.output_tokens)?,
-                cost_micros: unsigned(USAGE, "cost_micros", row.cost_micros)?,
-            },
+            usage: Usage::of_tokens(
+                unsigned(USAGE, "input_tokens", row.input_tokens)?,
+                unsigned(USAGE, "output_tokens", row.output_tokens)?,
+            )
+            .at_cost(unsigned(USAGE, "cost_micros", row.cost_micros)?),
         })
     }
 }

@@ -6,11 +6,12 @@ use powerhouse_domain::tenants::Tenant;
 use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
     IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
-    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockPriceRepository,
-    MockRunRepository, MockScheduleRepository, MockSecretRepository, MockSelectionRepository,
-    MockToolRepository, MockUsageRepository, MockUserRepository, MockWebhookRepository, PriceRepository,
-    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx,
-    TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
+    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockModelProviderRepository,
+    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockSecretRepository,
+    MockSelectionRepository, MockToolRepository, MockUsageRepository, MockUserRepository,
+    MockWebhookRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
+    SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository,
+    UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -32,6 +33,8 @@ pub struct MockTenantTx {
     pub schedules: MockScheduleRepository,
     /// What `webhooks()` gives.
     pub webhooks: MockWebhookRepository,
+    /// What `model_providers()` gives.
+    pub model_providers: MockModelProviderRepository,
     /// What `secrets()` gives.
     pub secrets: MockSecretRepository,
     /// What `tools()` gives.
@@ -84,6 +87,10 @@ impl TenantView for MockTenantTx {
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         &mut self.webhooks
+    }
+
+    fn model_providers(&mut self) -> &mut dyn ModelProviderRepository {
+        &mut self.model_providers
     }
 
     fn secrets(&mut self) -> &mut dyn SecretRepository {

@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::effects::EffectKey;
@@ -15,7 +16,9 @@ use powerhouse_domain::money::{
 use powerhouse_domain::runs::{EventBody, Run, RunEvent};
 use powerhouse_ports::store::{Numbers, StoreError, TenantTx, Work};
 
+use super::perform::Call;
 use super::sink::Heard;
+use crate::models::Route;
 
 /// English text has about four bytes to a token; a run's bound of tokens is kept by this, and a budget's by the bytes.
 const BYTES_OF_A_TOKEN: u64 = 4;
@@ -24,16 +27,25 @@ const BYTES_OF_A_TOKEN: u64 = 4;
 pub(super) struct Wanted {
     pub(super) key: EffectKey,
     pub(super) request: ModelRequest,
+    /// Who is to answer it.
+    pub(super) route: Arc<Route>,
     pub(super) at: DateTime<Utc>,
 }
 
 /// What a call may do.
 #[derive(Clone)]
 pub(super) struct Granted {
-    pub(super) request: ModelRequest,
+    pub(super) call: Call,
     pub(super) reservation: Reservation,
     pub(super) at: DateTime<Utc>,
-    pub(super) heard: Heard,
+}
+
+/// How a call fits into what is left.
+struct Fitting {
+    request: ModelRequest,
+    /// What it costs at most.
+    amount: Usage,
+    may_hedge: bool,
 }
 
 /// What is no longer set aside, and what of it was spent.
@@ -57,8 +69,6 @@ impl Settled {
 pub(super) struct Bill {
     pub(super) user: UserId,
     pub(super) agent: AgentId,
-    /// The model that is asked unless a request wishes for another.
-    pub(super) model: String,
     /// What is set aside for calls that go on.
     pub(super) under_way: Usage,
     pub(super) wanted: Vec<Wanted>,
@@ -97,15 +107,15 @@ impl Bill {
         self.prices = Some(prices.clone());
         self.decided.clear();
         let mut under_way = self.under_way;
-        for Wanted { key, request, at } in &self.wanted {
-            let decision = self.fit(request, *at, &work.run, under_way, &standing.of(counting));
-            let decision = decision.map(|(request, amount)| {
+        for Wanted { key, request, route, at } in &self.wanted {
+            let decision = self.fit(request, route, *at, &work.run, under_way, &standing.of(counting));
+            let decision = decision.map(|Fitting { request, amount, may_hedge }| {
                 under_way = under_way.plus(amount);
                 standing.set_aside(counting, amount);
                 let windows = counting.iter().map(|(_, window)| *window).collect();
-                let model = request.model_or(&self.model).to_owned();
-                let reservation = Reservation { model, amount, windows };
-                Granted { request, reservation, at: *at, heard: Heard::default() }
+                let reservation = Reservation { model: route.first().to_owned(), amount, windows };
+                let call = Call { request, route: Arc::clone(route), may_hedge, heard: Heard::default() };
+                Granted { call, reservation, at: *at }
             });
             self.decided.insert(key.clone(), decision);
         }
@@ -215,26 +225,23 @@ async fn settle(
 }
 
 impl Bill {
-    /// The request as it may be sent, and what it costs at most.
+    /// The request as it may be sent, and what it costs at most, whoever answers it.
     fn fit(
         &self,
         request: &ModelRequest,
+        route: &Route,
         at: DateTime<Utc>,
         run: &Run,
         under_way: Usage,
         standing: &[(Budget, Spending)],
-    ) -> Result<(ModelRequest, Usage), BudgetRefusal> {
+    ) -> Result<Fitting, BudgetRefusal> {
         let limits = run.limits();
         let is_money_bound =
             limits.cost_micros > 0 || standing.iter().any(|(budget, _)| budget.caps.micros().is_some());
-        let model = request.model_or(&self.model);
-        let price = match self.prices.as_ref().and_then(|prices| prices.at(model, at)) {
-            Some(price) => price,
-            None if is_money_bound => return Err(BudgetRefusal::NoPrice(model.to_owned())),
-            None => Price::FREE,
-        };
+        let price = self.dearest(route, at, is_money_bound)?;
         let used = run.usage().plus(under_way);
-        let usual = request.max_output_tokens.unwrap_or(price.max_output_tokens);
+        let most = route.max_output().unwrap_or(u32::MAX);
+        let usual = request.max_output_tokens.unwrap_or(price.max_output_tokens).min(most);
         let input = input_bound(request);
         // The run's bound of tokens is against running away, so it is kept by a likely length of what is read.
         let left = limits.tokens.saturating_sub(used.total_tokens().saturating_add(input / BYTES_OF_A_TOKEN));
@@ -253,7 +260,36 @@ impl Bill {
         if is_money_bound || !standing.is_empty() || output < usual {
             sent.max_output_tokens = Some(output);
         }
-        Ok((sent, worst_case(request, &price, output)))
+        let once = worst_case(request, &price, output);
+        // Both are paid for. Where that does not fit, it is made once.
+        let twice = once.plus(once);
+        let cost = used.cost_micros.saturating_add(twice.cost_micros);
+        let may_hedge = route.is_hedged
+            && (limits.cost_micros == 0 || cost <= limits.cost_micros)
+            && standing.iter().all(|(budget, so_far)| {
+                let (micros, tokens) = budget.left(*so_far);
+                twice.cost_micros <= micros && twice.total_tokens() <= tokens
+            });
+        Ok(Fitting { request: sent, amount: if may_hedge { twice } else { once }, may_hedge })
+    }
+
+    /// The highest price of those who may answer, each part for itself.
+    fn dearest(
+        &self,
+        route: &Route,
+        at: DateTime<Utc>,
+        is_money_bound: bool,
+    ) -> Result<Price, BudgetRefusal> {
+        let mut dearest: Option<Price> = None;
+        for model in route.models() {
+            let price = match self.prices.as_ref().and_then(|prices| prices.at(model, at)) {
+                Some(price) => price,
+                None if is_money_bound => return Err(BudgetRefusal::NoPrice(model.to_owned())),
+                None => Price::FREE,
+            };
+            dearest = Some(dearest.map_or(price, |other| other.or_dearer(price)));
+        }
+        Ok(dearest.unwrap_or(Price::FREE))
     }
 }
 

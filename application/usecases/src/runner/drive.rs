@@ -181,11 +181,14 @@ impl Drive {
         let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        let now = workshop.clock.now();
+        if workshop.models.is_stale(&scope, now) {
+            workshop.models.refresh(&scope, &mut *view, now).await?;
+        }
         let listed = version.as_ref().map_or(&[][..], |version| &version.definition.tools);
         let resolved = workshop.tools.resolve(&mut *view, &scope, listed).await?;
         drop(view);
 
-        let now = workshop.clock.now();
         let seq = journal.last().map_or(0, |event| event.seq);
         let (run, started_at) = started(run, now)?;
         let Some(version) = version else {
@@ -196,8 +199,8 @@ impl Drive {
         let may_begin = may_begin(&version.definition, &run);
         let ledger = Ledger::of(&journal);
         let started_at = started_at + ledger.waited;
-        let allowed = allowed(&workshop, &version.definition, &resolved);
-        let (purse, lost) = Purse::taken_over(&run, &allowed.model, &journal, now);
+        let allowed = allowed(&version.definition, &resolved);
+        let (purse, lost) = Purse::taken_over(&run, &journal, now);
         let run = run.charge(lost).unwrap_or_else(|refused| *refused.run);
         let mut outbox = vec![started_event(&lease, now)];
         // A run that is taken over must be offered what it was offered before.
@@ -356,6 +359,7 @@ impl Drive {
         self.lapse_overdue(now).await?;
         self.has_news = false;
         let (rules, read) = self.rules().await?;
+        self.refresh_models(now).await?;
         let (mut begun, mut runs) = (Vec::new(), Vec::new());
         let mut outcomes = Vec::new();
         self.held_until = None;
@@ -383,7 +387,10 @@ impl Drive {
                 }
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
-                    self.purse.want(key, &performed, now);
+                    if let EffectRequest::Model(request) = &performed {
+                        let route = self.route(request);
+                        self.purse.want(key, request, route, now);
+                    }
                     begun.push((key.clone(), performed));
                 }
                 Gate::Outcome(output) => {
@@ -581,9 +588,9 @@ fn asked(journal: &[RunEvent]) -> BTreeSet<EffectKey> {
         .collect()
 }
 
-fn allowed(workshop: &Workshop, definition: &Definition, resolved: &Resolved) -> Allowed {
+fn allowed(definition: &Definition, resolved: &Resolved) -> Allowed {
     Allowed {
-        model: definition.model.clone().unwrap_or_else(|| workshop.default_model.clone()),
+        model: definition.model.clone(),
         tools: Arc::clone(&resolved.tools),
         approvals: definition.approvals.clone().into(),
     }

@@ -47,12 +47,8 @@ impl Children {
 
     /// The most that they may use.
     pub(super) fn lent(&self) -> Usage {
-        let lent = self.0.values().map(|Child { limits, .. }| Usage {
-            input_tokens: limits.tokens,
-            output_tokens: 0,
-            cost_micros: limits.cost_micros,
-        });
-        lent.sum()
+        let most = |limits: &RunLimits| Usage::of_tokens(limits.tokens, 0).at_cost(limits.cost_micros);
+        self.0.values().map(|child| most(&child.limits)).sum()
     }
 }
 

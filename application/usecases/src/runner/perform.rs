@@ -4,22 +4,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use powerhouse_domain::effects::{
-    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, SubRunOutput, ToolRequest,
-};
+use powerhouse_domain::effects::{EffectFailure, EffectKey, EffectOutcome, FailureClass, ToolRequest};
 use powerhouse_domain::idempotency::CallKey;
-use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::{Channel, ModelReply, ModelRequest, StopReason};
 use powerhouse_domain::money::{Price, worst_case};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::Chain;
-use powerhouse_ports::models::ModelError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::sink::{Heard, Sink};
 use super::{Toolbox, Workshop};
 use crate::measure::effect_performed;
+use crate::models::Route;
 
 /// The most bytes of a tool's output that a model is shown.
 const MAX_TOOL_OUTPUT: usize = 64 * 1024;
@@ -35,42 +32,54 @@ pub(super) struct Delta {
 /// What an agent may use.
 #[derive(Clone)]
 pub(super) struct Allowed {
-    /// The model that is asked unless the strategy wishes for another.
-    pub(super) model: String,
+    /// The model that it names, which is asked unless the strategy wishes for another.
+    pub(super) model: Option<String>,
     pub(super) tools: Arc<Toolbox>,
     /// Tools whose calls a person approves.
     pub(super) approvals: Arc<[String]>,
+}
+
+/// A model call that may be made.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) request: ModelRequest,
+    /// Who answers.
+    pub(super) route: Arc<Route>,
+    /// Whether enough was set aside for making it twice.
+    pub(super) may_hedge: bool,
+    pub(super) heard: Heard,
+}
+
+/// What is to be performed.
+pub(super) enum Work {
+    Model(Box<Call>),
+    Tool(ToolRequest),
 }
 
 /// Performs an effect. Dropping the future drops the connection to the model or the tool.
 pub(super) async fn perform(
     workshop: Arc<Workshop>,
     allowed: Allowed,
-    run: RunId,
     key: EffectKey,
-    request: EffectRequest,
+    call_key: CallKey,
+    work: Work,
     deltas: mpsc::Sender<Delta>,
-    heard: Heard,
 ) -> (EffectKey, EffectOutcome) {
     let begun = Instant::now();
-    let call_key = CallKey::of(run, &key, &request);
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
-    let outcome = match request {
-        EffectRequest::Model(request) => {
-            let model = request.model_or(&allowed.model);
-            let asked = ask(&workshop, model, (&key, &call_key), &request, deltas, heard);
+    let outcome = match work {
+        Work::Model(call) => {
+            let asked = ask(&workshop, (&key, &call_key), &call, deltas);
             AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
                 EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
             })
         }
-        EffectRequest::Tool(request) => {
+        Work::Tool(request) => {
             let called =
                 AssertUnwindSafe(call(&workshop, &allowed, &call_key, &request)).catch_unwind().await;
             EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
         }
-        // INVARIANT: a drive begins runs itself.
-        EffectRequest::Run(_) => EffectOutcome::Run(SubRunOutput::refused("it could not be begun")),
     };
     let (kind, is_ok) = match &outcome {
         EffectOutcome::Tool(output) => ("tool", !output.is_error),
@@ -85,24 +94,20 @@ pub(super) async fn perform(
 
 async fn ask(
     workshop: &Workshop,
-    model: &str,
-    (key, call): (&EffectKey, &CallKey),
-    request: &ModelRequest,
+    (key, call_key): (&EffectKey, &CallKey),
+    Call { request, route, may_hedge, heard }: &Call,
     deltas: mpsc::Sender<Delta>,
-    heard: Heard,
 ) -> EffectOutcome {
-    let (sink, cut) = Sink::new(key, request, deltas, heard);
+    let (sink, cut) = Sink::new(key, request, deltas, Arc::clone(heard));
     let reply = tokio::select! {
         biased;
-        reply = workshop.models.complete(call, model, request, Box::new(sink)) => reply,
+        reply = route.complete(&*workshop.clock, call_key, request, *may_hedge, Box::new(sink)) => reply,
         // Dropping the call closes its connection. What it cost nobody says any more: the most that it may.
-        Ok(text) = cut => Ok(ModelReply {
-            text,
-            tool_calls: Vec::new(),
-            stop: StopReason::MaxTokens,
-            usage: worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX)),
-            model: model.to_owned(),
-        }),
+        Ok(text) = cut => {
+            let once = worst_case(request, &Price::FREE, request.max_output_tokens.unwrap_or(u32::MAX));
+            let used = if *may_hedge { once.plus(once) } else { once };
+            Ok(ModelReply { stop: StopReason::MaxTokens, ..ModelReply::text(text, used, route.first()) })
+        }
     };
     match reply {
         Ok(reply) => EffectOutcome::Model(reply),
@@ -112,11 +117,7 @@ async fn ask(
                 purpose = request.purpose,
                 "a model call failed"
             );
-            let class = match error {
-                ModelError::Unavailable { .. } | ModelError::Malformed(_) => FailureClass::Unavailable,
-                ModelError::Rejected(_) => FailureClass::Rejected,
-            };
-            EffectOutcome::Failed(EffectFailure { class, message: error.to_string() })
+            EffectOutcome::Failed(EffectFailure { class: error.class(), message: error.to_string() })
         }
     }
 }

@@ -344,7 +344,6 @@ mod tests {
         let bill = Bill {
             user,
             agent,
-            model: "m".into(),
             under_way: Usage::default(),
             wanted: Vec::new(),
             settled: Vec::new(),

@@ -8,26 +8,25 @@ use std::sync::atomic::Ordering;
 use chrono::{DateTime, Utc};
 use futures::future::{BoxFuture, ready};
 use powerhouse_domain::effects::{
-    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Issued,
+    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Issued, SubRunOutput,
 };
+use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
-use powerhouse_domain::model::Usage;
+use powerhouse_domain::model::{ModelRequest, Usage};
 use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, in_flight};
 use powerhouse_domain::runs::{Run, RunEvent};
 use tokio::sync::mpsc;
 
 use super::Workshop;
 use super::bill::{Bill, Granted, Settled, Wanted};
-use super::perform::{Allowed, Delta, perform};
-use super::sink::Heard;
+use super::perform::{Allowed, Call, Delta, Work, perform};
+use crate::models::Route;
 
 /// A run's money, as its drive knows it. What is written is written by its bills alone.
 pub(super) struct Purse {
     run: RunId,
     user: UserId,
     agent: AgentId,
-    /// The model that is asked unless a request wishes for another.
-    model: String,
     /// As of the last call.
     prices: PriceList,
     wanted: Vec<Wanted>,
@@ -42,12 +41,7 @@ pub(super) struct Purse {
 impl Purse {
     /// The purse of a run that is begun or taken over, and what calls cost that were lost with whoever made them. They
     /// are settled with the first write.
-    pub(super) fn taken_over(
-        run: &Run,
-        model: &str,
-        journal: &[RunEvent],
-        now: DateTime<Utc>,
-    ) -> (Self, Usage) {
+    pub(super) fn taken_over(run: &Run, journal: &[RunEvent], now: DateTime<Utc>) -> (Self, Usage) {
         let settled: Vec<_> =
             in_flight(journal).into_values().map(|held| Settled::in_full(held, now)).collect();
         let lost = settled.iter().map(|call| call.used).sum();
@@ -55,7 +49,6 @@ impl Purse {
             run: run.id(),
             user: run.requested_by(),
             agent: run.selection().agent,
-            model: model.to_owned(),
             prices: PriceList::default(),
             wanted: Vec::new(),
             refused: BTreeMap::new(),
@@ -67,10 +60,14 @@ impl Purse {
     }
 
     /// A call is to be made after the next write, if that can set aside for it.
-    pub(super) fn want(&mut self, key: &EffectKey, request: &EffectRequest, at: DateTime<Utc>) {
-        if let EffectRequest::Model(request) = request {
-            self.wanted.push(Wanted { key: key.clone(), request: request.clone(), at });
-        }
+    pub(super) fn want(
+        &mut self,
+        key: &EffectKey,
+        request: &ModelRequest,
+        route: Arc<Route>,
+        at: DateTime<Utc>,
+    ) {
+        self.wanted.push(Wanted { key: key.clone(), request: request.clone(), route, at });
     }
 
     /// Performs an effect within what the last write set aside for it, or refuses it.
@@ -82,27 +79,23 @@ impl Purse {
         deltas: &mpsc::Sender<Delta>,
     ) -> BoxFuture<'static, (EffectKey, EffectOutcome)> {
         let Issued { key, request } = issued;
-        let (request, heard) = match (request, self.held.get(&key)) {
-            (EffectRequest::Model(_), Some(granted)) => {
-                (EffectRequest::Model(granted.request.clone()), Arc::clone(&granted.heard))
-            }
+        let call_key = CallKey::of(self.run, &key, &request);
+        let work = match (request, self.held.get(&key)) {
+            (EffectRequest::Model(_), Some(granted)) => Work::Model(Box::new(granted.call.clone())),
             (EffectRequest::Model(_), None) => {
                 let refusal = self.refused.remove(&key);
                 let message = refusal.map_or_else(String::new, |refusal| refusal.to_string());
                 let failure = EffectFailure { class: FailureClass::LimitReached, message };
                 return Box::pin(ready((key, EffectOutcome::Failed(failure))));
             }
-            (tool, _) => (tool, Heard::default()),
+            (EffectRequest::Tool(tool), _) => Work::Tool(tool),
+            // INVARIANT: a drive begins runs itself.
+            (EffectRequest::Run(_), _) => {
+                let refused = SubRunOutput::refused("it could not be begun");
+                return Box::pin(ready((key, EffectOutcome::Run(refused))));
+            }
         };
-        Box::pin(perform(
-            Arc::clone(workshop),
-            allowed.clone(),
-            self.run,
-            key,
-            request,
-            deltas.clone(),
-            heard,
-        ))
+        Box::pin(perform(Arc::clone(workshop), allowed.clone(), key, call_key, work, deltas.clone()))
     }
 
     /// The outcome with what it cost, which the next write settles.
@@ -113,11 +106,11 @@ impl Purse {
         now: DateTime<Utc>,
     ) -> EffectOutcome {
         let Some(granted) = self.held.remove(key) else { return outcome };
-        let Granted { reservation, at, heard, .. } = granted;
+        let Granted { call: Call { heard, .. }, reservation, at } = granted;
         match outcome {
             EffectOutcome::Model(mut reply) => {
-                let price =
-                    self.prices.at(&reply.model, at).or_else(|| self.prices.at(&reservation.model, at));
+                let asked = reply.routed.as_ref().map_or(&reservation.model, |routed| &routed.model);
+                let price = self.prices.at(&reply.model, at).or_else(|| self.prices.at(asked, at));
                 reply.usage = price.unwrap_or(Price::FREE).applied_to(reply.usage);
                 let (used, model) = (reply.usage, reply.model.clone());
                 self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
@@ -157,7 +150,6 @@ impl Purse {
         Bill {
             user: self.user,
             agent: self.agent,
-            model: self.model.clone(),
             under_way: self.held.values().map(|granted| granted.reservation.amount).sum::<Usage>().plus(lent),
             wanted: std::mem::take(&mut self.wanted),
             settled: std::mem::take(&mut self.settled),

@@ -169,6 +169,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::models::Models;
     use crate::runner::Pulse;
     use crate::tools::Resolver;
 
@@ -192,8 +193,7 @@ mod tests {
         Arc::new(Workshop {
             store: Arc::new(store),
             platform: Arc::new(platform),
-            models: Arc::new(MockModelProvider::new()),
-            default_model: String::new(),
+            models: Models::of(Arc::new(MockModelProvider::new()), ""),
             tools: Resolver { built_in: Arc::default(), maker: Arc::new(MockToolMaker::new()) },
             bus,
             pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),

@@ -6,7 +6,7 @@ use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput};
 use powerhouse_domain::ids::RunId;
-use powerhouse_domain::model::{ModelReply, StopReason, Usage};
+use powerhouse_domain::model::{ModelReply, Usage};
 use powerhouse_domain::runs::{EventBody, Placement, Run, RunEvent, StepKind};
 use powerhouse_domain::tools::ToolOutput;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -141,13 +141,10 @@ fn unpaid(outcome: EffectOutcome) -> EffectOutcome {
 /// An outcome of this kind of step with another text, also where there was none because the step failed.
 fn replaced(kind: &StepKind, outcome: EffectOutcome, output: &str) -> EffectOutcome {
     match kind {
-        StepKind::Model { .. } => EffectOutcome::Model(ModelReply {
-            text: output.to_owned(),
-            tool_calls: Vec::new(),
-            stop: StopReason::EndTurn,
-            usage: Usage::default(),
-            model: if let EffectOutcome::Model(reply) = outcome { reply.model } else { String::new() },
-        }),
+        StepKind::Model { .. } => {
+            let model = if let EffectOutcome::Model(reply) = outcome { reply.model } else { String::new() };
+            EffectOutcome::Model(ModelReply::text(output, Usage::default(), model))
+        }
         StepKind::Tool { .. } => EffectOutcome::Tool(ToolOutput::ok(output)),
         StepKind::Run { .. } => EffectOutcome::Run(SubRunOutput {
             run: if let EffectOutcome::Run(output) = outcome { output.run } else { None },

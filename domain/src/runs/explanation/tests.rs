@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::effects::{EffectRequest, ToolRequest};
 use crate::ids::AgentId;
-use crate::model::{Message, ModelReply, ModelRequest, StopReason};
+use crate::model::{Message, ModelReply, ModelRequest};
 use crate::money::{BudgetWindow, Reservation};
 use crate::runs::{Demand, RunLimits, RunState, Selection, Task};
 use crate::selection;
@@ -54,13 +54,7 @@ fn asks(key: &str, worst: u64) -> EventBody {
 }
 
 fn answers(key: &str, used: u64) -> EventBody {
-    let reply = ModelReply {
-        text: "t".into(),
-        tool_calls: Vec::new(),
-        stop: StopReason::EndTurn,
-        usage: tokens(used),
-        model: "m".into(),
-    };
+    let reply = ModelReply::text("t", tokens(used), "m");
     let request = EffectRequest::Model(ModelRequest::thought("turn", vec![Message::user("go")]));
     EventBody::StepEnded {
         key: key.parse().unwrap(),

@@ -35,13 +35,7 @@ fn strategy(kind: AgentKind) -> Strategy {
 }
 
 fn said(text: &str) -> EffectOutcome {
-    EffectOutcome::Model(ModelReply {
-        text: text.into(),
-        tool_calls: Vec::new(),
-        stop: StopReason::EndTurn,
-        usage: Usage { input_tokens: 3, output_tokens: 2, cost_micros: 1 },
-        model: "scripted".into(),
-    })
+    EffectOutcome::Model(ModelReply::text(text, Usage::of_tokens(3, 2).at_cost(1), "scripted"))
 }
 
 fn calls(arguments: &[Value]) -> EffectOutcome {

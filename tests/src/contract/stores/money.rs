@@ -22,7 +22,7 @@ pub(super) fn budget(scope: BudgetScope, micros: Option<u64>, tokens: Option<u64
 
 /// So many tokens read, as many millionths of a dollar.
 pub(super) fn used(amount: u64) -> Usage {
-    Usage { input_tokens: amount, output_tokens: 0, cost_micros: amount }
+    Usage::of_tokens(amount, 0).at_cost(amount)
 }
 
 /// A price that is not stored.
@@ -92,7 +92,7 @@ pub async fn what_is_reserved_is_within_the_caps(stores: &Stores) {
     assert_eq!(tx.budgets().hold(window).await.expect("hold"), Spending::default());
     assert!(tx.budgets().reserve(&budget, window, used(7)).await.expect("reserve"));
     assert!(!tx.budgets().reserve(&budget, window, used(4)).await.expect("reserve"), "money");
-    let tokens = Usage { input_tokens: 94, output_tokens: 0, cost_micros: 0 };
+    let tokens = Usage::of_tokens(94, 0);
     assert!(!tx.budgets().reserve(&budget, window, tokens).await.expect("reserve"), "tokens");
     assert!(!tx.budgets().reserve(&budget, window, used(u64::MAX)).await.expect("reserve"), "no overflow");
     tx.budgets().settle(window, used(7), used(3)).await.expect("settle");

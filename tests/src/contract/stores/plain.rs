@@ -15,7 +15,7 @@ use powerhouse_ports::store::{NewEvent, Plain, Work};
 use super::{Stores, webhooks};
 use crate::contract::sample::{Office, agent, at, next_id, office, run};
 
-const USED: Usage = Usage { input_tokens: 7, output_tokens: 8, cost_micros: 9 };
+const USED: Usage = Usage::of_tokens(7, 8).at_cost(9);
 
 /// A run that was claimed in an office of its own, and what its worker did.
 struct Desk {

@@ -104,7 +104,7 @@ pub async fn runs_are_advanced_together(stores: &Stores) {
     let leases =
         stores.platform.claim(Room::for_anyone(4), at(6), Duration::from_secs(30)).await.expect("claim");
     let lease_of = |run: &Run| *leases.iter().find(|lease| lease.run() == run.id()).expect("its lease");
-    let usage = Usage { input_tokens: 7, output_tokens: 8, cost_micros: 9 };
+    let usage = Usage::of_tokens(7, 8).at_cost(9);
     let started = |run: &Run| run.clone().start(at(7)).expect("start");
     let events = |texts: &[&str]| texts.iter().map(|text| delta(text)).collect::<Vec<_>>();
     let work = [
@@ -162,7 +162,7 @@ pub async fn a_cancelled_run_takes_no_more(stores: &Stores) {
     let (office, queued) = accepted(stores).await;
     let lease = claimed(stores, 6).await;
     let running = queued.start(at(6)).expect("start");
-    let usage = Usage { input_tokens: 7, output_tokens: 8, cost_micros: 9 };
+    let usage = Usage::of_tokens(7, 8).at_cost(9);
     let charged = running.charge(usage).expect("charge");
     record(stores, &lease, &charged, &[delta("before")]).await.expect("record");
 

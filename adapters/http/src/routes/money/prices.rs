@@ -27,6 +27,12 @@ struct PriceBody {
     input_micros: u64,
     /// A million tokens generated, in millionths of a US dollar.
     output_micros: u64,
+    /// A million tokens read that the provider had kept from an earlier call; `input_micros` when absent.
+    #[serde(default)]
+    cache_read_micros: Option<u64>,
+    /// A million tokens read that the provider keeps for later calls; `input_micros` when absent.
+    #[serde(default)]
+    cache_write_micros: Option<u64>,
     /// The most tokens that a call may generate when it does not say so itself.
     #[serde(default = "usual_output")]
     max_output_tokens: u32,
@@ -38,12 +44,15 @@ fn usual_output() -> u32 {
 
 impl From<&PriceEntry> for PriceBody {
     fn from(entry: &PriceEntry) -> Self {
-        let Price { input_micros, output_micros, max_output_tokens } = entry.price;
+        let Price { input_micros, output_micros, cache_read_micros, cache_write_micros, max_output_tokens } =
+            entry.price;
         Self {
             model: entry.model.clone(),
             effective_from: instant(entry.effective_from),
             input_micros,
             output_micros,
+            cache_read_micros: Some(cache_read_micros),
+            cache_write_micros: Some(cache_write_micros),
             max_output_tokens,
         }
     }
@@ -58,6 +67,8 @@ impl PriceBody {
         let price = Price {
             input_micros: self.input_micros,
             output_micros: self.output_micros,
+            cache_read_micros: self.cache_read_micros.unwrap_or(self.input_micros),
+            cache_write_micros: self.cache_write_micros.unwrap_or(self.input_micros),
             max_output_tokens: self.max_output_tokens,
         };
         PriceEntry::new(self.model, effective_from, price).map_err(|error| {

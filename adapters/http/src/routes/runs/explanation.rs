@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use powerhouse_domain::access::Role;
 use powerhouse_domain::effects::EffectOutcome;
+use powerhouse_domain::model::Routed;
 use powerhouse_domain::runs::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, Question, Run, RunLimits, StepKind, StepTold, Times,
     Told, Wait,
@@ -212,6 +213,10 @@ struct StepToldView {
     status: &'static str,
     /// The model that answered.
     model: Option<String>,
+    /// What was wrong with its reply by the schema that was asked for. A step below this one, `repair_…`, sent it back.
+    flaw: Option<String>,
+    /// How it came to be answered, where that was not by the first choice alone.
+    routed: Option<RoutedView>,
     /// A hash of what was asked for.
     request: Option<String>,
     /// Each time that it was begun. More than once: it was performed again.
@@ -236,6 +241,10 @@ impl From<&StepTold> for StepToldView {
             StepKind::Run { agent } => ("run", agent),
         };
         let outcome = told.ended.as_ref().map(|(outcome, _)| outcome);
+        let reply = outcome.and_then(|outcome| match outcome {
+            EffectOutcome::Model(reply) => Some(reply),
+            EffectOutcome::Tool(_) | EffectOutcome::Run(_) | EffectOutcome::Failed(_) => None,
+        });
         Self {
             number: told.number,
             seq: told.seq,
@@ -249,10 +258,9 @@ impl From<&StepTold> for StepToldView {
                 None if told.begun.is_empty() => "asked",
                 None => "running",
             },
-            model: outcome.and_then(|outcome| match outcome {
-                EffectOutcome::Model(reply) => Some(reply.model.clone()),
-                EffectOutcome::Tool(_) | EffectOutcome::Run(_) | EffectOutcome::Failed(_) => None,
-            }),
+            model: reply.map(|reply| reply.model.clone()),
+            flaw: reply.and_then(|reply| reply.flaw.clone()),
+            routed: reply.and_then(|reply| reply.routed.as_deref()).map(Into::into),
             request: told.fingerprint.as_ref().map(ToString::to_string),
             begun: told.begun.iter().copied().map(instant).collect(),
             ended_at: told.ended.as_ref().map(|(_, at)| instant(*at)),
@@ -262,6 +270,27 @@ impl From<&StepTold> for StepToldView {
             in_doubt: told.was_in_doubt(),
             asked: told.asked.iter().map(Into::into).collect(),
         }
+    }
+}
+
+/// How a model call came to be answered.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Routed"))]
+struct RoutedView {
+    /// The model that answered, as the catalogue names it.
+    model: String,
+    /// Its provider, where it is one of the tenant's own.
+    provider: Option<String>,
+    /// The models that were to answer before it, and could not.
+    passed_over: Vec<String>,
+    /// Whether it was asked twice, since the first answer was late; both are counted.
+    is_hedged: bool,
+}
+
+impl From<&Routed> for RoutedView {
+    fn from(routed: &Routed) -> Self {
+        let Routed { model, provider, passed_over, is_hedged } = routed.clone();
+        Self { model, provider, passed_over, is_hedged }
     }
 }
 

@@ -22,12 +22,25 @@ pub(super) struct UsageView {
     output_tokens: u64,
     /// Millionths of a US dollar.
     cost_micros: u64,
+    /// Of the tokens read, those that the provider had kept from an earlier call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_read_tokens: Option<u64>,
+    /// Of the tokens read, those that it keeps for later calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
 }
 
 impl From<Usage> for UsageView {
     fn from(usage: Usage) -> Self {
-        let Usage { input_tokens, output_tokens, cost_micros } = usage;
-        Self { input_tokens, output_tokens, cost_micros }
+        let Usage { input_tokens, output_tokens, cost_micros, cache_read_tokens, cache_write_tokens } = usage;
+        let told = |tokens: u64| Some(tokens).filter(|tokens| *tokens > 0);
+        Self {
+            input_tokens,
+            output_tokens,
+            cost_micros,
+            cache_read_tokens: told(cache_read_tokens),
+            cache_write_tokens: told(cache_write_tokens),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ impl Default for Retries {
 
 impl Retries {
     /// How long to wait after so many attempts; nothing when it is enough.
-    pub(super) fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Option<Duration> {
+    pub(crate) fn pause(&self, attempts: u32, retry_after: Option<Duration>) -> Option<Duration> {
         if attempts >= self.attempts {
             return None;
         }
@@ -40,7 +40,7 @@ impl Retries {
 }
 
 /// `Retry-After` (RFC 9110 §10.2.3): seconds, or a date.
-pub(super) fn after(value: &HeaderValue) -> Option<Duration> {
+pub(crate) fn after(value: &HeaderValue) -> Option<Duration> {
     from_text(value.to_str().ok()?.trim(), Utc::now())
 }
 

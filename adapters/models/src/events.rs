@@ -1,6 +1,6 @@
 //! The `data` of server-sent events, from bytes that come in odd pieces.
 //!
-//! Chat completions use no other field and one line an event. The crates for event streams keep whatever a server
+//! No API that is spoken here says anything in other fields, or in more than a line an event. The crates for event streams keep whatever a server
 //! sends; here a server cannot make us hold more than the bounds.
 
 /// The longest line, in bytes.
@@ -8,14 +8,20 @@ const MAX_LINE: usize = 1024 * 1024;
 /// The longest stream, in bytes.
 const MAX_STREAM: usize = 16 * 1024 * 1024;
 
-/// The server sends more than a reply can have.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream is longer than a reply can be")]
-pub(super) struct OutOfBounds;
+/// What the server sends is no stream of events.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// It is more than a reply can have.
+    #[error("the stream is longer than a reply can be")]
+    OutOfBounds,
+    /// It is no text.
+    #[error("the stream is not UTF-8")]
+    NotText,
+}
 
 /// Bytes on their way to lines.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(crate) struct Events {
     buffer: Vec<u8>,
     /// Where the first line that was not taken starts.
     start: usize,
@@ -24,27 +30,29 @@ pub(super) struct Events {
 
 impl Events {
     /// Takes bytes as they come; lines are to be taken with [`Events::next`] before the next bytes.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), OutOfBounds> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<(), Unreadable> {
         self.received += bytes.len();
         self.buffer.drain(..self.start);
         self.start = 0;
         if self.received > MAX_STREAM || self.buffer.len() > MAX_LINE {
-            return Err(OutOfBounds);
+            return Err(Unreadable::OutOfBounds);
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     /// The data of the next event that has come whole.
-    pub(super) fn next(&mut self) -> Option<String> {
+    pub(crate) fn next(&mut self) -> Result<Option<String>, Unreadable> {
         loop {
-            let length = self.buffer[self.start..].iter().position(|byte| *byte == b'\n')?;
+            let end = self.buffer[self.start..].iter().position(|byte| *byte == b'\n');
+            let Some(length) = end else { return Ok(None) };
             let line = &self.buffer[self.start..self.start + length];
             self.start += length + 1;
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if let Some(data) = line.strip_prefix(b"data:") {
                 let data = data.strip_prefix(b" ").unwrap_or(data);
-                return Some(String::from_utf8_lossy(data).into_owned());
+                let text = str::from_utf8(data).map_err(|_| Unreadable::NotText)?;
+                return Ok(Some(text.to_owned()));
             }
         }
     }
@@ -61,7 +69,7 @@ mod tests {
         let mut found = Vec::new();
         for piece in pieces {
             events.feed(piece).unwrap();
-            found.extend(std::iter::from_fn(|| events.next()));
+            found.extend(std::iter::from_fn(|| events.next().unwrap()));
         }
         found
     }
@@ -82,10 +90,18 @@ mod tests {
         let piece = "data: a\n".repeat(8 * 1024);
         let fed = (0..1_000).position(|_| {
             let refused = events.feed(piece.as_bytes()).is_err();
-            while events.next().is_some() {}
+            while events.next().unwrap().is_some() {}
             refused
         });
         assert_eq!(fed, Some(256));
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        let mut events = Events::default();
+        events.feed(b"data: a\ndata: \xc3\x28\n").unwrap();
+        assert_eq!(events.next(), Ok(Some("a".to_owned())));
+        assert_eq!(events.next(), Err(Unreadable::NotText));
     }
 
     proptest! {

@@ -1,0 +1,87 @@
+//! A tenant's own providers of models.
+
+use async_trait::async_trait;
+use powerhouse_domain::catalogue::Provider;
+use powerhouse_domain::ids::ModelProviderId;
+use powerhouse_ports::store::{KeyChange, Limit, ModelProviderRepository, Page, SealedKey, StoreError};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::{Own, Transaction, changed_one};
+use crate::error::{read_error, store_error};
+use crate::rows::model_provider::{ActiveModel, Column, Entity, changes};
+use crate::rows::signed;
+
+const PROVIDER: &str = "model provider";
+
+#[async_trait]
+impl<C: Transaction> ModelProviderRepository for Own<C> {
+    async fn find(&mut self, id: ModelProviderId) -> Result<Option<Provider>, StoreError> {
+        let query = self.own(Entity::find(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
+        query.one(&self.tx).await.map_err(read_error::<Entity>(PROVIDER))?.map(Provider::try_from).transpose()
+    }
+
+    async fn list(
+        &mut self,
+        after: Option<ModelProviderId>,
+        limit: Limit,
+    ) -> Result<Page<Provider, ModelProviderId>, StoreError> {
+        let mut query = self.own(Entity::find(), Column::TenantId).order_by_asc(Column::Id);
+        if let Some(after) = after {
+            query = query.filter(Column::Id.gt(after.as_uuid()));
+        }
+        let rows = query.limit(u64::from(limit.get()) + 1).all(&self.tx).await;
+        let rows = rows.map_err(read_error::<Entity>(PROVIDER))?;
+        let providers = rows.into_iter().map(Provider::try_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(providers, limit, |provider| provider.id))
+    }
+
+    async fn catalogue(&mut self) -> Result<Vec<(Provider, Option<SealedKey>)>, StoreError> {
+        let query = self.own(Entity::find(), Column::TenantId).order_by_asc(Column::Name);
+        let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(PROVIDER))?;
+        rows.into_iter()
+            .map(|row| {
+                let key = row.api_key.clone();
+                Ok((Provider::try_from(row)?, key))
+            })
+            .collect()
+    }
+
+    async fn count(&mut self) -> Result<u64, StoreError> {
+        self.own(Entity::find(), Column::TenantId).count(&self.tx).await.map_err(store_error(PROVIDER))
+    }
+
+    async fn add(&mut self, provider: &Provider, key: Option<SealedKey>) -> Result<(), StoreError> {
+        let row = ActiveModel {
+            tenant_id: Set(self.tenant),
+            id: Set(provider.id.as_uuid()),
+            name: Set(provider.name.as_str().to_owned()),
+            api_key: Set(key),
+            created_by: Set(provider.created_by.as_uuid()),
+            created_at: Set(provider.created_at),
+            ..changes(provider)?
+        };
+        self.refusable(PROVIDER, Entity::insert(row).exec_without_returning(&self.tx)).await?;
+        Ok(())
+    }
+
+    async fn update(&mut self, provider: &Provider, key: &KeyChange) -> Result<(), StoreError> {
+        let mut row = changes(provider)?;
+        match key {
+            KeyChange::Keep => {}
+            KeyChange::Remove => row.api_key = Set(None),
+            KeyChange::Put(sealed) => row.api_key = Set(Some(sealed.clone())),
+        }
+        let update = self
+            .own(Entity::update_many(), Column::TenantId)
+            .filter(Column::Id.eq(provider.id.as_uuid()))
+            .filter(Column::Version.eq(signed(provider.version) - 1))
+            .set(row);
+        changed_one(PROVIDER, &update.exec(&self.tx).await.map_err(store_error(PROVIDER))?)
+    }
+
+    async fn remove(&mut self, id: ModelProviderId) -> Result<bool, StoreError> {
+        let delete = self.own(Entity::delete_many(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
+        Ok(delete.exec(&self.tx).await.map_err(store_error(PROVIDER))?.rows_affected > 0)
+    }
+}
