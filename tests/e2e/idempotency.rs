@@ -126,7 +126,11 @@ async fn every_post_is_carried_out_once_for_a_key() {
         let (theirs, is_replayed) = post(&bob, &path, &key, asked.as_ref()).await;
         assert!(!is_replayed && theirs.status != StatusCode::UNPROCESSABLE_ENTITY, "{id}: {theirs:?}");
         // Tenants have few of them.
-        ada.request(Method::DELETE, &format!("/v1/webhooks/{}", owned.webhook)).send().await.unwrap();
+        for path in
+            [format!("/v1/webhooks/{}", owned.webhook), format!("/v1/model-providers/{}", owned.provider)]
+        {
+            ada.request(Method::DELETE, &path).send().await.unwrap();
+        }
     }
     assert!(number >= 18, "{number} operations were walked");
     without.sort_unstable();

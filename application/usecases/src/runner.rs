@@ -1,5 +1,6 @@
 //! The runner: claims runs, performs the effects that their strategies ask for, journals and streams.
 
+mod asking;
 mod bill;
 mod deltas;
 mod drive;

@@ -14,10 +14,10 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use powerhouse_domain::agents::Definition;
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
-use powerhouse_domain::ids::{ApprovalId, RunId, StepId};
+use powerhouse_domain::ids::{RunId, StepId};
 use powerhouse_domain::runs::{
-    Approval, ApprovalRules, Consequence, Ending, EventBody, Lease, Ledger, OpenEffect, Provenance, Question,
-    Run, RunEvent, RunState, RunTransitionRefused, StepKind, offered, settled,
+    Approval, Ending, EventBody, Lease, Ledger, OpenEffect, Run, RunEvent, RunState, RunTransitionRefused,
+    StepKind, offered, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -31,7 +31,7 @@ use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
 use super::family::{Children, WantedRun, has_begun_runs, may_begin};
-use super::gate::{Gate, ToolTerms, demand, gate};
+use super::gate::{Gate, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::scribe::Scribe;
@@ -141,7 +141,7 @@ pub(super) struct Drive {
     /// What was asked for and is not under way.
     pub(super) undone: Vec<Issued>,
     /// Until when the first of the questions can be answered.
-    held_until: Option<DateTime<Utc>>,
+    pub(super) held_until: Option<DateTime<Utc>>,
     in_flight: InFlight,
     text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
     pub(super) pending: Pending,
@@ -425,42 +425,6 @@ impl Drive {
         Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
     }
 
-    /// Takes silence for a no, where the time for an answer is over.
-    async fn lapse_overdue(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let overdue: Vec<_> = self
-            .undone
-            .iter()
-            .filter_map(|Issued { key, request }| {
-                // What was asked already is decided without the rules of now.
-                let terms = self.terms(request, &ApprovalRules::default(), &Provenance::default());
-                match gate(request, self.ledger.open.get(key), &terms, now) {
-                    Gate::Lapse(approval) => Some(approval),
-                    _ => None,
-                }
-            })
-            .collect();
-        for approval in overdue {
-            self.lapse(approval, now).await?;
-        }
-        Ok(())
-    }
-
-    /// What holds for the tool that a request calls.
-    fn terms(&self, request: &EffectRequest, rules: &ApprovalRules, read: &Provenance) -> ToolTerms {
-        let EffectRequest::Tool(tool) = request else {
-            return ToolTerms { is_safe_to_repeat: true, demand: None, refusal: None };
-        };
-        let rule = rules.on(self.run.selection().agent, &tool.name, &tool.arguments, read);
-        let refuses = rule.filter(|rule| rule.consequence() == Consequence::Refuse);
-        let known = self.allowed.tools.get(&tool.name);
-        ToolTerms {
-            // A call of a tool that is not there does nothing.
-            is_safe_to_repeat: known.is_none_or(|tool| tool.is_safe_to_repeat()),
-            demand: demand(tool, &self.allowed.approvals, rule),
-            refusal: refuses.map(|rule| rule.reason().to_owned()),
-        }
-    }
-
     /// The intent to perform an effect, as a step of this id.
     fn intend(&mut self, key: &EffectKey, request: &EffectRequest, now: DateTime<Utc>) -> StepId {
         let step = StepId::from_uuid(self.workshop.ids.next());
@@ -473,24 +437,6 @@ impl Drive {
         };
         self.outbox.push(NewEvent { at: now, body });
         step
-    }
-
-    fn ask(&mut self, key: &EffectKey, question: Question, now: DateTime<Utc>) {
-        let id = ApprovalId::from_uuid(self.workshop.ids.next());
-        let expires_at = now + self.workshop.settings.approval;
-        let body = EventBody::ApprovalAsked {
-            approval: id,
-            key: key.clone(),
-            question: question.clone(),
-            expires_at,
-        };
-        self.outbox.push(NewEvent { at: now, body });
-        self.questions.push(Approval::ask(id, self.run.id(), key.clone(), question, now, expires_at));
-        self.hold(expires_at);
-    }
-
-    fn hold(&mut self, until: DateTime<Utc>) {
-        self.held_until = Some(self.held_until.map_or(until, |earlier| earlier.min(until)));
     }
 
     /// Leaves the run waiting for people, nothing being under way. Whether it does.
