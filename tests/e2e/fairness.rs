@@ -4,6 +4,7 @@
 //! 200 users, has the other tenant submit one each second for a minute, first alone and then beside them, and prints how
 //! soon its runs began.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use powerhouse_domain::ids::RunId;
@@ -26,7 +27,7 @@ struct Scale {
     users: usize,
     /// Runs at the same time in one server.
     concurrency: usize,
-    /// How long a run takes, at the least.
+    /// How long the model takes, in the mean: from half to one and a half of it, so that runs do not end all at once.
     takes: Duration,
     /// Runs of the small tenant, and how often it submits one.
     own: u32,
@@ -121,11 +122,13 @@ fn percentiles(waits: &[(f64, u64)]) -> (f64, f64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_with_a_long_queue_holds_no_other_up() {
     let scale = Scale::chosen();
-    let takes = scale.takes;
-    let stub =
-        StubModel::answering(move |_| Answer::stream().pause(takes).then(Answer::text(["Done."], 10, 2)))
-            .await
-            .unwrap();
+    let (takes, calls) = (scale.takes, AtomicU32::new(0));
+    let stub = StubModel::answering(move |_| {
+        let part = calls.fetch_add(1, Ordering::Relaxed) * 37 % 101;
+        Answer::stream().pause(takes / 2 + takes * part / 100).then(Answer::text(["Done."], 10, 2))
+    })
+    .await
+    .unwrap();
     let own = migrated().await;
     let (urls, model, concurrency) = (urls(&own), stub.base_url(), scale.concurrency.to_string());
     let mut shared = settings(&urls, &model);
@@ -161,7 +164,7 @@ async fn a_tenant_with_a_long_queue_holds_no_other_up() {
     assert!(left > slots as u64, "the queue was too short to hold anybody up: {left} are left");
     let ((p50, p99), (p50_beside, p99_beside)) = (percentiles(alone), percentiles(beside));
     println!(
-        "{} runs of {takes:?} queued, {left} left; {slots} slots, {} submitted: began after {p50:.1} ms (p99 {p99:.1} ms) \
+        "{} runs of about {takes:?} queued, {left} left; {slots} slots, {} submitted: began after {p50:.1} ms (p99 {p99:.1} ms) \
          alone, and after {p50_beside:.1} ms (p99 {p99_beside:.1} ms) beside them: {:.1} times; at most {} passed by",
         scale.runs,
         scale.own,
