@@ -3,7 +3,6 @@
 //! `UPDATE_AGENT_PAGES=1` writes both into the pages instead of comparing.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use powerhouse_tests::scripts;
 use powerhouse_tests::stub_model::StubModel;
@@ -160,13 +159,7 @@ fn sorted(text: &str) -> Vec<&str> {
 
 /// What a command prints, with the same id for every run.
 fn print(command: &str, server: &Server) -> String {
-    let command = command.replacen("powerhouse", env!("CARGO_BIN_EXE_powerhouse"), 1);
-    let mut shell = Command::new("bash");
-    shell.args(["-c", &command]).current_dir(server.folder());
-    let output =
-        shell.env("POWERHOUSE_URL", &server.base).env("POWERHOUSE__DATA__FOLDER", "data").output().unwrap();
-    assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed = server.shell(command);
     let mut parts = printed.split("run_");
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {

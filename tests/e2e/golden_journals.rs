@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use powerhouse_domain::runs::{EventBody, replay};
 use powerhouse_domain::strategies::AgentKind;
@@ -79,24 +78,15 @@ async fn record() {
             commands = vec![ANALYST.to_owned()];
         }
         for (number, command) in (1..).zip(commands) {
-            let printed = shell(&server, &format!("{command} --json"));
+            let printed = server.shell(&format!("{command} --json"));
             let run: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
             let name = if number == 1 { kind.to_string() } else { format!("{kind}_{number}") };
             let file = folder().join(format!("{name}.json"));
-            shell(
-                &server,
-                &format!("powerhouse replay {} --save {}", run["id"].as_str().unwrap(), file.display()),
-            );
+            server.shell(&format!(
+                "powerhouse replay {} --save {}",
+                run["id"].as_str().unwrap(),
+                file.display()
+            ));
         }
     }
-}
-
-fn shell(server: &Server, command: &str) -> String {
-    let command = command.replacen("powerhouse", env!("CARGO_BIN_EXE_powerhouse"), 1);
-    let mut shell = Command::new("bash");
-    shell.args(["-c", &command]).current_dir(server.folder());
-    let output =
-        shell.env("POWERHOUSE_URL", &server.base).env("POWERHOUSE__DATA__FOLDER", "data").output().unwrap();
-    assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }

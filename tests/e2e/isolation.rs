@@ -109,6 +109,26 @@ pub(crate) struct Property {
 }
 
 impl Property {
+    /// All that paths are made of.
+    fn ids(&self) -> [&str; 12] {
+        let Self {
+            agent,
+            user,
+            run,
+            approval,
+            schedule,
+            webhook,
+            secret,
+            tool,
+            mcp_server,
+            message,
+            budget,
+            provider,
+        } = self;
+        [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider]
+            .map(String::as_str)
+    }
+
     async fn of(caller: &Caller) -> Self {
         Self::named(caller, "clerk", "bob@example.org").await
     }
@@ -243,25 +263,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             others += 1;
         }
         assert!(!text.contains(CANARY), "{} gives it away: {text}", operation.id);
-        let Property {
-            agent,
-            user,
-            run,
-            approval,
-            schedule,
-            webhook,
-            secret,
-            tool,
-            mcp_server,
-            message,
-            budget,
-            provider,
-        } = &owned;
-        for id in [
-            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget,
-            provider,
-        ] {
-            assert!(!text.contains(id.as_str()), "{} gives it away: {text}", operation.id);
+        for id in owned.ids() {
+            assert!(!text.contains(id), "{} gives it away: {text}", operation.id);
         }
     }
     assert!(by_id >= 29 && others >= 10, "{by_id} and {others} routes were walked");
@@ -391,35 +394,20 @@ async fn every_route_as_every_role() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_without_a_token() {
     let server = Server::start();
-    let [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider] =
-        [
-            "agent_x",
-            "user_x",
-            "run_x",
-            "approval_x",
-            "schedule_x",
-            "webhook_x",
-            "secret-x",
-            "tool_x",
-            "server_x",
-            "message_x",
-            "budget_x",
-            "modelprovider_x",
-        ]
-        .map(str::to_owned);
+    let name = str::to_owned;
     let property = Property {
-        agent,
-        user,
-        run,
-        approval,
-        schedule,
-        webhook,
-        secret,
-        tool,
-        mcp_server,
-        message,
-        budget,
-        provider,
+        agent: name("agent_x"),
+        user: name("user_x"),
+        run: name("run_x"),
+        approval: name("approval_x"),
+        schedule: name("schedule_x"),
+        webhook: name("webhook_x"),
+        secret: name("secret-x"),
+        tool: name("tool_x"),
+        mcp_server: name("server_x"),
+        message: name("message_x"),
+        budget: name("budget_x"),
+        provider: name("modelprovider_x"),
     };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];

@@ -71,6 +71,17 @@ impl Server {
         self.folder.path()
     }
 
+    /// What a shell prints that runs this command of `powerhouse` as the first owner, and without complaint.
+    pub(crate) fn shell(&self, command: &str) -> String {
+        let command = command.replacen("powerhouse", env!("CARGO_BIN_EXE_powerhouse"), 1);
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &command]).current_dir(self.folder());
+        let output =
+            shell.env("POWERHOUSE_URL", &self.base).env("POWERHOUSE__DATA__FOLDER", "data").output().unwrap();
+        assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(log_file(self.folder())).unwrap_or_default()
     }

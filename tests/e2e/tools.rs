@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use powerhouse_tests::stub_model::{Answer, StubModel};
+use powerhouse_tests::stub_model::{Answer, StubModel, request};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::postgres::{migrated, settings, urls};
@@ -40,19 +40,8 @@ impl Echo {
     }
 
     async fn answer(&self, mut stream: TcpStream) -> Option<()> {
-        let mut bytes = Vec::new();
-        let head = loop {
-            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            stream.read_buf(&mut bytes).await.ok().filter(|count| *count > 0)?;
-        };
-        let length = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
-        let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        while bytes.len() < head + length.unwrap_or(0) {
-            stream.read_buf(&mut bytes).await.ok().filter(|count| *count > 0)?;
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = request(&mut stream).await.ok()?;
+        let text = head + &String::from_utf8_lossy(&body);
         self.received.lock().unwrap().push(text.clone());
         let (status, extra) = match text.split(' ').nth(1).unwrap_or_default() {
             path if path.starts_with("/moved") => ("302 Found", "location: http://127.0.0.1:1/\r\n"),
@@ -79,6 +68,14 @@ impl Echo {
     fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
     }
+}
+
+/// A server whose tenants' tools may call what is on this machine.
+fn reaching_out(stub: &StubModel) -> Server {
+    Server::with(&[
+        ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
+        ("POWERHOUSE__TOOLS__ALLOW", "127.0.0.1"),
+    ])
 }
 
 fn parameters(properties: &Value, required: &Value) -> Value {
@@ -119,10 +116,7 @@ async fn a_declared_tool_is_called_with_each_argument_in_its_place() {
     ])
     .await
     .unwrap();
-    let server = Server::with(&[
-        ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
-        ("POWERHOUSE__TOOLS__ALLOW", "127.0.0.1"),
-    ]);
+    let server = reaching_out(&stub);
     let ada = server.tenant("acme").await;
     ada.post("/v1/secrets", &json!({"name": "crm", "value": CANARY})).await;
     let auth = json!({"kind": "header", "name": "X-Api-Key", "secret": "crm"});
@@ -170,10 +164,7 @@ async fn answers_are_bounded_redirects_are_not_followed_and_failures_are_told() 
     })
     .await
     .unwrap();
-    let server = Server::with(&[
-        ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
-        ("POWERHOUSE__TOOLS__ALLOW", "127.0.0.1"),
-    ]);
+    let server = reaching_out(&stub);
     let ada = server.tenant("acme").await;
     for (name, url, auth) in [
         ("large", format!("{}/large", echo.url), Value::Null),
@@ -275,10 +266,7 @@ async fn tools_come_from_an_openapi_document_at_an_address() {
     ])
     .await
     .unwrap();
-    let server = Server::with(&[
-        ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
-        ("POWERHOUSE__TOOLS__ALLOW", "127.0.0.1"),
-    ]);
+    let server = reaching_out(&stub);
     let ada = server.tenant("acme").await;
     let body = json!({"document_url": format!("{}/openapi.json", echo.url), "operations": ["getPet"], "prefix": "pets"});
     let made = ada.post("/v1/tools/import", &body).await;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use powerhouse_tests::stub_model::request;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::postgres::{migrated, settings, urls};
@@ -63,24 +64,14 @@ impl Hook {
     }
 
     async fn answer(&self, mut stream: TcpStream) -> Option<()> {
-        let mut bytes = Vec::new();
-        let head = loop {
-            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            stream.read_buf(&mut bytes).await.ok().filter(|count| *count > 0)?;
-        };
+        let (head, body) = request(&mut stream).await.ok()?;
         let mut headers = HeaderMap::new();
-        for line in String::from_utf8_lossy(&bytes[..head]).lines().skip(1) {
+        for line in head.lines().skip(1) {
             if let Some((name, value)) = line.split_once(": ") {
                 headers.insert(name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value).ok()?);
             }
         }
-        let length: usize = headers["content-length"].to_str().ok()?.parse().ok()?;
-        while bytes.len() < head + length {
-            stream.read_buf(&mut bytes).await.ok().filter(|count| *count > 0)?;
-        }
-        self.received.lock().unwrap().push(Received { headers, body: bytes[head..].to_vec() });
+        self.received.lock().unwrap().push(Received { headers, body });
         let status = self.statuses.lock().unwrap().pop_front().unwrap_or(200);
         let answer = format!("HTTP/1.1 {status} So\r\ncontent-length: 4\r\n\r\nwell");
         stream.write_all(answer.as_bytes()).await.ok()

@@ -275,6 +275,12 @@ async fn answer(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 async fn receive(stream: &mut TcpStream) -> io::Result<Received> {
+    let (head, body) = request(stream).await?;
+    Ok(Received { head, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+}
+
+/// A whole request of HTTP: the request line with the headers, and the body.
+pub async fn request(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -295,6 +301,5 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Received> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let body = serde_json::from_slice(&bytes[head_end..end]).unwrap_or(Value::Null);
-    Ok(Received { head, body })
+    Ok((head, bytes[head_end..end].to_vec()))
 }

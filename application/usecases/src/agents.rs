@@ -15,16 +15,13 @@ pub use list_agents::ListAgents;
 pub use read_agent::ReadAgent;
 
 use crate::Refused;
-use crate::tools::{declared_names, missing};
-
-/// The names of the tools that the platform has.
-pub use crate::tools::Names as ToolNames;
+use crate::tools::{self, declared_names, missing};
 
 /// A tool that nobody has could never be called.
 async fn check_tools(
     view: &mut dyn TenantView,
     definition: &Definition,
-    known: &ToolNames,
+    known: &tools::Names,
 ) -> Result<(), Refused> {
     if let Some(index) = definition.approvals.iter().position(|tool| !has(definition, tool)) {
         return Err(Refused::invalid(

@@ -208,6 +208,16 @@ impl EffectOutcome {
         }
     }
 
+    /// Whether there is no result, or one that says that it is none.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Model(_) => false,
+            Self::Tool(output) => output.is_error,
+            Self::Run(output) => output.is_error,
+            Self::Failed(_) => true,
+        }
+    }
+
     pub(crate) fn answers(&self, request: &EffectRequest) -> bool {
         matches!(
             (self, request),

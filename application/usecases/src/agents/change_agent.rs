@@ -9,9 +9,9 @@ use powerhouse_domain::ids::AgentId;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::TenantStore;
 
-use super::{ToolNames, check_tools, refused};
+use super::{check_tools, refused};
 use crate::refused::expect_version;
-use crate::{Once, Refused, permit};
+use crate::{Once, Refused, permit, tools};
 
 /// Writes drafts.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct EditAgent {
     /// Where agents are.
     pub store: Arc<dyn TenantStore>,
     /// What an agent may call.
-    pub tools: Arc<ToolNames>,
+    pub tools: Arc<tools::Names>,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
 }

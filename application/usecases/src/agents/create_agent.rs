@@ -9,8 +9,8 @@ use powerhouse_domain::ids::AgentId;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::store::TenantStore;
 
-use super::{ToolNames, check_tools, invalid};
-use crate::{Once, Refused, permit};
+use super::{check_tools, invalid};
+use crate::{Once, Refused, permit, tools};
 
 /// Drafts agents.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct CreateAgent {
     /// Where agents are.
     pub store: Arc<dyn TenantStore>,
     /// What an agent may call.
-    pub tools: Arc<ToolNames>,
+    pub tools: Arc<tools::Names>,
     /// Gives the time.
     pub clock: Arc<dyn Clock>,
     /// Gives ids.

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
-use super::family::{Children, WantedRun, has_begun_runs, may_begin};
+use super::family::{Children, WantedRun, has_begun_runs, is_orphan, may_begin};
 use super::gate::{Gate, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
@@ -151,6 +151,8 @@ pub(super) struct Drive {
     pub(super) children: Children,
     /// Whether it has ever begun any.
     pub(super) has_begun_runs: bool,
+    /// Whether the one that began it had ended when it was taken over.
+    is_orphan: bool,
     /// The names of the agents that it may have do something.
     pub(super) may_begin: BTreeSet<String>,
     /// What people are to be asked with the next write.
@@ -181,6 +183,7 @@ impl Drive {
         let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        let is_orphan = is_orphan(&mut *view, &run).await?;
         let now = workshop.clock.now();
         if workshop.models.is_stale(&scope, now) {
             workshop.models.refresh(&scope, &mut *view, now).await?;
@@ -222,6 +225,7 @@ impl Drive {
             questions: Vec::new(),
             children: Children::default(),
             has_begun_runs,
+            is_orphan,
             may_begin,
             ledger,
             has_news: false,
@@ -252,7 +256,7 @@ impl Drive {
             let message = format!("no worker got it any further in {MAX_UNPRODUCTIVE} attempts");
             return self.end(Ending::failed("stalled", message)).await;
         }
-        if self.is_orphan().await? {
+        if self.is_orphan {
             return self.end(Ending::WithParent).await;
         }
         if self.purse.has_lost() {
@@ -300,7 +304,7 @@ impl Drive {
                         return Ok(Left::Stuck);
                     }
                     self.extend().await?;
-                    if self.is_orphan().await? {
+                    if self.is_orphaned().await? {
                         return self.end(Ending::WithParent).await;
                     }
                     // The word of a run that has ended may have been lost.

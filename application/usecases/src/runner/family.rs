@@ -11,9 +11,8 @@ use powerhouse_domain::runs::{
     EventBody, Formation, Placement, Run, RunEvent, RunLimits, RunState, Selection, StepKind, Task,
 };
 use powerhouse_domain::selection;
-use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
-use powerhouse_ports::store::{StoreError, TenantTx};
+use powerhouse_ports::store::{StoreError, TenantTx, TenantView};
 
 use super::drive::Drive;
 use crate::measure::run_submitted;
@@ -163,27 +162,31 @@ impl Drive {
         !ended.is_empty()
     }
 
-    /// Whether the run that began this one has ended, or is gone.
-    pub(super) async fn is_orphan(&mut self) -> Result<bool, StoreError> {
-        let Some(lineage) = self.run.lineage() else { return Ok(false) };
+    /// Whether the run has become one that [`is_orphan`].
+    pub(super) async fn is_orphaned(&mut self) -> Result<bool, StoreError> {
+        if self.run.lineage().is_none() {
+            return Ok(false);
+        }
         let mut view = self.workshop.store.read(&self.lease.scope()).await?;
-        let parent = view.runs().find(lineage.parent).await?;
-        Ok(parent.is_none_or(|parent| parent.state().name().is_final()))
+        is_orphan(&mut *view, &self.run).await
     }
 
-    /// After the run has ended: tells the one that began it, and stops those that it has begun. Whoever drives one of these
-    /// stops it too, so nothing is lost when this fails.
+    /// After the run has ended: tells the one that began it, and stops those that it has begun.
     pub(super) async fn leave_family(&mut self) {
         let (workshop, scope) = (&self.workshop, self.lease.scope());
         let going = workshop.going();
         going.tell_parent(&scope, &self.run).await;
-        if self.has_begun_runs
-            && let Err(error) =
-                stop_begun(&*workshop.store, &going, &*workshop.clock, &scope, &self.run).await
-        {
-            tracing::warn!(error = %Chain(&error), "what the run has begun could not be stopped");
+        if self.has_begun_runs {
+            stop_begun(&*workshop.store, &going, &*workshop.clock, &scope, &self.run).await;
         }
     }
+}
+
+/// Whether the run that began this one has ended, or is gone.
+pub(super) async fn is_orphan(view: &mut dyn TenantView, run: &Run) -> Result<bool, StoreError> {
+    let Some(lineage) = run.lineage() else { return Ok(false) };
+    let parent = view.runs().find(lineage.parent).await?;
+    Ok(parent.is_none_or(|parent| parent.state().name().is_final()))
 }
 
 /// The agents that the definition lists, and those of the run's formation.

@@ -67,28 +67,23 @@ pub(super) async fn perform(
 ) -> (EffectKey, EffectOutcome) {
     let begun = Instant::now();
     // A panic ends the effect: left alone it would end the drive, again and again with each lease.
-    let outcome = match work {
+    let (kind, outcome) = match work {
         Work::Model(call) => {
             let asked = ask(&workshop, (&key, &call_key), &call, deltas);
-            AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
+            let outcome = AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
                 EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
-            })
+            });
+            ("model", outcome)
         }
         Work::Tool(request) => {
             let called =
                 AssertUnwindSafe(call(&workshop, &allowed, &call_key, &request)).catch_unwind().await;
-            EffectOutcome::Tool(called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly")))
+            let output = called.unwrap_or_else(|_| ToolOutput::error("the tool failed unexpectedly"));
+            ("tool", EffectOutcome::Tool(output))
         }
     };
-    let (kind, is_ok) = match &outcome {
-        EffectOutcome::Tool(output) => ("tool", !output.is_error),
-        EffectOutcome::Run(output) => ("run", !output.is_error),
-        EffectOutcome::Model(_) => ("model", true),
-        // INVARIANT: a tool that fails says so in its output.
-        EffectOutcome::Failed(_) => ("model", false),
-    };
-    effect_performed(kind, is_ok, begun.elapsed());
+    effect_performed(kind, !outcome.is_failure(), begun.elapsed());
     (key, outcome)
 }
 

@@ -4,22 +4,35 @@ use std::collections::BTreeSet;
 
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::ids::RunId;
-use powerhouse_domain::runs::{EventBody, Run};
+use powerhouse_domain::runs::Run;
+use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
-use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
+use powerhouse_ports::store::{StoreError, TenantStore};
 
-use super::cancel_run::before_the_end;
-use super::{Going, whole_journal};
+use super::Going;
+use super::cancel_run::store_cancelled;
 use crate::measure::run_ended;
-use crate::runner::settle_in_flight;
 
 /// How often a worker may be faster before we leave it to that worker, which finds out by itself.
 const TRIES: u32 = 10;
 /// The most runs of a tree that are looked at.
 const MOST: u32 = 10_000;
 
-/// Stops the runs below one that has ended, from the top.
+/// Stops the runs below one that has ended, from the top. Whoever drives one of them stops it too, so nothing is lost when this
+/// fails.
 pub(crate) async fn stop_begun(
+    store: &dyn TenantStore,
+    going: &Going,
+    clock: &dyn Clock,
+    scope: &TenantScope,
+    ended: &Run,
+) {
+    if let Err(error) = stop_below(store, going, clock, scope, ended).await {
+        tracing::warn!(error = %Chain(&error), "what the run has begun could not be stopped");
+    }
+}
+
+async fn stop_below(
     store: &dyn TenantStore,
     going: &Going,
     clock: &dyn Clock,
@@ -57,17 +70,11 @@ async fn stop(
         let (by, now) = (run.requested_by(), clock.now());
         // Ended meanwhile.
         let Ok(run) = run.cancel(by, now) else { return Ok(()) };
-        match tx.runs().update(&run, &[NewEvent { at: now, body: EventBody::Cancelled }]).await {
-            Ok(seq) => {
-                let journal = whole_journal(&mut *tx, id).await?;
-                settle_in_flight(&mut *tx, &run, before_the_end(&journal), now).await?;
-                tx.commit().await?;
-                run_ended(run.state().name());
-                going.tell(scope, id, seq).await;
-                return Ok(());
-            }
-            Err(StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error),
+        if let Some(seq) = store_cancelled(&mut *tx, &run, now).await? {
+            tx.commit().await?;
+            run_ended(run.state().name());
+            going.tell(scope, id, seq).await;
+            return Ok(());
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use salvo::prelude::{Depot, Request};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::views::{FailureView, SelectionView, UsageView, failure, is_failure};
+use super::views::{FailureView, SelectionView, UsageView, failure};
 use crate::body::id;
 use crate::guard::principal;
 use crate::problem::Problem;
@@ -253,7 +253,7 @@ impl From<&StepTold> for StepToldView {
             kind,
             name: name.clone(),
             status: match outcome {
-                Some(outcome) if is_failure(outcome) => "failed",
+                Some(outcome) if outcome.is_failure() => "failed",
                 Some(_) => "succeeded",
                 None if told.begun.is_empty() => "asked",
                 None => "running",

@@ -270,22 +270,13 @@ impl From<&Step> for StepView {
         };
         if let StepState::Ended { outcome, ended_at } = step.state() {
             view.ended_at = Some(instant(*ended_at));
-            view.status = if is_failure(outcome) { "failed" } else { "succeeded" };
+            view.status = if outcome.is_failure() { "failed" } else { "succeeded" };
             view.output = Some(output(outcome));
             if let EffectOutcome::Model(reply) = outcome {
                 view.model = Some(reply.model.clone());
             }
         }
         view
-    }
-}
-
-pub(super) fn is_failure(outcome: &EffectOutcome) -> bool {
-    match outcome {
-        EffectOutcome::Model(_) => false,
-        EffectOutcome::Tool(output) => output.is_error,
-        EffectOutcome::Run(output) => output.is_error,
-        EffectOutcome::Failed(_) => true,
     }
 }
 
@@ -426,7 +417,7 @@ impl From<&RunEvent> for EventView {
                 Self { key: Some(key.to_string()), channel: Some(channel), text: Some(text), ..base }
             }
             EventBody::StepEnded { key, outcome, .. } => {
-                let status = if is_failure(&outcome) { "failed" } else { "succeeded" };
+                let status = if outcome.is_failure() { "failed" } else { "succeeded" };
                 let (model, usage) = match &outcome {
                     EffectOutcome::Model(reply) => (Some(reply.model.clone()), Some(reply.usage.into())),
                     EffectOutcome::Run(output) => (None, Some(output.usage.into())),
