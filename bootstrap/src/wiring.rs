@@ -215,8 +215,11 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     };
     let pulse = Arc::clone(&ports.pulse);
     let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
-    let tools =
-        tools::Resolver { built_in: Arc::new(toolbox(settings, &ports)?), maker: Arc::clone(&ports.maker) };
+    let tools = tools::Resolver {
+        built_in: Arc::new(toolbox(settings, &ports)?),
+        made: Arc::default(),
+        maker: Arc::clone(&ports.maker),
+    };
     let kind = model.kind;
     let (models, opener) = models(settings, &ports, model)?;
     let watched = Arc::clone(&models);

@@ -132,6 +132,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         models: Models::of(model.clone(), "scripted"),
         tools: Resolver {
             built_in: Arc::new(BTreeMap::from([("look".to_owned(), Arc::new(Look) as Arc<dyn Tool>)])),
+            made: Arc::default(),
             maker: Arc::new(NoMaker),
         },
         bus: Arc::new(MemoryEventBus::default()),

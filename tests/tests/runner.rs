@@ -118,7 +118,11 @@ impl Scene {
             platform: store.clone(),
             store,
             models: Models::of(model, "scripted"),
-            tools: Resolver { built_in: Arc::new(BTreeMap::from(tools)), maker: Arc::new(NoMaker) },
+            tools: Resolver {
+                built_in: Arc::new(BTreeMap::from(tools)),
+                made: Arc::default(),
+                maker: Arc::new(NoMaker),
+            },
             bus: Arc::new(MemoryEventBus::default()),
             clock,
             ids,

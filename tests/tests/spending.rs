@@ -199,7 +199,11 @@ impl Scene {
             store: self.stores.tenants.clone(),
             platform: self.stores.platform.clone(),
             models,
-            tools: Resolver { built_in: Arc::new(BTreeMap::new()), maker: Arc::new(NoMaker) },
+            tools: Resolver {
+                built_in: Arc::new(BTreeMap::new()),
+                made: Arc::default(),
+                maker: Arc::new(NoMaker),
+            },
             bus: self.bus.clone(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(UuidV7Source),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
+use powerhouse_domain::ids::{AgentId, RunId, UserId};
+use powerhouse_domain::runs::Run;
 use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput, ToolSpec};
 
 /// A tool. Dropping the future of a call stops it.
@@ -26,6 +28,36 @@ pub trait Tool: Send + Sync {
     /// Calls it. `key` is that of the call, the same when it is made again: whoever changes something elsewhere sends it
     /// along. What the model can react to, bad arguments included, is an output with `is_error`.
     async fn call(&self, key: &CallKey, arguments: &serde_json::Value) -> ToolOutput;
+}
+
+/// For whom a tool works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunContext {
+    /// The tenant.
+    pub scope: TenantScope,
+    /// The run that calls it.
+    pub run: RunId,
+    /// Whose run that is.
+    pub agent: AgentId,
+    /// Who asked for the run.
+    pub user: UserId,
+}
+
+impl RunContext {
+    /// That of a run.
+    pub fn of(scope: TenantScope, run: &Run) -> Self {
+        Self { scope, run: run.id(), agent: run.selection().agent, user: run.requested_by() }
+    }
+}
+
+/// A tool of the platform that works on what is a tenant's. It is made for each run, and knows no other tenant.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait ToolFactory: Send + Sync {
+    /// How the tool is offered to a model.
+    fn spec(&self) -> ToolSpec;
+
+    /// The tool for one run.
+    fn for_run(&self, context: RunContext) -> Arc<dyn Tool>;
 }
 
 /// Why something outside gave nothing. The text is for the tenant's people: it tells nothing of what is around the server,

@@ -16,7 +16,7 @@ pub use egress_rules::{ReadEgressRules, ReplaceEgressRules};
 pub use import_tools::{Document, ImportTools};
 pub use read_tools::{ListTools, ReadTool};
 pub use refresh_server::RefreshServer;
-pub use resolve::{Names, Resolver};
+pub use resolve::{Factories, Names, Resolver};
 pub(crate) use resolve::{Resolved, declared_names, missing};
 
 use powerhouse_domain::access::{self, Permit, Principal};

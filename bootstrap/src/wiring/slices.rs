@@ -7,7 +7,6 @@ use powerhouse_http::{
     Tenants, Tools, Users, Webhooks,
 };
 use powerhouse_ports::models::ProviderOpener;
-use powerhouse_usecases::runner::Toolbox;
 use powerhouse_usecases::{
     Keeper, agents, approvals, audit, catalogue, models, money, runs, schedules, secrets as vault, selection,
     sessions, tenants, tools, users, webhooks,
@@ -57,14 +56,14 @@ pub(super) fn api(
         tenants: tenants_slice(settings, ports),
         sessions: sessions_slice(ports),
         users: users_slice(ports),
-        agents: agents_slice(ports, &tools.built_in),
+        agents: agents_slice(ports, tools),
         runs: runs_slice(ports, tools),
         selection: selection_slice(ports),
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
         webhooks: webhooks_slice(ports),
         secrets: secrets_slice(ports),
-        tools: tools_slice(ports, &tools.built_in),
+        tools: tools_slice(ports, tools),
         models,
         money: money_slice(ports),
         audit: Audit {
@@ -155,10 +154,10 @@ fn users_slice(ports: &Ports) -> Users {
     }
 }
 
-fn agents_slice(ports: &Ports, tools: &Toolbox) -> Agents {
+fn agents_slice(ports: &Ports, tools: &tools::Resolver) -> Agents {
     let store = || Arc::clone(&ports.store);
     let clock = || Arc::clone(&ports.clock);
-    let tools = names(tools);
+    let tools = tools.names();
     Agents {
         create: agents::CreateAgent {
             store: store(),
@@ -241,7 +240,7 @@ pub(super) fn submit_run(ports: &Ports, tools: &tools::Resolver) -> runs::Submit
     runs::SubmitRun {
         store: Arc::clone(&ports.store),
         selectors: Arc::clone(&ports.selectors),
-        tools: Arc::new(tools.built_in.keys().cloned().collect()),
+        tools: tools.names(),
         bus: Arc::clone(&ports.bus),
         wake: Arc::clone(&ports.wake),
         clock: Arc::clone(&ports.clock),
@@ -310,15 +309,11 @@ fn secrets_slice(ports: &Ports) -> Secrets {
     }
 }
 
-fn names(tools: &Toolbox) -> Arc<tools::Names> {
-    Arc::new(tools.keys().cloned().collect())
-}
-
-fn tools_slice(ports: &Ports, built_in: &Toolbox) -> Tools {
+fn tools_slice(ports: &Ports, tools: &tools::Resolver) -> Tools {
     let store = || Arc::clone(&ports.store);
     let maker = || Arc::clone(&ports.maker);
     let clock = || Arc::clone(&ports.clock);
-    let built_in = names(built_in);
+    let built_in = tools.names();
     Tools {
         list: tools::ListTools { store: store() },
         read: tools::ReadTool { store: store() },

@@ -242,7 +242,11 @@ impl Scene {
                 Arc::new(Oracle { turns: self.scenario.turns, life: Arc::clone(life) }),
                 "oracle",
             ),
-            tools: Resolver { built_in: Arc::new(BTreeMap::from(tools)), maker: Arc::new(NoMaker) },
+            tools: Resolver {
+                built_in: Arc::new(BTreeMap::from(tools)),
+                made: Arc::default(),
+                maker: Arc::new(NoMaker),
+            },
             bus: Arc::new(MemoryEventBus::default()),
             clock: self.clock.clone(),
             ids: Arc::new(UuidV7Source),

@@ -23,6 +23,7 @@ use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError};
+use powerhouse_ports::tools::RunContext;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -189,7 +190,7 @@ impl Drive {
             workshop.models.refresh(&scope, &mut *view, now).await?;
         }
         let listed = version.as_ref().map_or(&[][..], |version| &version.definition.tools);
-        let resolved = workshop.tools.resolve(&mut *view, &scope, listed).await?;
+        let resolved = workshop.tools.resolve(&mut *view, RunContext::of(scope, &run), listed).await?;
         drop(view);
 
         let seq = journal.last().map_or(0, |event| event.seq);

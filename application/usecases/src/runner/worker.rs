@@ -194,7 +194,11 @@ mod tests {
             store: Arc::new(store),
             platform: Arc::new(platform),
             models: Models::of(Arc::new(MockModelProvider::new()), ""),
-            tools: Resolver { built_in: Arc::default(), maker: Arc::new(MockToolMaker::new()) },
+            tools: Resolver {
+                built_in: Arc::default(),
+                made: Arc::default(),
+                maker: Arc::new(MockToolMaker::new()),
+            },
             bus,
             pulse: Pulse::new(Arc::clone(&clock) as _, MINUTE),
             clock,

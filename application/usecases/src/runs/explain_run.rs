@@ -7,6 +7,7 @@ use powerhouse_domain::ids::RunId;
 use powerhouse_domain::runs::{Explanation, Recording, Run, explain, offered};
 use powerhouse_domain::strategies::Brief;
 use powerhouse_ports::store::TenantStore;
+use powerhouse_ports::tools::RunContext;
 
 use super::{find, whole_journal};
 use crate::Refused;
@@ -49,9 +50,11 @@ impl RecordRun {
         let version = view.agents().version(selection.agent, selection.agent_version).await?;
         let definition = version.ok_or(Refused::NotFound("version of the agent"))?.definition;
         let journal = whole_journal(&mut *view, permit.redeem().run).await?;
-        let tools = match offered(&journal) {
-            Some(tools) => tools.to_vec(),
-            None => self.tools.resolve(&mut *view, &principal.scope(), &definition.tools).await?.specs,
+        let tools = if let Some(tools) = offered(&journal) {
+            tools.to_vec()
+        } else {
+            let context = RunContext::of(principal.scope(), &run);
+            self.tools.resolve(&mut *view, context, &definition.tools).await?.specs
         };
         let brief = Brief::of(&run, &definition, tools);
         let recording = Recording::of(definition.strategy, brief, journal);

@@ -11,12 +11,15 @@ use powerhouse_domain::tools::{
     EgressRules, McpServer, McpTool, SEPARATOR, TenantTool, ToolName, ToolSource, ToolSpec,
 };
 use powerhouse_ports::store::{StoreError, TenantView};
-use powerhouse_ports::tools::{Tool, ToolMaker};
+use powerhouse_ports::tools::{RunContext, Tool, ToolFactory, ToolMaker};
 
 use crate::runner::Toolbox;
 
 /// The names of the tools that the platform has.
 pub type Names = BTreeSet<String>;
+
+/// The platform's tools that are made for each run, by their names.
+pub type Factories = BTreeMap<String, Arc<dyn ToolFactory>>;
 
 /// All tools of a server, in an agent's list.
 const ALL: &str = "*";
@@ -24,8 +27,10 @@ const ALL: &str = "*";
 /// Finds tools.
 #[derive(Clone)]
 pub struct Resolver {
-    /// The platform's own.
+    /// The platform's own, the same for everybody.
     pub built_in: Arc<Toolbox>,
+    /// The platform's own that are made for each run, by their names.
+    pub made: Arc<Factories>,
     /// Makes the tenants'.
     pub maker: Arc<dyn ToolMaker>,
 }
@@ -55,14 +60,25 @@ pub(crate) fn declared_names<'a>(
 }
 
 impl Resolver {
+    /// The names of the platform's own.
+    pub fn names(&self) -> Arc<Names> {
+        Arc::new(self.built_in.keys().chain(self.made.keys()).cloned().collect())
+    }
+
+    fn own(&self, name: &str, context: RunContext) -> Option<Arc<dyn Tool>> {
+        let made = || self.made.get(name).map(|factory| factory.for_run(context));
+        self.built_in.get(name).cloned().or_else(made)
+    }
+
     /// What this list stands for now. A name that stands for nothing is left out.
     pub(crate) async fn resolve(
         &self,
         view: &mut dyn TenantView,
-        scope: &TenantScope,
+        context: RunContext,
         listed: &[String],
     ) -> Result<Resolved, StoreError> {
-        let names = declared_names(listed, |name| self.built_in.contains_key(name));
+        let is_own = |name: &String| self.built_in.contains_key(name) || self.made.contains_key(name);
+        let names = declared_names(listed, is_own);
         let (declared, rules) = if names.is_empty() {
             (Vec::new(), EgressRules::default())
         } else {
@@ -74,12 +90,11 @@ impl Resolver {
         let mut specs = Vec::new();
         let mut has_declared = false;
         for name in listed {
-            let found = if let Some(tool) = self.built_in.get(name) {
-                vec![Arc::clone(tool)]
-            } else {
-                self.declared(scope, name, &declared, &rules)
+            let found = match self.own(name, context) {
+                Some(tool) => vec![tool],
+                None => self.declared(&context.scope, name, &declared, &rules),
             };
-            has_declared |= !self.built_in.contains_key(name) && !found.is_empty();
+            has_declared |= !is_own(name) && !found.is_empty();
             for tool in found {
                 let spec = tool.spec();
                 if tools.insert(spec.name.clone(), tool).is_none() {
@@ -146,5 +161,43 @@ pub(crate) fn missing(name: &str, built_in: &Names, declared: &[TenantTool]) -> 
             }
             _ => Some(format!("there is no MCP server `{server}`: declare it at /v1/mcp-servers")),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use powerhouse_domain::access::{Principal, Role};
+    use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId};
+    use powerhouse_ports::tools::{MockTool, MockToolFactory, MockToolMaker};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_made_for_each_run_is_told_for_whom_it_works() {
+        let id = Uuid::from_u128;
+        let user = UserId::from_uuid(id(4));
+        let principal =
+            Principal::verified(TenantId::from_uuid(id(1)), user, SessionId::from_uuid(id(5)), Role::Member);
+        let context = RunContext {
+            scope: principal.scope(),
+            run: RunId::from_uuid(id(2)),
+            agent: AgentId::from_uuid(id(3)),
+            user,
+        };
+        let mut factory = MockToolFactory::new();
+        factory
+            .expect_for_run()
+            .withf(move |given| *given == context)
+            .times(1)
+            .returning(|_| Arc::new(MockTool::new()));
+        let resolver = Resolver {
+            built_in: Arc::default(),
+            made: Arc::new(Factories::from([("recall".to_owned(), Arc::new(factory) as _)])),
+            maker: Arc::new(MockToolMaker::new()),
+        };
+        assert_eq!(*resolver.names(), Names::from(["recall".to_owned()]));
+        assert!(resolver.own("recall", context).is_some());
+        assert!(resolver.own("other", context).is_none());
     }
 }
