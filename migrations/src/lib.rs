@@ -27,6 +27,7 @@ mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
 mod m0024_rules_when_written;
+mod m0025_room_in_pages;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),
             Box::new(m0024_rules_when_written::Migration),
+            Box::new(m0025_room_in_pages::Migration),
         ]
     }
 }

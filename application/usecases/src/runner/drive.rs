@@ -16,8 +16,8 @@ use powerhouse_domain::agents::{Definition, PublishedVersion};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
 use powerhouse_domain::ids::{RunId, StepId, TenantId};
 use powerhouse_domain::runs::{
-    Approval, Ending, EventBody, Lease, Ledger, OpenEffect, Run, RunEvent, RunState, RunTransitionRefused,
-    Selection, StepKind, offered, settled,
+    Approval, Ending, EventBody, Lease, Ledger, OpenEffect, Provenance, Run, RunEvent, RunState,
+    RunTransitionRefused, Selection, StepKind, offered, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -167,6 +167,8 @@ pub(super) struct Drive {
     pub(super) may_begin: BTreeSet<String>,
     /// By which rules calls of tools were let begin that the next write tells of, and what of the outbox was there before.
     pub(super) decided: Option<Decided>,
+    /// What it has read from outside; nothing, where no rule has asked for it.
+    pub(super) read: Option<Provenance>,
     /// What people are to be asked with the next write.
     pub(super) questions: Vec<Approval>,
     /// The newest event that this drive has read or written.
@@ -236,6 +238,7 @@ impl Drive {
             outbox,
             questions: Vec::new(),
             decided: None,
+            read: None,
             children: Children::default(),
             has_begun_runs,
             is_orphan,
@@ -375,7 +378,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
         self.has_news = false;
-        let (rules, read) = self.rules().await?;
+        let rules = self.rules().await?;
         self.refresh_models(now).await?;
         let (mut begun, mut runs) = (Vec::new(), Vec::new());
         let mut outcomes = Vec::new();
@@ -393,7 +396,7 @@ impl Drive {
                 }
                 self.asked.insert(key.clone());
             }
-            let terms = self.terms(request, &rules, &read);
+            let terms = self.terms(request, &rules);
             match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(EffectRequest::Run(request)) => {
                     let step = match self.ledger.open.get(key) {
@@ -452,7 +455,7 @@ impl Drive {
             fingerprint: Some(request.fingerprint()),
             reservation: None,
         };
-        self.outbox.push(NewEvent { at: now, body });
+        self.journal(now, body);
         step
     }
 
@@ -484,7 +487,7 @@ impl Drive {
         let outcome = self.purse.settle(key, outcome, now);
         let usage = outcome.usage();
         match self.execution.deliver(key, outcome) {
-            Ok(entry) => self.outbox.push(NewEvent { at: now, body: entry.into() }),
+            Ok(entry) => self.journal(now, entry.into()),
             // INVARIANT: what is in flight was issued once, and `perform` answers with the kind that was asked for.
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "an outcome was not asked for");

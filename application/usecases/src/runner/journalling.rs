@@ -109,10 +109,10 @@ impl Drive {
         Ok(events.last().is_some_and(|event| event.body.is_final()))
     }
 
-    /// The tenant's rules as they are now, and what the run has read, where these ask for it. None where no tool is to be
-    /// called that nobody was asked about yet. That they are those of now, the write asks that lets the calls begin; so it
-    /// is only where nothing is under way, which would be lost if they are not.
-    pub(super) async fn rules(&mut self) -> Result<(Arc<ApprovalRules>, Provenance), StoreError> {
+    /// The tenant's rules as they are now; none where no tool is to be called that nobody was asked about yet. Where they ask
+    /// what the run has read, that is known from then on. Whether rules that are at hand are those of now, the write finds out
+    /// that lets the calls begin; so they serve only where nothing is under way, which would be lost if they are not.
+    pub(super) async fn rules(&mut self) -> Result<Arc<ApprovalRules>, StoreError> {
         let is_new = |issued: &&Issued| !self.ledger.open.contains_key(&issued.key);
         let called: Vec<String> = self
             .undone
@@ -124,33 +124,55 @@ impl Drive {
             })
             .collect();
         if self.ledger.is_paused || called.is_empty() {
-            return Ok((Arc::default(), Provenance::default()));
+            return Ok(Arc::default());
         }
         let (agent, tenant) = (self.run.selection().agent, self.lease.scope().tenant_id());
+        let is_idle = self.in_flight.is_empty();
+        let known = self.shared.rules.get(&tenant).filter(|_| is_idle);
         let depend_on_reading =
             |rules: &ApprovalRules| called.iter().any(|tool| rules.depend_on_reading(agent, tool));
-        let is_idle = self.in_flight.is_empty();
-        let decided = |rules: &ApprovalRules| Decided { rules: rules.version(), from: self.outbox.len() };
-        if let Some(rules) =
-            self.shared.rules.get(&tenant).filter(|rules| is_idle && !depend_on_reading(rules))
-        {
-            self.decided = Some(decided(&rules));
-            return Ok((rules, Provenance::default()));
+        let is_unread = self.read.is_none();
+        if let Some(rules) = known.filter(|rules| !(is_unread && depend_on_reading(rules))) {
+            self.decided = Some(self.decided_by(&rules));
+            return Ok(rules);
         }
         let mut view = self.workshop.store.read(&self.lease.scope()).await?;
         let rules = self.shared.rules.note(tenant, view.approval_rules().read().await?);
-        self.decided = is_idle.then(|| decided(&rules));
+        self.decided = is_idle.then(|| self.decided_by(&rules));
         if !depend_on_reading(&rules) {
-            return Ok((rules, Provenance::default()));
+            return Ok(rules);
         }
-        // With what is not written yet.
-        let journal = events_after(&mut *view, self.lease.run(), 0).await?;
-        let journal =
-            journal.iter().map(|event| &event.body).chain(self.outbox.iter().map(|event| &event.body));
-        let tools = &self.allowed.tools;
-        let is_outside = |name: &str| tools.get(name).is_none_or(|tool| tool.reaches_out());
-        let read = Provenance::of(self.run.task().as_str(), journal, is_outside);
-        Ok((rules, if self.run.lineage().is_some() { read.of_begun() } else { read }))
+        if self.read.is_none() {
+            let journal = events_after(&mut *view, self.lease.run(), 0).await?;
+            let task = self.run.task().as_str();
+            let is_begun = self.run.lineage().is_some();
+            let mut read = if is_begun { Provenance::begun(task) } else { Provenance::given(task) };
+            // With what is not written yet.
+            let so_far = journal.iter().map(|event| &event.body);
+            for body in so_far.chain(self.outbox.iter().map(|event| &event.body)) {
+                read.note(body, |name| self.is_outside(name));
+            }
+            self.read = Some(read);
+        }
+        Ok(rules)
+    }
+
+    fn decided_by(&self, rules: &ApprovalRules) -> Decided {
+        Decided { rules: rules.version(), from: self.outbox.len() }
+    }
+
+    /// Whether a tool of this name brings in what is not known here.
+    fn is_outside(&self, name: &str) -> bool {
+        self.allowed.tools.get(name).is_none_or(|tool| tool.reaches_out())
+    }
+
+    /// Has an event of a step journalled with the next write.
+    pub(super) fn journal(&mut self, at: DateTime<Utc>, body: EventBody) {
+        if let Some(mut read) = self.read.take() {
+            read.note(&body, |name| self.is_outside(name));
+            self.read = Some(read);
+        }
+        self.outbox.push(NewEvent { at, body });
     }
 
     /// Stores the run as waiting, unless somebody has written to its journal meanwhile: what it would wait for may have
