@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod model;
 pub mod money;
+pub mod retrieval;
 pub mod runs;
 pub mod schedules;
 pub mod secrets;
