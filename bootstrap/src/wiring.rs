@@ -31,6 +31,7 @@ use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
+use powerhouse_usecases::knowledge::{KNOWLEDGE_SEARCH, KnowledgeSearch, Searcher};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
     Embedding, models, schedules, secrets as vault, selection, sessions, tools, webhooks,
@@ -93,8 +94,9 @@ struct Ports {
     wake_deliverer: Arc<Notify>,
     selectors: Arc<selection::Selectors>,
     /// Makes vectors of texts, unless nobody does.
-    #[expect(dead_code, reason = "what needs vectors follows")]
     embedding: Option<Embedding>,
+    /// Searches documents.
+    searcher: Searcher,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -194,6 +196,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         Arc::clone(&webhook_secrets.source),
         Arc::clone(&ids),
     );
+    let embedding = embedding(settings)?;
+    let searcher = Searcher::new(Arc::clone(&stores.tenants), embedding.clone());
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -216,7 +220,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
         selectors: Arc::default(),
-        embedding: embedding(settings)?,
+        searcher,
+        embedding,
         clock,
         ids,
     };
@@ -224,7 +229,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = tools::Resolver {
         built_in: Arc::new(toolbox(settings, &ports)?),
-        made: Arc::default(),
+        made: Arc::new(made(&ports)),
         maker: Arc::clone(&ports.maker),
     };
     let kind = model.kind;
@@ -309,6 +314,12 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     let http = settings.http_allow.clone().map(HttpGet::new).transpose()?;
     let tools = powerhouse_tools::built_in(Arc::clone(&ports.clock), http);
     Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
+}
+
+/// The platform's tools that know whose run calls them.
+fn made(ports: &Ports) -> tools::Factories {
+    let search = KnowledgeSearch { searcher: ports.searcher.clone() };
+    tools::Factories::from([(KNOWLEDGE_SEARCH.to_owned(), Arc::new(search) as _)])
 }
 
 /// Who answers model calls, and how tenants' own providers are called.

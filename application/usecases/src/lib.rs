@@ -8,6 +8,7 @@ pub mod audit;
 mod audited;
 pub mod catalogue;
 mod embedding;
+pub mod knowledge;
 mod measure;
 pub mod models;
 pub mod money;
