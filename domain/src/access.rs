@@ -488,7 +488,7 @@ privileges! {
     ReadEgressRules(TenantId) = ToolsRead;
     /// Say where the tenant's tools may reach.
     UpdateEgressRules(TenantId) = ToolsUpdate;
-    /// List the tenant's collections, or search in several.
+    /// List the tenant's collections.
     ListCollections(TenantId) = KnowledgeRead;
     /// See a collection and its documents, and search in it.
     ReadCollection(CollectionName) = KnowledgeRead;

@@ -58,7 +58,12 @@ impl Kind for Parameters {
         tools: ToolUse::Needed,
         parameters: &[
             Parameter::text("search_tool", "knowledge_search", "The tool that searches."),
-            Parameter::list("collections", 10, &[], "The collections to search; all of the tenant's, when empty."),
+            Parameter::list(
+                "collections",
+                10,
+                &[],
+                "The collections to search; all of the tenant's, when empty.",
+            ),
             Parameter::integer("passages", 1..=20, 6, "How many passages are retrieved by each query."),
             Parameter::integer(
                 "min_relevant",
@@ -180,7 +185,11 @@ impl Reader<'_> {
             grades.into_iter().map(|GradeOf { passage, grade }| (passage, grade)).collect();
         // What was not graded was not called relevant.
         let is_relevant = |number: usize| grades.get(&number) == Some(&Grade::Relevant);
-        Ok((1..).zip(passages).filter(|(number, _)| is_relevant(*number)).map(|(_, passage)| passage).collect())
+        Ok((1..)
+            .zip(passages)
+            .filter(|(number, _)| is_relevant(*number))
+            .map(|(_, passage)| passage)
+            .collect())
     }
 
     /// The question in other words, for the search to find more; nothing when they cannot be read, or are the same.
@@ -204,7 +213,8 @@ impl Reader<'_> {
         let mut said = ask(self.fx, request.clone()).await?.text;
         if let Err(flaw) = check(&said, passages.len()) {
             request.purpose = "repair_answer".to_owned();
-            let complaint = format!("This answer cannot be used: {flaw}. Give it again with citations that exist.");
+            let complaint =
+                format!("This answer cannot be used: {flaw}. Give it again with citations that exist.");
             request.messages.extend([Message::assistant(said), Message::user(complaint)]);
             said = ask(self.fx, request).await?.text;
             check(&said, passages.len()).map_err(|flaw| unparseable("repair_answer", flaw))?;
@@ -290,18 +300,16 @@ mod tests {
     use crate::tools::ToolSpec;
 
     const FIRST: &str = r#"{"grades":[{"passage":1,"grade":"relevant"},{"passage":2,"grade":"irrelevant"}]}"#;
-    const NONE: &str = r#"{"grades":[{"passage":1,"grade":"irrelevant"},{"passage":2,"grade":"irrelevant"}]}"#;
+    const NONE: &str =
+        r#"{"grades":[{"passage":1,"grade":"irrelevant"},{"passage":2,"grade":"irrelevant"}]}"#;
 
     fn rag(parameters: Value) -> Strategy {
         strategy(AgentKind::Rag, parameters)
     }
 
     fn with_search() -> Brief {
-        let tool = ToolSpec {
-            name: "knowledge_search".into(),
-            description: String::new(),
-            parameters: json!({}),
-        };
+        let tool =
+            ToolSpec { name: "knowledge_search".into(), description: String::new(), parameters: json!({}) };
         Brief { tools: vec![tool], task: "How long is parental leave?".into(), ..brief() }
     }
 
@@ -328,10 +336,7 @@ mod tests {
     fn what_is_relevant_is_cited_with_its_offsets() {
         let found = played(&rag(json!({})), &[FIRST, "It takes 26 weeks [1]."]);
         assert_eq!(found.purposes(), ["grade", "answer"]);
-        assert_eq!(
-            found.text(),
-            "It takes 26 weeks [1].\n\nSources:\n[1] doc_x#1, bytes 10 to 19: Handbook"
-        );
+        assert_eq!(found.text(), "It takes 26 weeks [1].\n\nSources:\n[1] doc_x#1, bytes 10 to 19: Handbook");
         assert_eq!(found.tools[0].arguments, json!({"query": "How long is parental leave?", "k": 6}));
         assert!(found.prompt(0).contains("Cats sleep") && found.prompt(0).contains("untrusted_tool_output"));
         assert!(!found.prompt(1).contains("Cats sleep") && found.prompt(1).contains("26 weeks"));
@@ -347,10 +352,15 @@ mod tests {
         assert!(found.text().contains("doc_x#1"));
 
         // What is there already is not looked at again.
-        let replies = [FIRST, other, r#"{"grades":[{"passage":1,"grade":"relevant"}]}"#, "26 weeks [1], ask HR [2]."];
+        let replies =
+            [FIRST, other, r#"{"grades":[{"passage":1,"grade":"relevant"}]}"#, "26 weeks [1], ask HR [2]."];
         let found = played(&rag(json!({"min_relevant": 2})), &replies);
         assert!(!found.prompt(2).contains("26 weeks") && found.prompt(2).contains("Apply to HR"));
-        assert!(found.text().ends_with("[1] doc_x#1, bytes 10 to 19: Handbook\n[2] doc_x#3, bytes 30 to 39: Handbook"));
+        assert!(
+            found
+                .text()
+                .ends_with("[1] doc_x#1, bytes 10 to 19: Handbook\n[2] doc_x#3, bytes 30 to 39: Handbook")
+        );
     }
 
     #[test]
@@ -361,7 +371,11 @@ mod tests {
         assert!(found.prompt(3).contains("Nothing in the documents"));
         for same in ["no idea", r#"{"query":" "}"#, r#"{"query":"How long is parental leave?"}"#] {
             let found = played(&rag(json!({})), &[NONE, same, "They do not say."]);
-            assert_eq!((found.purposes(), found.tools.len()), (vec!["grade", "rewrite", "answer"], 1), "{same}");
+            assert_eq!(
+                (found.purposes(), found.tools.len()),
+                (vec!["grade", "rewrite", "answer"], 1),
+                "{same}"
+            );
         }
         let found = played(&rag(json!({"requery": false})), &[NONE, "They do not say."]);
         assert_eq!(found.purposes(), ["grade", "answer"]);
@@ -407,8 +421,11 @@ mod tests {
         let found = Script::new(["x"]).play(&rag(json!({})), brief());
         assert_eq!(found.result, Err(StrategyError::MissingTools { needed: "knowledge_search".into() }));
         for bad in [ToolOutput::error("away"), ToolOutput::ok("hello")] {
-            let found = Script::new(["x"]).with_tool(move |_| bad.clone()).play(&rag(json!({})), with_search());
-            assert!(matches!(found.result, Err(StrategyError::ToolFailed { .. })) && found.requests.is_empty());
+            let found =
+                Script::new(["x"]).with_tool(move |_| bad.clone()).play(&rag(json!({})), with_search());
+            assert!(
+                matches!(found.result, Err(StrategyError::ToolFailed { .. })) && found.requests.is_empty()
+            );
         }
     }
 }

@@ -211,14 +211,13 @@ struct Search(SearchKnowledge);
     responses((status_code = 200, description = "The chunks that fit best.", body = FoundView)))]
 impl Search {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<FoundView>, Problem> {
-        let collection = name(req)?;
         let limit = query_number(req, "limit")?.unwrap_or(USUAL_HITS);
         let text = req.queries().get("query").cloned().unwrap_or_default();
-        let query = Query::new(&text, vec![collection], limit).map_err(|bad| {
+        let query = Query::new(&text, Vec::new(), limit).map_err(|bad| {
             let parameter = bad.pointer.trim_start_matches('/');
             Problem::bad_request("search_invalid", format!("`{parameter}` {}", bad.reason))
         })?;
-        let found = self.0.execute(principal(depot)?, &query).await?;
+        let found = self.0.execute(principal(depot)?, name(req)?, query).await?;
         Ok(Reply::ok(FoundView::from(&found)))
     }
 }

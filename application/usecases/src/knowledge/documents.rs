@@ -55,7 +55,7 @@ impl AddDocument {
         let NewDocument { title, source, media_type, content } = new;
         let unreadable = |_| Refused::invalid("/content", "cannot be read");
         let extracted = self.extractor.extract(media_type, content).await.map_err(unreadable)?;
-        // Minutes of a processor in the worst case, and none of the threads that serve others.
+        // A long text keeps a processor busy: not on a thread that serves others.
         let indexed = tokio::task::spawn_blocking(move || Indexed::of(&title, &extracted)).await;
         let indexed = indexed.map_err(|error| Refused::Internal(error.to_string()))??;
         let chunks = indexed.chunks.len() as u64;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use powerhouse_domain::access::{self, Principal, TenantScope};
+use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::DocumentId;
 use powerhouse_domain::knowledge::{
     BadDocument, Chunk, Collection, CollectionName, Document, MAX_HITS, MAX_QUERY, Place, query_words, rank,
@@ -16,7 +16,7 @@ use powerhouse_ports::store::{StoreError, TenantStore, TenantView};
 use tokio::sync::Semaphore;
 
 use super::{NO_COLLECTION, reading};
-use crate::{Embedding, Refused, permit};
+use crate::{Embedding, Refused};
 
 /// How many of the best by words, and by vectors, are put into one order.
 const CANDIDATES: usize = 50;
@@ -226,24 +226,17 @@ pub struct SearchKnowledge {
 }
 
 impl SearchKnowledge {
-    /// Searches one collection, or all of the caller's tenant.
-    pub async fn execute(&self, principal: &Principal, query: &Query) -> Result<Found, Refused> {
-        let scope = match query.collections.as_slice() {
-            [one] => {
-                let permit = reading(principal, one.clone())?;
-                let scope = permit.scope();
-                permit.redeem();
-                scope
-            }
-            _ => {
-                let tenant = principal.tenant_id();
-                let permit = permit::<access::ListCollections>(principal, tenant, "collections", true)?;
-                let scope = permit.scope();
-                permit.redeem();
-                scope
-            }
-        };
-        self.searcher.search(&scope, query).await.map_err(|failed| match failed {
+    /// Searches a collection of the caller's tenant, and no other, whatever the query names.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        collection: CollectionName,
+        mut query: Query,
+    ) -> Result<Found, Refused> {
+        let permit = reading(principal, collection)?;
+        let scope = permit.scope();
+        query.collections = vec![permit.redeem()];
+        self.searcher.search(&scope, &query).await.map_err(|failed| match failed {
             SearchFailed::NoCollection(_) => NO_COLLECTION,
             SearchFailed::Store(error) => error.into(),
         })
