@@ -31,8 +31,11 @@ use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
+use powerhouse_usecases::knowledge::{KNOWLEDGE_SEARCH, KnowledgeSearch, Searcher};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{models, schedules, secrets as vault, selection, sessions, tools, webhooks};
+use powerhouse_usecases::{
+    Embedding, models, schedules, secrets as vault, selection, sessions, tools, webhooks,
+};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -41,6 +44,7 @@ mod slices;
 
 use slices::{api, models_slice, submit_run};
 
+use crate::embeddings;
 use crate::model::Chosen;
 use crate::settings::{Database, Postgres, Settings};
 
@@ -89,6 +93,10 @@ struct Ports {
     sender: Arc<dyn WebhookSender>,
     wake_deliverer: Arc<Notify>,
     selectors: Arc<selection::Selectors>,
+    /// Makes vectors of texts, unless nobody does.
+    embedding: Option<Embedding>,
+    /// Searches documents.
+    searcher: Searcher,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -188,6 +196,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         Arc::clone(&webhook_secrets.source),
         Arc::clone(&ids),
     );
+    let embedding = embedding(settings)?;
+    let searcher = Searcher::new(Arc::clone(&stores.tenants), embedding.clone());
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -210,6 +220,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
         selectors: Arc::default(),
+        searcher,
+        embedding,
         clock,
         ids,
     };
@@ -217,7 +229,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = tools::Resolver {
         built_in: Arc::new(toolbox(settings, &ports)?),
-        made: Arc::default(),
+        made: Arc::new(made(&ports)),
         maker: Arc::clone(&ports.maker),
     };
     let kind = model.kind;
@@ -304,6 +316,12 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
 }
 
+/// The platform's tools that know whose run calls them.
+fn made(ports: &Ports) -> tools::Factories {
+    let search = KnowledgeSearch { searcher: ports.searcher.clone() };
+    tools::Factories::from([(KNOWLEDGE_SEARCH.to_owned(), Arc::new(search) as _)])
+}
+
 /// Who answers model calls, and how tenants' own providers are called.
 fn models(
     settings: &Settings,
@@ -319,6 +337,11 @@ fn models(
     let opener: Arc<dyn ProviderOpener> = Arc::new(EgressOpener::new(settings.model_hosts.clone())?);
     let openers = models::Openers { opener: Arc::clone(&opener), sealer: Arc::clone(&ports.secrets.sealer) };
     Ok((Arc::new(models::Models::new(platform, settings.model.breaker, Some(openers))), opener))
+}
+
+fn embedding(settings: &Settings) -> anyhow::Result<Option<Embedding>> {
+    let chosen = embeddings::choose(&settings.embeddings, &settings.model)?;
+    Ok(chosen.map(|chosen| Embedding::new(chosen.embedder, chosen.model)))
 }
 
 fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {

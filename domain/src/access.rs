@@ -10,6 +10,7 @@ pub use permit::Permit;
 use crate::ids::{
     AgentId, ApprovalId, BudgetId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
 };
+use crate::knowledge::CollectionName;
 use crate::secrets::SecretName;
 use crate::tools::ToolName;
 
@@ -127,6 +128,10 @@ named_enum! {
         ToolsRead = "tools.read",
         /// Declare, change and remove tools and MCP servers, and say where they may reach.
         ToolsUpdate = "tools.update",
+        /// See collections and their documents, and search them.
+        KnowledgeRead = "knowledge.read",
+        /// Make and remove collections, and put and remove documents.
+        KnowledgeUpdate = "knowledge.update",
         /// See budgets, and what is left of them.
         BudgetsRead = "budgets.read",
         /// Make, change and remove budgets.
@@ -150,11 +155,12 @@ named_enum! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
-        AuditRead, BudgetsRead, BudgetsUpdate, ModelProvidersRead, ModelProvidersUpdate, ModelsRead, OpsRead,
-        PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate,
-        RunsFeedback, RunsRead, RunsReadAny, SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate,
-        SelectionRead, SelectionUpdate, TenantClose, TenantRead, TenantUpdate, ToolsRead, ToolsUpdate,
-        UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
+        AuditRead, BudgetsRead, BudgetsUpdate, KnowledgeRead, KnowledgeUpdate, ModelProvidersRead,
+        ModelProvidersUpdate, ModelsRead, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate,
+        RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny, SchedulesRead,
+        SchedulesUpdate, SecretsRead, SecretsUpdate, SelectionRead, SelectionUpdate, TenantClose, TenantRead,
+        TenantUpdate, ToolsRead, ToolsUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
+        WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -200,9 +206,13 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | PricesRead
                     | UsageRead
                     | SelectionRead
+                    | KnowledgeUpdate
             )
             | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
-            | (Owner | Admin | Operator | Member | Viewer, TenantRead | AgentsRead | RunsRead | ModelsRead)
+            | (
+                Owner | Admin | Operator | Member | Viewer,
+                TenantRead | AgentsRead | RunsRead | ModelsRead | KnowledgeRead
+            )
     )
 }
 
@@ -326,6 +336,8 @@ impl Resource for ModelProviderId {}
 impl Resource for BudgetId {}
 
 impl Resource for SecretName {}
+
+impl Resource for CollectionName {}
 
 impl Resource for ToolName {}
 
@@ -476,6 +488,14 @@ privileges! {
     ReadEgressRules(TenantId) = ToolsRead;
     /// Say where the tenant's tools may reach.
     UpdateEgressRules(TenantId) = ToolsUpdate;
+    /// List the tenant's collections.
+    ListCollections(TenantId) = KnowledgeRead;
+    /// See a collection and its documents, and search in it.
+    ReadCollection(CollectionName) = KnowledgeRead;
+    /// Make a collection.
+    CreateCollection(TenantId) = KnowledgeUpdate;
+    /// Remove a collection, or put or remove documents of it.
+    UpdateCollection(CollectionName) = KnowledgeUpdate;
     /// List the tenant's budgets.
     ListBudgets(TenantId) = BudgetsRead;
     /// See a budget.

@@ -111,6 +111,14 @@ named_enum! {
         EgressRulesReplaced = "egress_rules.replaced",
         /// The key of the tenant's secrets was wrapped by another master key.
         DataKeyRewrapped = "data_key.rewrapped",
+        /// A collection of documents was made.
+        CollectionCreated = "collection.created",
+        /// A collection was removed, with its documents.
+        CollectionRemoved = "collection.removed",
+        /// A document was put into a collection.
+        DocumentAdded = "document.added",
+        /// A document was removed.
+        DocumentRemoved = "document.removed",
         /// A budget was made.
         BudgetCreated = "budget.created",
         /// A budget got other caps.

@@ -209,6 +209,8 @@ typed_ids! {
     ModelProviderId = "modelprovider";
     /// A key that a tenant's secrets are sealed with.
     DataKeyId = "data_key";
+    /// A document of a collection.
+    DocumentId = "doc";
 }
 
 #[cfg(test)]

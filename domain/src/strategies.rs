@@ -35,6 +35,7 @@ mod llm_compiler;
 mod mixture_of_agents;
 mod orchestrator_workers;
 mod plan_and_execute;
+mod rag;
 mod react;
 mod reflection;
 mod reflexion;

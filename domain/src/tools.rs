@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Usage;
+
 mod declared;
 mod egress;
 mod http;
@@ -44,16 +46,34 @@ pub struct ToolOutput {
     pub content: String,
     /// Whether the tool reports a failure that the model may react to.
     pub is_error: bool,
+    /// What a model read for it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<ModelUsed>,
+}
+
+/// What a tool had a model do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelUsed {
+    /// The model, as its provider names it.
+    pub model: String,
+    /// What that consumed.
+    pub usage: Usage,
 }
 
 impl ToolOutput {
     /// Output of a call that worked.
     pub fn ok(content: impl Into<String>) -> Self {
-        Self { content: content.into(), is_error: false }
+        Self { content: content.into(), is_error: false, used: None }
     }
 
     /// A failure in words that the model can act on.
     pub fn error(content: impl Into<String>) -> Self {
-        Self { content: content.into(), is_error: true }
+        Self { content: content.into(), is_error: true, used: None }
+    }
+
+    /// The same, for which a model was used.
+    #[must_use]
+    pub fn using(self, used: Option<ModelUsed>) -> Self {
+        Self { used, ..self }
     }
 }

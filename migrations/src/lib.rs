@@ -26,6 +26,7 @@ mod m0016_models;
 mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
+mod m0020_knowledge;
 mod m0024_rules_when_written;
 mod m0025_room_in_pages;
 #[cfg(test)]
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_vault::Migration),
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),
+            Box::new(m0020_knowledge::Migration),
             Box::new(m0024_rules_when_written::Migration),
             Box::new(m0025_room_in_pages::Migration),
         ]

@@ -11,7 +11,7 @@ use powerhouse_domain::strategies::AgentKind;
 use powerhouse_http::JournalDocument;
 use powerhouse_tests::scripts;
 use powerhouse_tests::stub_model::StubModel;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::Server;
 
@@ -19,6 +19,10 @@ use crate::server::Server;
 const ANALYST: &str = "powerhouse run --kind sql_analyst --tools current_time,text_statistics --parameters \
     '{\"schema_tool\": \"current_time\", \"query_tool\": \"text_statistics\", \"query_argument\": \"text\"}' \
     'How many orders came in on Monday?'";
+
+/// With a document to cite.
+const CITING: &str =
+    "powerhouse run --kind rag --tools knowledge_search 'How many weeks is parental leave here?'";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's root").to_path_buf()
@@ -60,6 +64,24 @@ async fn the_golden_journal_of_every_kind_replays_bit_for_bit() {
     assert_eq!(kinds, AgentKind::ALL.iter().copied().collect(), "each kind has a journal");
 }
 
+/// Puts the document of `docs/knowledge.md`, as the first owner.
+async fn put_handbook(server: &Server) {
+    let password = std::fs::read_to_string(server.folder().join("data/owner-password")).unwrap();
+    let owner = json!({"tenant": "home", "email": "owner@localhost", "password": password.trim()});
+    let http = reqwest::Client::new();
+    let session = http.post(server.url("/v1/sessions")).json(&owner).send().await.unwrap();
+    let session: Value = session.json().await.unwrap();
+    let content = "# Leave\n\nEverybody has twenty days.\n\n## Parents\n\nParental leave takes 26 weeks.";
+    for (path, body) in [
+        ("/v1/collections", json!({"name": "handbook"})),
+        ("/v1/collections/handbook/documents", json!({"media_type": "text/markdown", "content": content})),
+    ] {
+        let request = http.post(server.url(path)).bearer_auth(session["access_token"].as_str().unwrap());
+        let put = request.json(&body).send().await.unwrap();
+        assert!(put.status().is_success(), "{}", put.text().await.unwrap());
+    }
+}
+
 /// Runs the examples of all pages, and keeps their journals.
 async fn record() {
     let scripts = scripts::of_folder(&root().join("docs/agents/examples")).unwrap();
@@ -77,7 +99,13 @@ async fn record() {
         if *kind == AgentKind::SqlAnalyst {
             commands = vec![ANALYST.to_owned()];
         }
+        if *kind == AgentKind::Rag {
+            commands.push(CITING.to_owned());
+        }
         for (number, command) in (1..).zip(commands) {
+            if command == CITING {
+                put_handbook(&server).await;
+            }
             let printed = server.shell(&format!("{command} --json"));
             let run: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
             let name = if number == 1 { kind.to_string() } else { format!("{kind}_{number}") };

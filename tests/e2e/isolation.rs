@@ -82,6 +82,8 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
             "servers": [{"url": "https://pets.invalid"}], "paths": {"/pets": {"get": {"operationId": "findPet"}}}}}),
         "create_mcp_server" => json!({"name": "crm", "server": {"url": "https://mcp.invalid/"}}),
         "update_mcp_server" => json!({"url": "https://mcp.invalid/", "timeout_seconds": 9}),
+        "create_collection" => json!({"name": "papers"}),
+        "create_document" => json!({"media_type": "text/plain", "content": "A new document"}),
         "update_egress_rules" => json!({"hosts": null}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
@@ -103,6 +105,8 @@ pub(crate) struct Property {
     secret: String,
     tool: String,
     mcp_server: String,
+    collection: String,
+    document: String,
     message: String,
     budget: String,
     pub(crate) provider: String,
@@ -110,7 +114,7 @@ pub(crate) struct Property {
 
 impl Property {
     /// All that paths are made of.
-    fn ids(&self) -> [&str; 12] {
+    fn ids(&self) -> [&str; 14] {
         let Self {
             agent,
             user,
@@ -121,12 +125,17 @@ impl Property {
             secret,
             tool,
             mcp_server,
+            collection,
+            document,
             message,
             budget,
             provider,
         } = self;
-        [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider]
-            .map(String::as_str)
+        [
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, collection, document,
+            message, budget, provider,
+        ]
+        .map(String::as_str)
     }
 
     async fn of(caller: &Caller) -> Self {
@@ -161,6 +170,11 @@ impl Property {
         let served = format!("served_by_{}", name.replace('-', "_"));
         let body = json!({"name": served, "server": {"url": format!("https://{CANARY}.invalid/")}});
         caller.post("/v1/mcp-servers", &body).await;
+        let collection = format!("papers_of_{}", name.replace('-', "_"));
+        caller.post("/v1/collections", &json!({"name": collection, "description": CANARY})).await;
+        let document = json!({"title": CANARY, "media_type": "text/plain", "content": CANARY});
+        let documents = format!("/v1/collections/{collection}/documents");
+        let document = caller.post(&documents, &document).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
         let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
@@ -177,6 +191,8 @@ impl Property {
             secret,
             tool,
             mcp_server: served,
+            collection,
+            document: id(&document),
             message: id(&message),
             budget: id(&budget),
             provider: id(&provider),
@@ -209,6 +225,9 @@ impl Property {
         let path = path.replace("{model_provider_id}", &self.provider);
         let path = path.replace("{secret_name}", &self.secret).replace("{tool_name}", &self.tool);
         let path = path.replace("{server_name}", &self.mcp_server);
+        let path =
+            path.replace("{collection_name}", &self.collection).replace("{document_id}", &self.document);
+        let path = if operation.id == "search_collection" { path + "?query=document" } else { path };
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -238,6 +257,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             "secrets",
             "tools",
             "mcp-servers",
+            "collections",
             "webhooks",
             "model-providers",
         ] {
@@ -349,7 +369,11 @@ async fn every_route_as_every_role() {
                 Some(body)
                     if matches!(
                         operation.id.as_str(),
-                        "create_agent" | "create_secret" | "create_tool" | "create_mcp_server"
+                        "create_agent"
+                            | "create_secret"
+                            | "create_tool"
+                            | "create_mcp_server"
+                            | "create_collection"
                     ) =>
                 {
                     body["name"] = json!(format!("new{number}"));
@@ -367,12 +391,13 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, secret, tool, mcp_server, provider, .. }) = &fresh {
+            if let Some(Property { webhook, secret, tool, mcp_server, collection, provider, .. }) = &fresh {
                 for path in [
                     format!("/v1/webhooks/{webhook}"),
                     format!("/v1/secrets/{secret}"),
                     format!("/v1/tools/{tool}"),
                     format!("/v1/mcp-servers/{mcp_server}"),
+                    format!("/v1/collections/{collection}"),
                     format!("/v1/model-providers/{provider}"),
                 ] {
                     ada.request(Method::DELETE, &path).send().await.unwrap();
@@ -405,6 +430,8 @@ async fn nothing_is_served_without_a_token() {
         secret: name("secret-x"),
         tool: name("tool_x"),
         mcp_server: name("server_x"),
+        collection: name("papers_x"),
+        document: name("doc_x"),
         message: name("message_x"),
         budget: name("budget_x"),
         provider: name("modelprovider_x"),

@@ -15,6 +15,7 @@ mod golden_journals;
 mod idempotency;
 mod injection;
 mod isolation;
+mod knowledge;
 mod mcp;
 mod metrics;
 mod models;

@@ -18,6 +18,8 @@ use crate::problem::Problem;
 
 /// The most bytes of a body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
+/// The most bytes of a document's body: a mebibyte of text, and as much again for what JSON escapes.
+const MAX_DOCUMENT_BODY: usize = 2 * 1024 * 1024;
 /// The most bytes that are read of a body that is too long.
 const MAX_READ_PAST: usize = 32 * 1024 * 1024;
 /// How long a body may take to arrive.
@@ -35,29 +37,36 @@ pub(crate) async fn json<T: DeserializeOwned>(req: &mut Request) -> Result<T, Pr
 
 /// Takes a request's body, whatever it is.
 pub(crate) async fn bytes(req: &mut Request) -> Result<Vec<u8>, Problem> {
-    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read(req.take_body())).await else {
+    let most = most(req.uri().path());
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, read(req.take_body(), most)).await else {
         let detail = "the body took too long to arrive";
         return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail));
     };
     read
 }
 
+/// The most bytes of a body that is sent to this path.
+fn most(path: &str) -> usize {
+    let is_documents = path.starts_with("/v1/collections/") && path.ends_with("/documents");
+    if is_documents { MAX_DOCUMENT_BODY } else { MAX_BODY }
+}
+
 /// Reads a body. What is too much is read past for a while: a connection that is closed while its client still sends
 /// may lose the answer (RFC 9112 §9.6).
-async fn read(mut body: ReqBody) -> Result<Vec<u8>, Problem> {
+async fn read(mut body: ReqBody, most: usize) -> Result<Vec<u8>, Problem> {
     let (mut bytes, mut received) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let unreadable = |_| Problem::bad_request("body_unreadable", "the body could not be read to its end");
         let Ok(data) = frame.map_err(unreadable)?.into_data() else { continue };
         received += data.len();
-        if received <= MAX_BODY {
+        if received <= most {
             bytes.extend_from_slice(&data);
         } else if received > MAX_READ_PAST {
             break;
         }
     }
-    if received > MAX_BODY {
-        let detail = format!("a body has at most {MAX_BODY} bytes");
+    if received > most {
+        let detail = format!("a body has at most {most} bytes");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
     }
     Ok(bytes)
@@ -176,6 +185,13 @@ pub(crate) fn page<K: FromStr>(req: &Request) -> Result<(Option<K>, Limit), Prob
         }
     };
     Ok((after, limit))
+}
+
+/// A number in the query, where it is there.
+pub(crate) fn query_number(req: &Request, name: &str) -> Result<Option<u32>, Problem> {
+    let Some(text) = req.queries().get(name) else { return Ok(None) };
+    let detail = || format!("`{name}` must be a whole number");
+    text.parse().map(Some).map_err(|_| Problem::bad_request("query_invalid", detail()))
 }
 
 /// Whether this media type is asked for, by a range that names it.

@@ -17,6 +17,7 @@ pub use operations::{Exposition, operations};
 pub use routes::agents::Agents;
 pub use routes::approvals::Approvals;
 pub use routes::audit::{Audit, AuditRecordView};
+pub use routes::collections::Collections;
 pub use routes::health::Health;
 pub use routes::models::Models;
 pub use routes::money::Money;

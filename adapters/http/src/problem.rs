@@ -150,6 +150,7 @@ impl From<Refused> for Problem {
             Refused::Unauthenticated(detail) => {
                 Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
             }
+            Refused::Elsewhere { code, reason } => Self::new(StatusCode::SERVICE_UNAVAILABLE, code, reason),
             Refused::Overloaded { retry_after } => too_many(retry_after),
             Refused::Store(error) => store(&error),
             Refused::Internal(reason) => {

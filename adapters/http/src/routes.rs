@@ -19,6 +19,7 @@ use crate::measure::Measure;
 pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;
+pub(crate) mod collections;
 pub(crate) mod health;
 pub(crate) mod models;
 pub(crate) mod money;
@@ -59,6 +60,8 @@ pub struct Api {
     pub secrets: secrets::Secrets,
     /// Tools and MCP servers.
     pub tools: tools::Tools,
+    /// Collections of documents.
+    pub collections: collections::Collections,
     /// Budgets, prices and usage.
     pub money: money::Money,
     /// Who changed what.
@@ -96,6 +99,7 @@ fn router(api: &Api) -> Router {
         .push(api.models.guarded())
         .push(api.secrets.guarded())
         .push(api.tools.guarded())
+        .push(api.collections.guarded())
         .push(api.money.guarded())
         .push(api.audit.guarded());
     Router::new().push(Router::with_path("v1").push(open).push(guarded)).push(api.health.open())

@@ -5,9 +5,9 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
-    SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository,
-    UserRepository, WebhookRepository,
+    IdempotencyRepository, KnowledgeRepository, ModelProviderRepository, PriceRepository, RunRepository,
+    ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView,
+    ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -26,6 +26,7 @@ mod audit;
 mod budgets;
 mod catalogue;
 mod idempotency;
+mod knowledge;
 mod prices;
 mod runs;
 mod schedules;
@@ -143,6 +144,10 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn tools(&mut self) -> &mut dyn ToolRepository {
+        self
+    }
+
+    fn knowledge(&mut self) -> &mut dyn KnowledgeRepository {
         self
     }
 

@@ -153,7 +153,7 @@ impl HttpGet {
         };
         let content = format!("status: {}\nurl: {url}\n{body}", status.as_u16());
         let is_error = status.is_client_error() || status.is_server_error();
-        Ok(ToolOutput { content, is_error })
+        Ok(ToolOutput { content, is_error, used: None })
     }
 }
 

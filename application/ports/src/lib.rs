@@ -8,6 +8,7 @@ pub mod cache;
 mod chain;
 pub mod clock;
 pub mod crypto;
+pub mod documents;
 pub mod embeddings;
 pub mod events;
 pub mod limits;

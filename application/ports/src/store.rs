@@ -14,6 +14,7 @@ use powerhouse_domain::users::{Email, Membership, User};
 mod audit;
 mod catalogue;
 mod idempotency;
+mod knowledge;
 mod money;
 mod page;
 mod schedules;
@@ -26,6 +27,7 @@ mod work;
 pub use audit::{AuditFilter, AuditRepository};
 pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
 pub use idempotency::IdempotencyRepository;
+pub use knowledge::{FoundChunk, KnowledgeRepository};
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
@@ -37,8 +39,8 @@ pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
     catalogue::MockModelProviderRepository, idempotency::MockIdempotencyRepository,
-    schedules::MockScheduleRepository, secrets::MockSecretRepository, selection::MockSelectionRepository,
-    tools::MockToolRepository, webhooks::MockWebhookRepository,
+    knowledge::MockKnowledgeRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
+    selection::MockSelectionRepository, tools::MockToolRepository, webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -113,6 +115,8 @@ pub trait TenantView: Send {
     fn secrets(&mut self) -> &mut dyn SecretRepository;
     /// The tenant's tools.
     fn tools(&mut self) -> &mut dyn ToolRepository;
+    /// The tenant's documents.
+    fn knowledge(&mut self) -> &mut dyn KnowledgeRepository;
     /// What models cost the tenant.
     fn prices(&mut self) -> &mut dyn PriceRepository;
     /// What the tenant may spend.

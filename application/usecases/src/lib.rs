@@ -7,6 +7,8 @@ pub mod approvals;
 pub mod audit;
 mod audited;
 pub mod catalogue;
+mod embedding;
+pub mod knowledge;
 mod measure;
 pub mod models;
 pub mod money;
@@ -23,5 +25,6 @@ pub mod tools;
 pub mod users;
 pub mod webhooks;
 
+pub use embedding::Embedding;
 pub use once::{Answer, Keeper, Keyed, Once};
 pub use refused::{Refused, permit};

@@ -44,6 +44,14 @@ pub enum Refused {
     /// The credentials are not good.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// Something outside of the platform is needed and does not answer.
+    #[error("{reason}")]
+    Elsewhere {
+        /// Stable, for programs.
+        code: &'static str,
+        /// For people.
+        reason: String,
+    },
     /// Too much at once.
     #[error("too many requests")]
     Overloaded {

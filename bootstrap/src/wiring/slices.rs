@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use powerhouse_documents::DocumentReader;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Health, Models, Money, Runs, Schedules, Secrets, Selection, Sessions,
-    Tenants, Tools, Users, Webhooks,
+    Agents, Api, Approvals, Audit, Collections, Health, Models, Money, Runs, Schedules, Secrets, Selection,
+    Sessions, Tenants, Tools, Users, Webhooks,
 };
 use powerhouse_ports::models::ProviderOpener;
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, catalogue, models, money, runs, schedules, secrets as vault, selection,
-    sessions, tenants, tools, users, webhooks,
+    Keeper, agents, approvals, audit, catalogue, knowledge, models, money, runs, schedules, secrets as vault,
+    selection, sessions, tenants, tools, users, webhooks,
 };
 
 use super::Ports;
@@ -64,6 +65,7 @@ pub(super) fn api(
         webhooks: webhooks_slice(ports),
         secrets: secrets_slice(ports),
         tools: tools_slice(ports, tools),
+        collections: collections_slice(ports),
         models,
         money: money_slice(ports),
         audit: Audit {
@@ -329,6 +331,28 @@ fn tools_slice(ports: &Ports, tools: &tools::Resolver) -> Tools {
         delete: tools::DeleteTool { store: store(), clock: clock() },
         egress: tools::ReadEgressRules { store: store() },
         replace_egress: tools::ReplaceEgressRules { store: store(), clock: clock() },
+    }
+}
+
+fn collections_slice(ports: &Ports) -> Collections {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    Collections {
+        list: knowledge::ListCollections { store: store() },
+        read: knowledge::ReadCollection { store: store() },
+        create: knowledge::CreateCollection { store: store(), clock: clock() },
+        delete: knowledge::DeleteCollection { store: store(), clock: clock() },
+        documents: knowledge::ListDocuments { store: store() },
+        document: knowledge::ReadDocument { store: store() },
+        add_document: knowledge::AddDocument {
+            store: store(),
+            extractor: Arc::new(DocumentReader),
+            embedding: ports.embedding.clone(),
+            clock: clock(),
+            ids: Arc::clone(&ports.ids),
+        },
+        delete_document: knowledge::DeleteDocument { store: store(), clock: clock() },
+        search: knowledge::SearchKnowledge { searcher: ports.searcher.clone() },
     }
 }
 

@@ -204,7 +204,8 @@ impl EffectOutcome {
         match self {
             Self::Model(reply) => reply.usage,
             Self::Run(output) => output.usage,
-            Self::Tool(_) | Self::Failed(_) => Usage::default(),
+            Self::Tool(output) => output.used.as_ref().map_or_else(Usage::default, |used| used.usage),
+            Self::Failed(_) => Usage::default(),
         }
     }
 

@@ -37,7 +37,7 @@ const STOP_WORDS: [&str; 32] = [
 ];
 
 /// Lower-cased runs of letters and digits, without stop words; a plural `s` is dropped.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())
         .map(str::to_lowercase)
         .filter(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()))

@@ -244,6 +244,7 @@ kinds! {
     Cascade: cascade,
     Governor: governor,
     SqlAnalyst: sql_analyst,
+    Rag: rag,
     Router: router,
     OrchestratorWorkers: orchestrator_workers,
     Hierarchical: hierarchical,

@@ -34,7 +34,8 @@ fn all() -> Vec<Strategy> {
 fn work() -> Brief {
     let tool =
         |name: &str| ToolSpec { name: name.into(), description: "Does it.".into(), parameters: json!({}) };
-    let tools = brief().tools.into_iter().chain(["sql_schema", "sql_query"].map(tool)).collect();
+    let tools =
+        brief().tools.into_iter().chain(["sql_schema", "sql_query", "knowledge_search"].map(tool)).collect();
     let task = "What is 6 × 7?\nAnswer A: 42\nAnswer B: 41".into();
     Brief { task, tools, ..among_agents(&["helper", "other"]) }
 }
@@ -60,7 +61,7 @@ impl Fickle {
             (0, _) => reply(ODD[self.below(ODD.len())]),
             (_, Some(schema)) => reply(self.instance("", &schema.schema).to_string()),
             (1 | 2, None) => calling(&[("add", "{}"), ("rm", "{}"), ("add", r#"{"a":2}"#)]),
-            (_, None) => reply(format!("So.\nAnswer: {}", self.below(3))),
+            (_, None) => reply(format!("So [{}].\nAnswer: {}", self.below(3), self.below(3))),
         }
     }
 
@@ -98,6 +99,11 @@ impl Fickle {
             EffectRequest::Model(request) => EffectOutcome::Model(self.say(request)),
             EffectRequest::Tool(request) if self.below(5) == 0 => {
                 EffectOutcome::Tool(ToolOutput::error(format!("{} failed", request.name)))
+            }
+            EffectRequest::Tool(request) if request.name == "knowledge_search" => {
+                let passage = |n: usize| json!({"citation": format!("doc_x#{n}"), "start": n, "end": n + 1, "text": "x"});
+                let passages: Vec<Value> = (0..self.below(4)).map(passage).collect();
+                EffectOutcome::Tool(ToolOutput::ok(json!({ "passages": passages }).to_string()))
             }
             EffectRequest::Tool(request) => {
                 EffectOutcome::Tool(ToolOutput::ok(request.arguments.to_string()))

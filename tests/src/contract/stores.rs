@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod families;
 pub mod idempotency;
 pub mod isolation;
+pub mod knowledge;
 pub mod model;
 pub mod money;
 pub mod plain;
@@ -87,6 +88,7 @@ macro_rules! store_contract {
                 schedules_are_their_tenants_own;
             secrets: secrets_survive, secrets_are_their_tenants_own, data_keys_are_wrapped_anew;
             tools: tools_survive, tools_are_their_tenants_own;
+            knowledge: documents_survive, documents_are_their_tenants_own, what_is_in_a_collection_is_counted;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,
                 deliveries_end_and_are_replayed, deliveries_of_tenants_take_turns, webhooks_survive,
                 webhooks_are_their_tenants_own;

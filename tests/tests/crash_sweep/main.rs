@@ -81,7 +81,7 @@ enum Careful {
     Policy,
 }
 
-const SCENARIOS: [Scenario; 27] = [
+const SCENARIOS: [Scenario; 28] = [
     scenario(AgentKind::React, 2, Careful::Nobody),
     scenario(AgentKind::React, 1, Careful::Agent),
     scenario(AgentKind::React, 1, Careful::Strategy),
@@ -103,6 +103,7 @@ const SCENARIOS: [Scenario; 27] = [
     scenario(AgentKind::Cascade, 0, Careful::Nobody),
     scenario(AgentKind::Governor, 0, Careful::Agent),
     scenario(AgentKind::SqlAnalyst, 0, Careful::Nobody),
+    scenario(AgentKind::Rag, 0, Careful::Nobody),
     scenario(AgentKind::Router, 1, Careful::Nobody),
     scenario(AgentKind::OrchestratorWorkers, 1, Careful::Nobody),
     scenario(AgentKind::Hierarchical, 1, Careful::Nobody),
@@ -131,6 +132,7 @@ impl Scenario {
             AgentKind::Hierarchical => json!({"max_subgoals": 2}),
             AgentKind::Swarm => json!({"by": "voting"}),
             AgentKind::SqlAnalyst => json!({"schema_tool": "look", "query_tool": "look"}),
+            AgentKind::Rag => json!({"search_tool": "look"}),
             _ => json!({}),
         }
     }

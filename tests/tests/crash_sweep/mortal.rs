@@ -21,9 +21,9 @@ use powerhouse_ports::platform::{
 use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, ModelProviderRepository, Plain, PriceRepository, RunRepository,
-    ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantStore, TenantTx, TenantView,
-    ToolRepository, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, KnowledgeRepository, ModelProviderRepository, Plain, PriceRepository,
+    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantStore,
+    TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -143,6 +143,10 @@ impl TenantView for MortalTx {
 
     fn tools(&mut self) -> &mut dyn ToolRepository {
         self.tx.tools()
+    }
+
+    fn knowledge(&mut self) -> &mut dyn KnowledgeRepository {
+        self.tx.knowledge()
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

@@ -90,7 +90,13 @@ impl Tool for Hand {
 
 /// What a call gives, whenever it is made.
 pub(crate) fn output(tool: &str, arguments: &Value) -> String {
-    format!("{tool} did {arguments}")
+    let said = format!("{tool} did {arguments}");
+    if arguments.get("k").is_some() {
+        // It is searched for passages.
+        return json!({"passages": [{"citation": "doc_x#0", "start": 0, "end": 9, "text": said}]})
+            .to_string();
+    }
+    said
 }
 
 /// A model of one process: `turns` times it calls both tools at once, then it answers.
@@ -155,6 +161,7 @@ fn said(request: &ModelRequest, turns: usize) -> String {
                 serde_json::to_string(&request.messages).unwrap_or_default().matches("(helper)").count();
             json!({"agent": "helper", "subgoal": format!("goal {finished}")}).to_string()
         }
+        None if request.purpose == "answer" && cites(request) => "So it is [1].".to_owned(),
         None if request.purpose == "sample" => "Answer: 42".to_owned(),
         None if request.purpose == "write" => written(request, turns),
         Some(schema) if schema.schema["properties"].get("steps").is_some() => {
@@ -163,6 +170,14 @@ fn said(request: &ModelRequest, turns: usize) -> String {
         Some(schema) => example(&schema.schema).to_string(),
         None => format!("{} of {} messages", request.purpose, request.messages.len()),
     }
+}
+
+/// Whether it is to answer from passages.
+fn cites(request: &ModelRequest) -> bool {
+    request
+        .messages
+        .iter()
+        .any(|message| matches!(message, Message::User { content } if content.contains("\nPassages:\n[1]")))
 }
 
 /// Calls of both tools, and where that is allowed one that is given what the first one gave.

@@ -18,8 +18,8 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, catalogue, idempotency, isolation, schedules, secrets, selection, tools, twins,
-    webhooks,
+    Stores, approvals, audit, catalogue, idempotency, isolation, knowledge, schedules, secrets, selection,
+    tools, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -50,6 +50,10 @@ const TABLES: &[&str] = &[
     "webhooks",
     "webhook_deliveries",
     "model_providers",
+    "collections",
+    "documents",
+    "document_chunks",
+    "document_words",
     "prices",
     "budgets",
     "budget_windows",
@@ -230,6 +234,7 @@ async fn isolate(stores: &Stores) {
     idempotency::a_key_has_its_answer_for_its_user_only(stores).await;
     secrets::secrets_are_their_tenants_own(stores).await;
     tools::tools_are_their_tenants_own(stores).await;
+    knowledge::documents_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
     catalogue::providers_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;

@@ -11,9 +11,10 @@ use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::{
-    AgentId, ApprovalId, BudgetId, DataKeyId, MessageId, ModelProviderId, RunId, ScheduleId, SessionId,
-    TenantId, UserId, WebhookId,
+    AgentId, ApprovalId, BudgetId, DataKeyId, DocumentId, MessageId, ModelProviderId, RunId, ScheduleId,
+    SessionId, TenantId, UserId, WebhookId,
 };
+use powerhouse_domain::knowledge::{CollectionName, Place};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Verdict};
@@ -108,6 +109,15 @@ const ROWS: &str = "
         \"description\": \"d\", \"parameters\": {}, \"method\": \"GET\", \"query\": [], \"headers\": {}, \"seconds\": 1,
         \"bytes\": 1, \"safe_to_repeat\": true, \"tools\": []}$$, id(t * 1000 + 1), now(), now(), 1
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO collections SELECT id(t), 'c' || n, '', 3, 9, 99, id(t * 1000 + 1), now()
+        FROM generate_series(1, 100) t, generate_series(1, 30) n;
+    INSERT INTO documents SELECT id(t), 'c' || n % 30 + 1, id(t * 1000 + n), 't', '', 'text/plain',
+        decode(lpad(to_hex(n), 64, '0'), 'hex'), 1, 3, 9, 'm', 1, id(t * 1000 + 1), now()
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO document_chunks SELECT tenant_id, collection, id, n, 0, 1, '[]', 'x', 'm', decode('00000000', 'hex')
+        FROM documents, generate_series(0, 2) n;
+    INSERT INTO document_words SELECT tenant_id, collection, 'w' || n, id, decode(lpad('', 24, '0'), 'hex')
+        FROM documents, generate_series(1, 5) n;
     INSERT INTO egress_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
@@ -312,6 +322,7 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         schedules(&mut watched).await;
         secrets(&mut watched).await;
         tools(&mut watched).await;
+        knowledge(&mut watched).await;
         webhooks(&mut watched).await;
         model_providers(&mut watched).await;
         idempotency(&mut watched).await;
@@ -731,6 +742,55 @@ async fn secrets(watched: &mut Watched) {
     watched
         .across("rewrap", &["audit_heads_pkey", "data_keys_pkey", "tenants_pkey"], async |store| {
             assert!(store.rewrap(&keys[0], &keys[0].key, Utc::now()).await.unwrap());
+        })
+        .await;
+}
+
+async fn knowledge(watched: &mut Watched) {
+    let name = || "c9".parse::<CollectionName>().unwrap();
+    // The 300 documents of a tenant are in 30 collections: number 8 is in the ninth.
+    let id = DocumentId::from_uuid(Uuid::from_u128(50_008));
+    watched
+        .own("collections", &["collections_pkey"], async |tx| {
+            assert!(tx.knowledge().collection(&name()).await.unwrap().is_some());
+            assert_eq!(tx.knowledge().collections().await.unwrap().len(), 30);
+        })
+        .await;
+    watched
+        .own("documents", &["documents_pkey"], async |tx| {
+            assert!(tx.knowledge().document(&name(), id).await.unwrap().is_some());
+            assert_eq!(tx.knowledge().documents(&name(), None, page()).await.unwrap().items.len(), 10);
+            assert_eq!(tx.knowledge().documents(&name(), Some(id), page()).await.unwrap().items.len(), 9);
+        })
+        .await;
+    let places = |document| (0..3).map(move |ordinal| Place { collection: name(), document, ordinal });
+    let places: Vec<_> = places(id).collect();
+    watched
+        .own("documents_of", &["documents_pkey or documents_by_content"], async |tx| {
+            assert_eq!(tx.knowledge().documents_of(&places).await.unwrap().len(), 1);
+        })
+        .await;
+    watched
+        .own("chunks", &["document_chunks_pkey"], async |tx| {
+            assert_eq!(tx.knowledge().chunks(&name(), id).await.unwrap().len(), 3);
+            assert_eq!(tx.knowledge().found(&places).await.unwrap().len(), 3);
+            assert_eq!(tx.knowledge().vectors(&name(), "m", None, 9).await.unwrap().len(), 9);
+            assert_eq!(tx.knowledge().vectors(&name(), "m", Some((id, 1)), 100).await.unwrap().len(), 28);
+        })
+        .await;
+    watched
+        .own("postings", &["document_words_pkey"], async |tx| {
+            let words = ["w1".to_owned(), "w4".to_owned(), "none".to_owned()];
+            let found = tx.knowledge().postings(&[name(), "c1".parse().unwrap()], &words).await.unwrap();
+            assert_eq!(found.len(), 40);
+        })
+        .await;
+    let indexes =
+        ["collections_pkey", "document_chunks_pkey", "document_words_by_document", "documents_pkey"];
+    watched
+        .own("documents.remove", &indexes, async |tx| {
+            let document = tx.knowledge().document(&name(), id).await.unwrap().unwrap();
+            assert!(tx.knowledge().remove_document(&document).await.unwrap());
         })
         .await;
 }

@@ -126,7 +126,7 @@ impl DeclaredTool {
             None => "The body is empty.\n".to_owned(),
         };
         let is_error = status.is_client_error() || status.is_server_error();
-        Ok(ToolOutput { content: format!("status: {}\n{body}", status.as_u16()), is_error })
+        Ok(ToolOutput { content: format!("status: {}\n{body}", status.as_u16()), is_error, used: None })
     }
 }
 

@@ -133,7 +133,7 @@ impl Connection {
             content.truncate(content.floor_char_boundary(most));
             content.push_str("\n[cut: the output was longer]");
         }
-        ToolOutput { content, is_error: result.is_error == Some(true) }
+        ToolOutput { content, is_error: result.is_error == Some(true), used: None }
     }
 }
 

@@ -5,13 +5,13 @@ use powerhouse_domain::tenants::Tenant;
 
 use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
-    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockModelProviderRepository,
-    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockSecretRepository,
-    MockSelectionRepository, MockToolRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
-    SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository,
-    UserRepository, WebhookRepository,
+    IdempotencyRepository, KnowledgeRepository, MockAgentRepository, MockApprovalRepository,
+    MockApprovalRuleRepository, MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository,
+    MockKnowledgeRepository, MockModelProviderRepository, MockPriceRepository, MockRunRepository,
+    MockScheduleRepository, MockSecretRepository, MockSelectionRepository, MockToolRepository,
+    MockUsageRepository, MockUserRepository, MockWebhookRepository, ModelProviderRepository, PriceRepository,
+    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx,
+    TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -39,6 +39,8 @@ pub struct MockTenantTx {
     pub secrets: MockSecretRepository,
     /// What `tools()` gives.
     pub tools: MockToolRepository,
+    /// What `knowledge()` gives.
+    pub knowledge: MockKnowledgeRepository,
     /// What `prices()` gives.
     pub prices: MockPriceRepository,
     /// What `budgets()` gives.
@@ -99,6 +101,10 @@ impl TenantView for MockTenantTx {
 
     fn tools(&mut self) -> &mut dyn ToolRepository {
         &mut self.tools
+    }
+
+    fn knowledge(&mut self) -> &mut dyn KnowledgeRepository {
+        &mut self.knowledge
     }
 
     fn prices(&mut self) -> &mut dyn PriceRepository {

@@ -13,8 +13,9 @@ use powerhouse_domain::effects::{
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::model::{ModelRequest, Usage};
-use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, in_flight};
+use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, Reservation, in_flight};
 use powerhouse_domain::runs::{Run, RunEvent};
+use powerhouse_domain::tools::ToolOutput;
 use tokio::sync::mpsc;
 
 use super::Workshop;
@@ -105,6 +106,10 @@ impl Purse {
         outcome: EffectOutcome,
         now: DateTime<Utc>,
     ) -> EffectOutcome {
+        let outcome = match outcome {
+            EffectOutcome::Tool(output) => return EffectOutcome::Tool(self.settle_tool(output, now)),
+            outcome => outcome,
+        };
         let Some(granted) = self.held.remove(key) else { return outcome };
         let Granted { call: Call { heard, .. }, reservation, at } = granted;
         match outcome {
@@ -128,6 +133,19 @@ impl Purse {
                 other
             }
         }
+    }
+
+    /// What a tool had a model do is counted, and nothing was set aside for it: no budget bounds it.
+    fn settle_tool(&mut self, mut output: ToolOutput, now: DateTime<Utc>) -> ToolOutput {
+        if let Some(used) = &mut output.used {
+            let price = self.prices.at(&used.model, now).unwrap_or(Price::FREE);
+            used.usage = price.applied_to(used.usage);
+            let amount = Usage::default();
+            let reservation = Reservation { model: used.model.clone(), amount, windows: Vec::new() };
+            let (used, model) = (used.usage, used.model.clone());
+            self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
+        }
+        output
     }
 
     /// Gives up what is under way and what is wanted, and says what it may have cost. The next write settles it.

@@ -1,0 +1,218 @@
+//! Putting, reading and removing documents.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use powerhouse_domain::access::{Principal, TenantScope};
+use powerhouse_domain::audit::{AuditAction, Entry};
+use powerhouse_domain::ids::DocumentId;
+use powerhouse_domain::knowledge::{
+    Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_DOCUMENTS, NewDocument,
+};
+use powerhouse_domain::model::Usage;
+use powerhouse_ports::Chain;
+use powerhouse_ports::clock::{Clock, IdSource};
+use powerhouse_ports::documents::TextExtractor;
+use powerhouse_ports::embeddings::Embeddings;
+use powerhouse_ports::store::{Limit, Page, TenantStore, TenantView};
+
+use super::{NO_COLLECTION, NO_DOCUMENT, changing, reading};
+use crate::{Embedding, Once, Refused, audited};
+
+/// How long a document's vectors may take, all together.
+const EMBEDDING_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Puts documents.
+#[derive(Clone)]
+pub struct AddDocument {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+    /// Takes the text out of them.
+    pub extractor: Arc<dyn TextExtractor>,
+    /// Makes vectors of it, unless nobody does.
+    pub embedding: Option<Embedding>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+}
+
+impl AddDocument {
+    /// Puts a document into a collection, from where it is found at once. Nothing is stored unless all of it is.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        collection: CollectionName,
+        new: NewDocument,
+        once: &Once<Document>,
+    ) -> Result<Document, Refused> {
+        let permit = changing(principal, collection)?;
+        let scope = permit.scope();
+        new.check()?;
+        // Before the work; and again with it.
+        self.room(&scope, permit.resource(), 1).await?;
+        let sha256 = new.hash();
+        let NewDocument { title, source, media_type, content } = new;
+        let unreadable = |_| Refused::invalid("/content", "cannot be read");
+        let extracted = self.extractor.extract(media_type, content).await.map_err(unreadable)?;
+        // A long text keeps a processor busy: not on a thread that serves others.
+        let indexed = tokio::task::spawn_blocking(move || Indexed::of(&title, &extracted)).await;
+        let indexed = indexed.map_err(|error| Refused::Internal(error.to_string()))??;
+        let chunks = indexed.chunks.len() as u64;
+        self.room(&scope, permit.resource(), chunks).await?;
+        let Embeddings { vectors, usage, model } = self.embed(&indexed).await?;
+        let document = Document {
+            id: DocumentId::from_uuid(self.ids.next()),
+            collection: permit.resource().clone(),
+            title: indexed.title.clone(),
+            source,
+            media_type,
+            sha256,
+            bytes: indexed.bytes as u64,
+            chunks,
+            words: indexed.length,
+            model: Some(model).filter(|_| !vectors.is_empty()),
+            tokens: usage.total_tokens(),
+            created_by: permit.granted_to(),
+            created_at: self.clock.now(),
+        };
+        let mut tx = once.begin(&*self.store, &scope).await?;
+        has_room(&mut *tx, &document.collection, chunks).await?;
+        let taken = Refused::taken("document_exists", "this document is in the collection already");
+        tx.knowledge().add_document(&document, &indexed, &vectors).await.map_err(taken)?;
+        let entry = Entry::by(principal, AuditAction::DocumentAdded, document.id, document.created_at)
+            .with("collection", &document.collection);
+        once.commit_audited(tx, &document, entry).await?;
+        permit.redeem();
+        Ok(document)
+    }
+
+    async fn room(
+        &self,
+        scope: &TenantScope,
+        collection: &CollectionName,
+        chunks: u64,
+    ) -> Result<(), Refused> {
+        let mut view = self.store.read(scope).await?;
+        has_room(&mut *view, collection, chunks).await
+    }
+
+    /// A vector for each chunk; none where nobody makes any.
+    async fn embed(&self, indexed: &Indexed) -> Result<Embeddings, Refused> {
+        let Some(embedding) = &self.embedding else {
+            return Ok(Embeddings { vectors: Vec::new(), usage: Usage::default(), model: String::new() });
+        };
+        let failed = |why: &dyn std::fmt::Display| Refused::Elsewhere {
+            code: "embedding_failed",
+            reason: format!("no vectors could be made of the document, and nothing was stored: {why}"),
+        };
+        match tokio::time::timeout(EMBEDDING_PATIENCE, embedding.of(&indexed.texts())).await {
+            Ok(Ok(made)) => Ok(made),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %Chain(&error), "the vectors of a document could not be made");
+                Err(failed(&error))
+            }
+            Err(_) => Err(failed(&"it took too long; try again, or put the document in parts")),
+        }
+    }
+}
+
+/// Whether so many more chunks may be put into a collection.
+async fn has_room(
+    view: &mut (impl TenantView + ?Sized),
+    name: &CollectionName,
+    more: u64,
+) -> Result<(), Refused> {
+    let collections = view.knowledge().collections().await?;
+    let collection = collections.iter().find(|collection| collection.name == *name).ok_or(NO_COLLECTION)?;
+    if collection.documents >= MAX_DOCUMENTS {
+        let reason = format!("a collection has at most {MAX_DOCUMENTS} documents");
+        return Err(Refused::conflict("too_many_documents", reason));
+    }
+    let chunks: u64 = collections.iter().map(|collection| collection.chunks).sum();
+    if chunks.saturating_add(more) > MAX_CHUNKS {
+        let reason = format!(
+            "a tenant's documents have at most {MAX_CHUNKS} chunks together: {chunks} are there, and this has {more}"
+        );
+        return Err(Refused::conflict("too_many_chunks", reason));
+    }
+    Ok(())
+}
+
+/// Lists documents.
+#[derive(Clone)]
+pub struct ListDocuments {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+}
+
+impl ListDocuments {
+    /// A collection's documents, in the order in which they were put.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        collection: CollectionName,
+        after: Option<DocumentId>,
+        limit: Limit,
+    ) -> Result<Page<Document, DocumentId>, Refused> {
+        let permit = reading(principal, collection)?;
+        let mut view = self.store.read(&permit.scope()).await?;
+        let name = permit.redeem();
+        view.knowledge().collection(&name).await?.ok_or(NO_COLLECTION)?;
+        Ok(view.knowledge().documents(&name, after, limit).await?)
+    }
+}
+
+/// Reads a document.
+#[derive(Clone)]
+pub struct ReadDocument {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+}
+
+impl ReadDocument {
+    /// What is told of a document, with its chunks.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        collection: CollectionName,
+        id: DocumentId,
+    ) -> Result<(Document, Vec<Chunk>), Refused> {
+        let permit = reading(principal, collection)?;
+        let mut view = self.store.read(&permit.scope()).await?;
+        let name = permit.redeem();
+        let document = view.knowledge().document(&name, id).await?.ok_or(NO_DOCUMENT)?;
+        let chunks = view.knowledge().chunks(&name, id).await?;
+        Ok((document, chunks))
+    }
+}
+
+/// Removes documents.
+#[derive(Clone)]
+pub struct DeleteDocument {
+    /// Where they are.
+    pub store: Arc<dyn TenantStore>,
+    /// Gives the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl DeleteDocument {
+    /// Removes a document: it is found no more.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        collection: CollectionName,
+        id: DocumentId,
+    ) -> Result<(), Refused> {
+        let permit = changing(principal, collection)?;
+        let mut tx = self.store.begin(&permit.scope()).await?;
+        let document = tx.knowledge().document(&permit.redeem(), id).await?.ok_or(NO_DOCUMENT)?;
+        if !tx.knowledge().remove_document(&document).await? {
+            return Err(NO_DOCUMENT);
+        }
+        let entry = Entry::by(principal, AuditAction::DocumentRemoved, id, self.clock.now())
+            .with("collection", &document.collection);
+        audited::commit(tx, entry).await?;
+        Ok(())
+    }
+}

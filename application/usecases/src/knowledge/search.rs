@@ -1,0 +1,244 @@
+//! Finds chunks by their words and by their vectors, and puts what both found into one order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use powerhouse_domain::access::{Principal, TenantScope};
+use powerhouse_domain::ids::DocumentId;
+use powerhouse_domain::knowledge::{
+    BadDocument, Chunk, Collection, CollectionName, Document, MAX_HITS, MAX_QUERY, Place, query_words, rank,
+};
+use powerhouse_domain::retrieval::{Fused, cosine, fuse};
+use powerhouse_domain::tools::ModelUsed;
+use powerhouse_ports::Chain;
+use powerhouse_ports::store::{StoreError, TenantStore, TenantView};
+use tokio::sync::Semaphore;
+
+use super::{NO_COLLECTION, reading};
+use crate::{Embedding, Refused};
+
+/// How many of the best by words, and by vectors, are put into one order.
+const CANDIDATES: usize = 50;
+/// Vectors that are read at once: some megabytes.
+const VECTORS_AT_ONCE: u32 = 500;
+/// How many searches of a process compare vectors at the same time; others wait.
+const SCANS: usize = 3;
+/// How long the vector of what is looked for may take. Without it the words suffice.
+const EMBEDDING_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    text: String,
+    collections: Vec<CollectionName>,
+    limit: u32,
+}
+
+impl Query {
+    /// What is looked for in these collections, in all when none is named; and how many chunks are wanted, 1 to
+    /// [`MAX_HITS`].
+    pub fn new(text: &str, collections: Vec<CollectionName>, limit: u32) -> Result<Self, BadDocument> {
+        let bad = |pointer, reason: String| Err(BadDocument { pointer, reason });
+        if text.trim().is_empty() || text.chars().nth(MAX_QUERY).is_some() {
+            return bad("/query", format!("has 1 to {MAX_QUERY} characters"));
+        }
+        if !(1..=MAX_HITS).contains(&limit) {
+            return bad("/limit", format!("is 1 to {MAX_HITS}"));
+        }
+        Ok(Self { text: text.trim().to_owned(), collections, limit })
+    }
+}
+
+/// A chunk that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Where it is.
+    pub place: Place,
+    /// Its document.
+    pub document: Document,
+    /// The chunk.
+    pub chunk: Chunk,
+    /// How high it stands, by reciprocal rank fusion.
+    pub score: f64,
+    /// What it scores by its words (BM25), where it is among the best by these.
+    pub bm25: Option<f64>,
+    /// How alike it is to what is looked for (the cosine of their vectors), where it is among the best by this.
+    pub cosine: Option<f32>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The best first.
+    pub hits: Vec<Hit>,
+    /// The embedder that was used; nothing, when it was looked for by words alone: nobody makes vectors, or whoever does did
+    /// not answer.
+    pub used: Option<ModelUsed>,
+}
+
+/// Why nothing was looked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SearchFailed {
+    #[error("there is no collection `{0}`")]
+    NoCollection(CollectionName),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+/// Searches a tenant's documents.
+#[derive(Clone)]
+pub struct Searcher {
+    store: Arc<dyn TenantStore>,
+    embedding: Option<Embedding>,
+    scans: Arc<Semaphore>,
+}
+
+impl Searcher {
+    /// Searches in this store, with vectors by this embedder, if there is one.
+    pub fn new(store: Arc<dyn TenantStore>, embedding: Option<Embedding>) -> Self {
+        Self { store, embedding, scans: Arc::new(Semaphore::new(SCANS)) }
+    }
+
+    pub(super) async fn search(&self, scope: &TenantScope, query: &Query) -> Result<Found, SearchFailed> {
+        let embedded = self.embedded(&query.text).await;
+        let _turn = match &embedded {
+            Some(_) => self.scans.acquire().await.ok(),
+            None => None,
+        };
+        let mut view = self.store.read(scope).await?;
+        let searched = searched(view.knowledge().collections().await?, &query.collections)?;
+        let by_words = by_words(&mut *view, &searched, &query.text).await?;
+        let by_vectors = match &embedded {
+            Some((vector, used)) => by_vectors(&mut *view, &searched, vector, &used.model).await?,
+            None => Vec::new(),
+        };
+        let places = |found: &[(Place, f64)]| found.iter().map(|(place, _)| place.clone()).collect();
+        let mut fused = fuse(&[places(&by_words), places(&by_vectors)]);
+        fused.truncate(usize::try_from(query.limit).unwrap_or_default());
+        let hits = told(&mut *view, fused, &by_words, &by_vectors).await?;
+        Ok(Found { hits, used: embedded.map(|(_, used)| used) })
+    }
+
+    /// The vector of a text, if somebody makes one.
+    async fn embedded(&self, text: &str) -> Option<(Vec<f32>, ModelUsed)> {
+        let embedding = self.embedding.as_ref()?;
+        let texts = [text.to_owned()];
+        match tokio::time::timeout(EMBEDDING_PATIENCE, embedding.of(&texts)).await {
+            Ok(Ok(mut made)) => {
+                Some((made.vectors.pop()?, ModelUsed { model: made.model, usage: made.usage }))
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %Chain(&error), "it is looked for by words alone: no vector could be made");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("it is looked for by words alone: the vector took too long");
+                None
+            }
+        }
+    }
+}
+
+/// The collections that are meant, where there is something in them.
+fn searched(all: Vec<Collection>, named: &[CollectionName]) -> Result<Vec<Collection>, SearchFailed> {
+    if let Some(missing) = named.iter().find(|name| !all.iter().any(|one| one.name == **name)) {
+        return Err(SearchFailed::NoCollection(missing.clone()));
+    }
+    let is_meant = |one: &Collection| one.documents > 0 && (named.is_empty() || named.contains(&one.name));
+    Ok(all.into_iter().filter(is_meant).collect())
+}
+
+async fn by_words(
+    view: &mut dyn TenantView,
+    searched: &[Collection],
+    text: &str,
+) -> Result<Vec<(Place, f64)>, StoreError> {
+    let names: Vec<_> = searched.iter().map(|collection| collection.name.clone()).collect();
+    let postings = view.knowledge().postings(&names, &query_words(text)).await?;
+    let chunks = searched.iter().map(|collection| collection.chunks).sum();
+    let words = searched.iter().map(|collection| collection.words).sum();
+    Ok(rank(&postings, chunks, words, CANDIDATES))
+}
+
+/// Compares every vector: exact, and bounded by how many chunks a tenant may have.
+async fn by_vectors(
+    view: &mut dyn TenantView,
+    searched: &[Collection],
+    wanted: &[f32],
+    model: &str,
+) -> Result<Vec<(Place, f64)>, StoreError> {
+    let mut best: Vec<(Place, f64)> = Vec::new();
+    for Collection { name, .. } in searched {
+        let mut after: Option<(DocumentId, u32)> = None;
+        loop {
+            let page = view.knowledge().vectors(name, model, after, VECTORS_AT_ONCE).await?;
+            let is_last = page.len() < usize::try_from(VECTORS_AT_ONCE).unwrap_or(usize::MAX);
+            after = page.last().map(|(document, ordinal, _)| (*document, *ordinal));
+            // What is not alike at all is not found.
+            best.extend(page.into_iter().filter_map(|(document, ordinal, vector)| {
+                let alike = cosine(wanted, &vector).filter(|alike| *alike > 0.0)?;
+                Some((Place { collection: name.clone(), document, ordinal }, f64::from(alike)))
+            }));
+            best.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            best.truncate(CANDIDATES);
+            if is_last {
+                break;
+            }
+        }
+    }
+    Ok(best)
+}
+
+async fn told(
+    view: &mut dyn TenantView,
+    fused: Vec<Fused<Place>>,
+    by_words: &[(Place, f64)],
+    by_vectors: &[(Place, f64)],
+) -> Result<Vec<Hit>, StoreError> {
+    let places: Vec<_> = fused.iter().map(|found| found.item.clone()).collect();
+    let chunks = view.knowledge().found(&places).await?;
+    let mut chunks: BTreeMap<Place, Chunk> =
+        chunks.into_iter().map(|found| (found.place, found.chunk)).collect();
+    let documents = view.knowledge().documents_of(&places).await?;
+    let documents: BTreeMap<(CollectionName, DocumentId), Document> = documents
+        .into_iter()
+        .map(|document| ((document.collection.clone(), document.id), document))
+        .collect();
+    let score =
+        |of: &[(Place, f64)], place: &Place| of.iter().find(|(one, _)| one == place).map(|(_, score)| *score);
+    let hit = |Fused { item: place, score: fused }: Fused<Place>| {
+        let document = documents.get(&(place.collection.clone(), place.document))?.clone();
+        let chunk = chunks.remove(&place)?;
+        let bm25 = score(by_words, &place);
+        #[expect(clippy::cast_possible_truncation, reason = "it was one before")]
+        let cosine = score(by_vectors, &place).map(|alike| alike as f32);
+        Some(Hit { place, document, chunk, score: fused, bm25, cosine })
+    };
+    Ok(fused.into_iter().filter_map(hit).collect())
+}
+
+/// Searches for people.
+#[derive(Clone)]
+pub struct SearchKnowledge {
+    /// Searches.
+    pub searcher: Searcher,
+}
+
+impl SearchKnowledge {
+    /// Searches a collection of the caller's tenant, and no other, whatever the query names.
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        collection: CollectionName,
+        mut query: Query,
+    ) -> Result<Found, Refused> {
+        let permit = reading(principal, collection)?;
+        let scope = permit.scope();
+        query.collections = vec![permit.redeem()];
+        self.searcher.search(&scope, &query).await.map_err(|failed| match failed {
+            SearchFailed::NoCollection(_) => NO_COLLECTION,
+            SearchFailed::Store(error) => error.into(),
+        })
+    }
+}
