@@ -39,7 +39,7 @@ use zeroize::Zeroizing;
 
 mod slices;
 
-use slices::{api, models_slice, submit_run};
+use slices::{api, memory_tools, models_slice, submit_run};
 
 use crate::model::Chosen;
 use crate::settings::{Database, Postgres, Settings};
@@ -217,7 +217,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = tools::Resolver {
         built_in: Arc::new(toolbox(settings, &ports)?),
-        made: Arc::default(),
+        made: Arc::new(tools::Factories::from(memory_tools(settings, &ports))),
         maker: Arc::clone(&ports.maker),
     };
     let kind = model.kind;

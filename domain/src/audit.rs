@@ -111,6 +111,16 @@ named_enum! {
         EgressRulesReplaced = "egress_rules.replaced",
         /// The key of the tenant's secrets was wrapped by another master key.
         DataKeyRewrapped = "data_key.rewrapped",
+        /// An agent was told something to remember.
+        MemoryAdded = "memory.added",
+        /// An agent was made to forget something.
+        MemoryRemoved = "memory.removed",
+        /// An agent was made to forget all that it remembered of somebody.
+        MemoriesErased = "memory.erased",
+        /// A conversation was begun.
+        ThreadCreated = "thread.created",
+        /// A conversation was removed.
+        ThreadRemoved = "thread.removed",
         /// A budget was made.
         BudgetCreated = "budget.created",
         /// A budget got other caps.

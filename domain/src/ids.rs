@@ -209,6 +209,10 @@ typed_ids! {
     ModelProviderId = "modelprovider";
     /// A key that a tenant's secrets are sealed with.
     DataKeyId = "data_key";
+    /// Something that an agent remembers.
+    MemoryId = "memory";
+    /// A conversation: runs that see what was said before them.
+    ThreadId = "thread";
 }
 
 #[cfg(test)]

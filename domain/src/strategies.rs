@@ -8,10 +8,12 @@ use crate::agents::{Definition, SubAgent};
 use crate::effects::EffectFailure;
 use crate::model::Message;
 use crate::runs::{Formation, Run};
+use crate::threads::Conversation;
 use crate::tools::ToolSpec;
 
 mod acting;
 mod asking;
+mod compaction;
 mod dataflow;
 mod delegating;
 mod formation;
@@ -46,6 +48,7 @@ mod swarm;
 mod toolformer;
 mod tree_of_thought;
 
+pub use compaction::summary_made;
 pub use kind::{About, AgentKind, Source, Strategy, StrategyFuture, ToolUse, UnknownKind};
 pub use parameters::ParameterError;
 
@@ -62,6 +65,8 @@ pub struct Brief {
     pub agents: Vec<SubAgent>,
     /// The agents that work on the task before it, if any do.
     pub formation: Option<Formation>,
+    /// What was said before the task, in the thread that it belongs to.
+    pub conversation: Conversation,
 }
 
 impl Brief {
@@ -73,15 +78,24 @@ impl Brief {
             tools,
             agents: definition.agents.clone(),
             formation: run.selection().formation.clone(),
+            conversation: Conversation::default(),
         }
     }
 
-    /// The start of a conversation: the agent's instructions, then the strategy's guidance, then `user`.
+    /// The same after what was said before.
+    #[must_use]
+    pub fn after(self, conversation: Conversation) -> Self {
+        Self { conversation, ..self }
+    }
+
+    /// The start of a conversation: the agent's instructions, then the strategy's guidance, then what was said before the task,
+    /// then `user`.
     fn conversation(&self, guidance: &str, user: impl Into<String>) -> Vec<Message> {
         let parts = [self.instructions.trim(), guidance];
         let system = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
         let system = (!system.is_empty()).then(|| Message::system(system));
-        system.into_iter().chain([Message::user(user)]).collect()
+        let before = compaction::messages(&self.conversation);
+        system.into_iter().chain(before).chain([Message::user(user)]).collect()
     }
 
     /// A conversation about the task, with what is known beside it: each a heading and a text.

@@ -83,6 +83,8 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_mcp_server" => json!({"name": "crm", "server": {"url": "https://mcp.invalid/"}}),
         "update_mcp_server" => json!({"url": "https://mcp.invalid/", "timeout_seconds": 9}),
         "update_egress_rules" => json!({"hosts": null}),
+        "create_thread" => json!({"title": "Tea"}),
+        "create_memory" => json!({"text": "drinks tea"}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
@@ -106,11 +108,13 @@ pub(crate) struct Property {
     message: String,
     budget: String,
     pub(crate) provider: String,
+    thread: String,
+    memory: String,
 }
 
 impl Property {
     /// All that paths are made of.
-    fn ids(&self) -> [&str; 12] {
+    fn ids(&self) -> [&str; 14] {
         let Self {
             agent,
             user,
@@ -124,9 +128,14 @@ impl Property {
             message,
             budget,
             provider,
+            thread,
+            memory,
         } = self;
-        [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider]
-            .map(String::as_str)
+        [
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider,
+            thread, memory,
+        ]
+        .map(String::as_str)
     }
 
     async fn of(caller: &Caller) -> Self {
@@ -166,6 +175,8 @@ impl Property {
         let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
             "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
         let provider = caller.post("/v1/model-providers", &provider).await;
+        let thread = caller.post("/v1/threads", &json!({"title": CANARY})).await;
+        let memory = caller.post(&format!("/v1/agents/{agent}/memories"), &json!({"text": CANARY})).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
         Self {
             agent,
@@ -180,6 +191,8 @@ impl Property {
             message: id(&message),
             budget: id(&budget),
             provider: id(&provider),
+            thread: id(&thread),
+            memory: id(&memory),
         }
     }
 
@@ -209,6 +222,8 @@ impl Property {
         let path = path.replace("{model_provider_id}", &self.provider);
         let path = path.replace("{secret_name}", &self.secret).replace("{tool_name}", &self.tool);
         let path = path.replace("{server_name}", &self.mcp_server);
+        let path = path.replace("{thread_id}", &self.thread).replace("{memory_id}", &self.memory);
+        let path = if operation.id == "search_memories" { format!("{path}?query=tea") } else { path };
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -240,6 +255,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             "mcp-servers",
             "webhooks",
             "model-providers",
+            "threads",
+            &format!("agents/{}/memories", owned.agent),
         ] {
             everything.push(ada.get(&format!("/v1/{path}")).await);
         }
@@ -272,7 +289,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
 
     // The same requests by their owner do well: the test asks for what is there. What deletes comes last.
     let mut operations = operations(&server).await;
-    operations.sort_by_key(|operation| operation.method == Method::DELETE);
+    operations.sort_by_key(|operation| (operation.method == Method::DELETE, operation.id == "erase_memories"));
     for operation in operations.iter().filter(|operation| operation.is_guarded) {
         if matches!(operation.id.as_str(), "create_agent" | "delete_session") {
             continue;
@@ -408,6 +425,8 @@ async fn nothing_is_served_without_a_token() {
         message: name("message_x"),
         budget: name("budget_x"),
         provider: name("modelprovider_x"),
+        thread: name("thread_x"),
+        memory: name("memory_x"),
     };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];

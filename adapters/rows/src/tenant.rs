@@ -5,9 +5,9 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
-    SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository,
-    UserRepository, WebhookRepository,
+    IdempotencyRepository, MemoryRepository, ModelProviderRepository, PriceRepository, RunRepository,
+    ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView,
+    ThreadRepository, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -26,11 +26,13 @@ mod audit;
 mod budgets;
 mod catalogue;
 mod idempotency;
+mod memories;
 mod prices;
 mod runs;
 mod schedules;
 mod secrets;
 mod selection;
+mod threads;
 mod tools;
 mod usage;
 mod users;
@@ -159,6 +161,14 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn selection(&mut self) -> &mut dyn SelectionRepository {
+        self
+    }
+
+    fn memories(&mut self) -> &mut dyn MemoryRepository {
+        self
+    }
+
+    fn threads(&mut self) -> &mut dyn ThreadRepository {
         self
     }
 

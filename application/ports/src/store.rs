@@ -14,11 +14,13 @@ use powerhouse_domain::users::{Email, Membership, User};
 mod audit;
 mod catalogue;
 mod idempotency;
+mod memories;
 mod money;
 mod page;
 mod schedules;
 mod secrets;
 mod selection;
+mod threads;
 mod tools;
 mod webhooks;
 mod work;
@@ -26,19 +28,22 @@ mod work;
 pub use audit::{AuditFilter, AuditRepository};
 pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
 pub use idempotency::IdempotencyRepository;
+pub use memories::MemoryRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
 pub use selection::SelectionRepository;
+pub use threads::ThreadRepository;
 pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
     catalogue::MockModelProviderRepository, idempotency::MockIdempotencyRepository,
-    schedules::MockScheduleRepository, secrets::MockSecretRepository, selection::MockSelectionRepository,
-    tools::MockToolRepository, webhooks::MockWebhookRepository,
+    memories::MockMemoryRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
+    selection::MockSelectionRepository, threads::MockThreadRepository, tools::MockToolRepository,
+    webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -118,6 +123,10 @@ pub trait TenantView: Send {
     fn usage(&mut self) -> &mut dyn UsageRepository;
     /// What the tenant's selection knows.
     fn selection(&mut self) -> &mut dyn SelectionRepository;
+    /// What the tenant's agents remember.
+    fn memories(&mut self) -> &mut dyn MemoryRepository;
+    /// The tenant's conversations.
+    fn threads(&mut self) -> &mut dyn ThreadRepository;
     /// Who changed what.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }

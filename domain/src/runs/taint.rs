@@ -37,6 +37,7 @@ impl Provenance {
         is_outside: impl Fn(&str) -> bool,
     ) -> Self {
         let (mut begun, mut outside) = (HashSet::new(), Vec::new());
+        let mut given = plain(task);
         for event in journal {
             match event {
                 EventBody::StepStarted { key, kind: StepKind::Tool { name }, .. } if is_outside(name) => {
@@ -47,6 +48,12 @@ impl Provenance {
                 {
                     outside.push(plain(&output.content));
                 }
+                // What was answered before may have been read anywhere; what was asked before is the asker's.
+                EventBody::ConversationShown { conversation } => {
+                    given.extend(conversation.turns.iter().flat_map(|turn| plain(&turn.task)));
+                    outside.extend(conversation.turns.iter().map(|turn| plain(&turn.answer)));
+                    outside.extend(conversation.summary.iter().map(|summary| plain(summary)));
+                }
                 // Whoever answered may have read anything.
                 EventBody::StepEnded { outcome: EffectOutcome::Run(output), .. } => {
                     outside.push(plain(&output.content));
@@ -54,7 +61,7 @@ impl Provenance {
                 _ => {}
             }
         }
-        Self { given: plain(task), outside }
+        Self { given, outside }
     }
 
     /// The same for a run that another one began: its task is that one's words, which may have read anything before.

@@ -37,7 +37,7 @@ const STOP_WORDS: [&str; 32] = [
 ];
 
 /// Lower-cased runs of letters and digits, without stop words; a plural `s` is dropped.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())
         .map(str::to_lowercase)
         .filter(|word| !word.is_empty() && !STOP_WORDS.contains(&word.as_str()))
@@ -48,7 +48,7 @@ pub(super) fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn bm25(query: &[String], documents: &[Vec<String>]) -> Vec<f64> {
+pub(crate) fn bm25(query: &[String], documents: &[Vec<String>]) -> Vec<f64> {
     let query: HashSet<&str> = query.iter().map(String::as_str).collect();
     let counts: Vec<HashMap<&str, f64>> = documents
         .iter()

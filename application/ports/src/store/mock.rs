@@ -5,12 +5,13 @@ use powerhouse_domain::tenants::Tenant;
 
 use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, MockAgentRepository, MockApprovalRepository, MockApprovalRuleRepository,
-    MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository, MockModelProviderRepository,
-    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockSecretRepository,
-    MockSelectionRepository, MockToolRepository, MockUsageRepository, MockUserRepository,
-    MockWebhookRepository, ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository,
-    SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView, ToolRepository, UsageRepository,
+    IdempotencyRepository, MemoryRepository, MockAgentRepository, MockApprovalRepository,
+    MockApprovalRuleRepository, MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository,
+    MockMemoryRepository, MockModelProviderRepository, MockPriceRepository, MockRunRepository,
+    MockScheduleRepository, MockSecretRepository, MockSelectionRepository, MockThreadRepository,
+    MockToolRepository, MockUsageRepository, MockUserRepository, MockWebhookRepository,
+    ModelProviderRepository, PriceRepository, RunRepository, ScheduleRepository, SecretRepository,
+    SelectionRepository, StoreError, TenantTx, TenantView, ThreadRepository, ToolRepository, UsageRepository,
     UserRepository, WebhookRepository,
 };
 
@@ -49,6 +50,10 @@ pub struct MockTenantTx {
     pub idempotency: MockIdempotencyRepository,
     /// What `selection()` gives.
     pub selection: MockSelectionRepository,
+    /// What `memories()` gives.
+    pub memories: MockMemoryRepository,
+    /// What `threads()` gives.
+    pub threads: MockThreadRepository,
     /// What `audit()` gives.
     pub audit: MockAuditRepository,
     /// How committing fails, if it does.
@@ -115,6 +120,14 @@ impl TenantView for MockTenantTx {
 
     fn selection(&mut self) -> &mut dyn SelectionRepository {
         &mut self.selection
+    }
+
+    fn memories(&mut self) -> &mut dyn MemoryRepository {
+        &mut self.memories
+    }
+
+    fn threads(&mut self) -> &mut dyn ThreadRepository {
+        &mut self.threads
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepository {

@@ -27,6 +27,7 @@ fn brief() -> Brief {
         tools,
         agents: vec![SubAgent { name: "helper".parse().expect("a name"), description: "Helps".into() }],
         formation: None,
+        conversation: crate::threads::Conversation::default(),
     }
 }
 
