@@ -20,20 +20,25 @@ mod formation;
 mod kind;
 mod parameters;
 mod reading;
+mod remembering;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod tests;
 
+mod adaptive_memory;
 mod auto_loop;
 mod cascade;
 mod chain_of_thought;
+mod curriculum;
 mod debate;
 mod direct;
 mod evaluator;
+mod generative;
 mod governor;
 mod hierarchical;
 mod llm_compiler;
+mod memory;
 mod mixture_of_agents;
 mod orchestrator_workers;
 mod plan_and_execute;
@@ -47,6 +52,7 @@ mod sql_analyst;
 mod swarm;
 mod toolformer;
 mod tree_of_thought;
+mod voyager;
 
 pub use compaction::summary_made;
 pub use kind::{About, AgentKind, Source, Strategy, StrategyFuture, ToolUse, UnknownKind};

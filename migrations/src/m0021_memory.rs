@@ -40,8 +40,8 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut foreign_key("memories", &["agent_id"], "agents", &["id"]))
             .foreign_key(&mut foreign_key("memories", &[], "tenants", &[]));
         manager.create_table(memories).await?;
-        manager.create_index(index("memories", "of", &["tenant_id", "agent_id", "user_id", "id"])).await?;
-        manager.create_index(index("memories", "by_user", &["tenant_id", "user_id"])).await?;
+        // Of a user and an agent, and of a user.
+        manager.create_index(index("memories", "of", &["tenant_id", "user_id", "agent_id", "id"])).await?;
         rls::enable(manager, "memories").await?;
 
         let mut threads = tenant_table("threads", &["id"]);

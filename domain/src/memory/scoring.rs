@@ -17,6 +17,8 @@ named_enum! {
         Relevance = "relevance",
         /// By the sum of recency, importance and relevance, each from 0 to 1 over all that could be found.
         Weighted = "weighted",
+        /// The newest first, whatever is asked.
+        Recent = "recent",
     }
 }
 
@@ -33,7 +35,7 @@ pub struct Wanted<'a> {
     pub most: usize,
 }
 
-/// A memory with its score: from 0 to 1 by relevance, from 0 to 3 by all three.
+/// A memory with its score: from 0 to 1 by relevance, from 0 to 3 by all three; by age, how recent it is, from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranked {
     /// The memory.
@@ -85,19 +87,19 @@ fn normalised(scores: impl Iterator<Item = f64>) -> Vec<f64> {
 
 /// What comes to mind, best first; of several that score the same, the newest.
 pub fn rank(memories: Vec<Memory>, wanted: &Wanted<'_>, now: DateTime<Utc>) -> Vec<Ranked> {
-    let relevance = relevance(&memories, wanted);
     let scores = match wanted.scoring {
-        Scoring::Relevance => relevance,
+        Scoring::Relevance => relevance(&memories, wanted),
+        Scoring::Recent => memories.iter().map(|memory| recency(memory.created_at, now)).collect(),
         Scoring::Weighted => {
             let recency = normalised(memories.iter().map(|memory| recency(memory.accessed_at, now)));
             let importance = normalised(memories.iter().map(|memory| f64::from(memory.importance.get())));
-            let relevance = normalised(relevance.into_iter());
+            let relevance = normalised(relevance(&memories, wanted).into_iter());
             recency.iter().zip(importance).zip(relevance).map(|((a, b), c)| a + b + c).collect()
         }
     };
     let ranked = memories.into_iter().zip(scores).map(|(memory, score)| Ranked { memory, score });
     let mut ranked: Vec<_> =
-        ranked.filter(|ranked| wanted.scoring == Scoring::Weighted || ranked.score > 0.0).collect();
+        ranked.filter(|ranked| wanted.scoring != Scoring::Relevance || ranked.score > 0.0).collect();
     ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.memory.id.cmp(&a.memory.id)));
     ranked.truncate(wanted.most);
     ranked
@@ -197,6 +199,13 @@ mod tests {
         let found = found(&memories, Scoring::Weighted, "snow", None);
         let places: Vec<_> = found.iter().map(|(id, score)| (*id, (score * 1e6).round() / 1e6)).collect();
         assert_eq!(places, [(4, 2.0), (3, 1.0), (2, 1.0), (1, 1.0)]);
+    }
+
+    #[test]
+    fn the_newest_come_first_whatever_is_asked() {
+        let memories = [memory(1, "tea", 9, 0, None), memory(2, "rain", 1, 9, None), memory(3, "snow", 1, 0, None)];
+        let found = found(&memories, Scoring::Recent, "tea", None);
+        assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 1, 2]);
     }
 
     #[test]

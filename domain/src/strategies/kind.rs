@@ -248,6 +248,11 @@ kinds! {
     OrchestratorWorkers: orchestrator_workers,
     Hierarchical: hierarchical,
     Swarm: swarm,
+    Memory: memory,
+    AdaptiveMemory: adaptive_memory,
+    Generative: generative,
+    Curriculum: curriculum,
+    Voyager: voyager,
 }
 
 impl Strategy {

@@ -675,7 +675,7 @@ async fn memories(watched: &mut Watched) {
     let id = MemoryId::from_uuid(user.as_uuid());
     let whose = Whose { agent: AgentId::from_uuid(Uuid::from_u128(50_003)), user: Some(user) };
     watched
-        .own("memories", &["memories_pkey", "agents_pkey or memories_pkey"], async |tx| {
+        .own("memories", &["memories_pkey", "agents_pkey", "tenants_pkey"], async |tx| {
             let memory = tx.memories().find(id).await.unwrap().unwrap();
             assert!(tx.memories().update(&memory).await.unwrap());
             tx.memories().touch(&[id], Utc::now()).await.unwrap();
@@ -694,7 +694,7 @@ async fn memories(watched: &mut Watched) {
         })
         .await;
     watched
-        .own("memories that go", &["memories_of or memories_by_user", "memories_by_user"], async |tx| {
+        .own("memories that go", &["memories_of"], async |tx| {
             assert_eq!(tx.memories().erase(whose).await.unwrap(), 10);
             assert_eq!(tx.memories().erase_user(user).await.unwrap(), 20);
         })

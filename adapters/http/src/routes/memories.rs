@@ -133,7 +133,7 @@ struct MemoryPage {
 struct FoundView {
     #[serde(flatten)]
     memory: MemoryView,
-    /// From 0 to 1 by relevance, from 0 to 3 when weighted.
+    /// From 0 to 1 by relevance or age, from 0 to 3 when weighted.
     score: f64,
 }
 
@@ -201,7 +201,7 @@ struct FindMemories(SearchMemories);
                ("query" = String, Query, description = "The question"),
                ("user" = Option<String>, Query, description = "`user_…`, or `all`; yourself by default"),
                ("kind" = Option<String>, Query, description = "`fact`, `observation`, `reflection`, `skill` or `plan`"),
-               ("scoring" = Option<String>, Query, description = "`relevance`, the usual, or `weighted`"),
+               ("scoring" = Option<String>, Query, description = "`relevance`, the usual, `weighted` or `recent`"),
                ("limit" = Option<u16>, Query, description = "1 to 50, 20 by default")),
     responses((status_code = 200, description = "What was found, best first.", body = FoundMemories)))]
 impl FindMemories {
@@ -212,7 +212,7 @@ impl FindMemories {
             let detail = format!("`query` is the question: 1 to {MAX_QUERY} characters");
             return Err(Problem::bad_request("query_invalid", detail));
         }
-        let scoring = query(req, "scoring", "is `relevance` or `weighted`")?.unwrap_or(Scoring::Relevance);
+        let scoring = query(req, "scoring", "is `relevance`, `weighted` or `recent`")?.unwrap_or(Scoring::Relevance);
         let (_, limit) = page::<String>(req)?;
         let search = Search {
             query: question,

@@ -24,7 +24,7 @@ pub trait MemoryRepository: Send {
     /// All that an agent remembers of a user, or of all, in the order of its ids: at most
     /// [`MAX_MEMORIES`](powerhouse_domain::memory::MAX_MEMORIES).
     async fn all(&mut self, whose: Whose) -> Result<Vec<Memory>, StoreError>;
-    /// What each memory of an agent and a user, or of all, is worth. Those that write wait for each other from here on.
+    /// What each memory of an agent and a user, or of all, is worth.
     async fn worth(&mut self, whose: Whose) -> Result<Vec<Worth>, StoreError>;
     /// Stores a new memory.
     async fn add(&mut self, memory: &Memory) -> Result<(), StoreError>;

@@ -48,8 +48,8 @@ pub struct Remembrance {
 }
 
 impl Remembrance {
-    /// What comes to mind of all that these remember. It counts as having come to mind now if it is `recalled`, and not if it is
-    /// only looked at.
+    /// What comes to mind of all that these remember. It counts as having come to mind now if it is `recalled`; not if it is
+    /// only looked at, and not where the newest are looked over, whatever they say.
     pub(super) async fn search(
         &self,
         scope: &TenantScope,
@@ -73,7 +73,7 @@ impl Remembrance {
             most: search.most,
         };
         let ranked = rank(memories, &wanted, now);
-        if recalled && !ranked.is_empty() {
+        if recalled && search.scoring != Scoring::Recent && !ranked.is_empty() {
             let ids: Vec<_> = ranked.iter().map(|ranked| ranked.memory.id).collect();
             let mut tx = self.store.begin(scope).await?;
             tx.memories().touch(&ids, now).await?;

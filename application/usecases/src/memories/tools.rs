@@ -37,6 +37,10 @@ fn names(kinds: &[MemoryKind]) -> Vec<&'static str> {
     kinds.iter().map(|kind| kind.as_str()).collect()
 }
 
+fn scorings() -> Vec<&'static str> {
+    Scoring::ALL.iter().map(|scoring| scoring.as_str()).collect()
+}
+
 fn read<T: DeserializeOwned>(arguments: &Value) -> Result<T, ToolOutput> {
     T::deserialize(arguments).map_err(|error| ToolOutput::error(format!("the arguments are wrong: {error}")))
 }
@@ -61,8 +65,8 @@ impl MemorySearch {
                 "query": {"type": "string", "description": "What to look for, in words."},
                 "k": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "description": "How many, at most: 8 by default."},
                 "kinds": {"type": "array", "items": {"type": "string", "enum": names(MemoryKind::ALL)}},
-                "scoring": {"type": "string", "enum": ["relevance", "weighted"],
-                    "description": "`relevance` alone, or `weighted`: recency and importance count as well."}
+                "scoring": {"type": "string", "enum": scorings(),
+                    "description": "`relevance` alone; `weighted`: recency and importance count as well; or `recent`: the newest."}
             },
             "required": ["query"],
             "additionalProperties": false
@@ -113,7 +117,7 @@ impl SearchArguments {
         let kinds: Result<_, _> = kinds.iter().map(|kind| kind.parse::<MemoryKind>()).collect();
         let kinds = kinds.map_err(|_| format!("the kinds are: {}", names(MemoryKind::ALL).join(", ")))?;
         let scoring = scoring.as_deref().unwrap_or(Scoring::Relevance.as_str()).parse::<Scoring>();
-        let scoring = scoring.map_err(|_| "`scoring` is `relevance` or `weighted`".to_owned())?;
+        let scoring = scoring.map_err(|_| format!("`scoring` is one of: {}", scorings().join(", ")))?;
         Ok(Search { query: query.chars().take(MAX_QUERY).collect(), most, kinds, scoring })
     }
 }
@@ -146,7 +150,6 @@ impl Tool for Searching {
                         "kind": memory.kind.as_str(),
                         "text": memory.text.as_str(),
                         "importance": memory.importance.get(),
-                        "since": memory.created_at.date_naive(),
                         "score": (ranked.score * 1000.0).round() / 1000.0,
                     })
                 });

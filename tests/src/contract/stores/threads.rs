@@ -1,10 +1,8 @@
 //! Conversations, and the runs that are their turns.
 
-use std::time::Duration;
-
 use powerhouse_domain::agents::Agent;
 use powerhouse_domain::ids::{RunId, ThreadId};
-use powerhouse_domain::runs::{Ending, Room, Run};
+use powerhouse_domain::runs::{Ending, Run};
 use powerhouse_domain::strategies::Answer;
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::threads::{Summary, Thread};
@@ -93,12 +91,6 @@ async fn turn(
     tx.threads().update(&thread).await.expect("update");
     tx.runs().add(&run).await.expect("add");
     tx.commit().await.expect("commit");
-    let lease = stores
-        .platform
-        .claim(Room::for_anyone(1), at(6), Duration::from_hours(1))
-        .await
-        .expect("claim")
-        .remove(0);
     let mut view = stores.tenants.read(&office.principal.scope()).await.expect("read");
     assert_eq!(view.threads().turns(thread.id, place.turn - 1, 9).await.expect("turns"), []);
     drop(view);
@@ -107,9 +99,10 @@ async fn turn(
         Some(answer) => Ending::Answered(Answer { text: answer.to_owned() }),
         None => Ending::TimedOut,
     };
-    let (ended, body) = ending.apply(started, at(8)).expect("it ends");
+    let (ended, body) = ending.apply(started.clone(), at(8)).expect("it ends");
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
-    tx.runs().record(&lease, &ended, &[NewEvent { at: at(8), body }]).await.expect("record");
+    tx.runs().update(&started, &[]).await.expect("update");
+    tx.runs().update(&ended, &[NewEvent { at: at(8), body }]).await.expect("update");
     tx.commit().await.expect("commit");
     (thread, ended.id())
 }
