@@ -27,6 +27,7 @@ mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
 mod m0021_memory;
+mod m0024_rules_when_written;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),
             Box::new(m0021_memory::Migration),
+            Box::new(m0024_rules_when_written::Migration),
         ]
     }
 }

@@ -132,8 +132,8 @@ impl Property {
             memory,
         } = self;
         [
-            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider,
-            thread, memory,
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget,
+            provider, thread, memory,
         ]
         .map(String::as_str)
     }
@@ -289,7 +289,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
 
     // The same requests by their owner do well: the test asks for what is there. What deletes comes last.
     let mut operations = operations(&server).await;
-    operations.sort_by_key(|operation| (operation.method == Method::DELETE, operation.id == "erase_memories"));
+    operations
+        .sort_by_key(|operation| (operation.method == Method::DELETE, operation.id == "erase_memories"));
     for operation in operations.iter().filter(|operation| operation.is_guarded) {
         if matches!(operation.id.as_str(), "create_agent" | "delete_session") {
             continue;

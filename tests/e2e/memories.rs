@@ -40,17 +40,23 @@ async fn memory_works(server: &Server) {
         "tools": ["memory_search", "memory_apply"]});
     let agent = ada.publish("elephant", &definition).await;
     let other = ada.publish("goldfish", &definition).await;
-    let user = json!({"email": "bob@example.org", "display_name": "Bob", "role": "member", "password": PASSWORD});
+    let user =
+        json!({"email": "bob@example.org", "display_name": "Bob", "role": "member", "password": PASSWORD});
     let bobs_id = ada.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
     let bob = server.sign_in_as("acme", "bob@example.org").await;
     let path = format!("/v1/agents/{agent}/memories");
 
     // What a run remembers, a later one finds; and nobody else's, and no other agent's.
-    let done = does(&ada, &agent, "memory_apply", &json!({"operations": [
-        {"op": "ADD", "text": "Ada drinks tea in the morning", "importance": 8},
-        {"op": "ADD", "text": "to make tea: boil water first", "kind": "skill"},
-        {"op": "NOOP"},
-    ]}))
+    let done = does(
+        &ada,
+        &agent,
+        "memory_apply",
+        &json!({"operations": [
+            {"op": "ADD", "text": "Ada drinks tea in the morning", "importance": 8},
+            {"op": "ADD", "text": "to make tea: boil water first", "kind": "skill"},
+            {"op": "NOOP"},
+        ]}),
+    )
     .await;
     let id = done["results"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(done["results"][2]["op"], "NOOP");
@@ -64,7 +70,8 @@ async fn memory_works(server: &Server) {
     let stolen = json!({"operations": [{"op": "UPDATE", "id": id, "text": "Ada drinks ink"}, {"op": "DELETE", "id": id}]});
     let refused = does(&bob, &agent, "memory_apply", &stolen).await;
     assert!(refused["results"].as_array().unwrap().iter().all(|result| result["op"] == "NOOP"), "{refused}");
-    let changed = json!({"operations": [{"op": "UPDATE", "id": id, "text": "Ada drinks coffee in the morning"}]});
+    let changed =
+        json!({"operations": [{"op": "UPDATE", "id": id, "text": "Ada drinks coffee in the morning"}]});
     does(&ada, &agent, "memory_apply", &changed).await;
 
     // People see it, search it, add to it and erase it.
@@ -102,7 +109,12 @@ async fn memory_works(server: &Server) {
     assert_eq!(texts(&bob.get(&path).await), ["Bob skates"], "only hers are gone");
 
     // Who goes is forgotten.
-    ada.request(Method::DELETE, &format!("/v1/users/{bobs_id}")).send().await.unwrap().error_for_status().unwrap();
+    ada.request(Method::DELETE, &format!("/v1/users/{bobs_id}"))
+        .send()
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap();
     let gone = format!("{path}/{}", bobs["id"].as_str().unwrap());
     assert_eq!(ada.request(Method::GET, &gone).send().await.unwrap().status(), StatusCode::NOT_FOUND);
 }

@@ -114,7 +114,8 @@ async fn conversations_work(server: &Server, stub: &StubModel) {
 
     // Nobody else goes on with it, whoever may see it.
     let thread = ada.post("/v1/threads", &json!({})).await;
-    let user = json!({"email": "bob@example.org", "display_name": "Bob", "role": "admin", "password": PASSWORD});
+    let user =
+        json!({"email": "bob@example.org", "display_name": "Bob", "role": "admin", "password": PASSWORD});
     let id = ada.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
     let bob = server.sign_in_as("acme", "bob@example.org").await;
     bob.get(&format!("/v1/threads/{}", thread["id"].as_str().unwrap())).await;

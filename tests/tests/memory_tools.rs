@@ -52,12 +52,7 @@ impl SecretBox for Labelled {
         Ok([format!("{}:{name}:", scope.tenant_id()).as_bytes(), secret].concat())
     }
 
-    fn open(
-        &self,
-        scope: &TenantScope,
-        name: &str,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, OpenFailed> {
+    fn open(&self, scope: &TenantScope, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenFailed> {
         let label = format!("{}:{name}:", scope.tenant_id());
         Ok(Zeroizing::new(sealed.strip_prefix(label.as_bytes()).unwrap().to_vec()))
     }
@@ -86,11 +81,8 @@ impl Scene {
             user: office.owner.id(),
         };
         let clock = Arc::new(Watch::default());
-        let remembrance = Remembrance {
-            store: stores.tenants.clone(),
-            clock: clock.clone(),
-            ids: Arc::new(UuidV7Source),
-        };
+        let remembrance =
+            Remembrance { store: stores.tenants.clone(), clock: clock.clone(), ids: Arc::new(UuidV7Source) };
         let keeper = Keeper { sealer: Arc::new(Labelled), clock: clock.clone(), kept: TimeDelta::days(1) };
         let search = MemorySearch { remembrance: remembrance.clone() }.for_run(context);
         let apply = MemoryApply { remembrance, keeper }.for_run(context);
@@ -130,7 +122,8 @@ impl Scene {
         // Long after: neither is what was deleted added again, nor is anything said of it.
         assert_eq!(self.call(&self.apply, "0", &add).await, first);
         assert_eq!(self.call(&self.apply, "1", &change).await, changed);
-        let left: Vec<_> = self.remembered().await.iter().map(|memory| memory.text.as_str().to_owned()).collect();
+        let left: Vec<_> =
+            self.remembered().await.iter().map(|memory| memory.text.as_str().to_owned()).collect();
         assert_eq!(left, ["Ada skates"]);
         assert_ne!(self.call(&self.apply, "3", &add).await, first, "another step is another call");
         // Those that are made at the same time are one as well.

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn the_newest_come_first_whatever_is_asked() {
-        let memories = [memory(1, "tea", 9, 0, None), memory(2, "rain", 1, 9, None), memory(3, "snow", 1, 0, None)];
+        let memories =
+            [memory(1, "tea", 9, 0, None), memory(2, "rain", 1, 9, None), memory(3, "snow", 1, 0, None)];
         let found = found(&memories, Scoring::Recent, "tea", None);
         assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 1, 2]);
     }

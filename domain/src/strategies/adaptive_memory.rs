@@ -59,8 +59,13 @@ impl Kind for Parameters {
         let sections = sections.each_ref().map(|(heading, text)| (*heading, text.as_str()));
         let answer = mind.act(ACT, &sections, &tools, self.max_turns).await?;
         let noted = note(&mind, &answer).await?;
-        mind.apply(noted.and_then(|noted| adding("observation", &noted.observation, noted.importance)).into_iter().collect())
-            .await?;
+        mind.apply(
+            noted
+                .and_then(|noted| adding("observation", &noted.observation, noted.importance))
+                .into_iter()
+                .collect(),
+        )
+        .await?;
         Ok(answer)
     }
 }
@@ -115,7 +120,8 @@ mod tests {
         assert_eq!(played.tools[0].arguments, searched);
         assert!(played.prompt(0).contains("- Ada was late"));
         assert!(played.prompt(1).contains("Answer:\\n42"));
-        let kept = json!({"op": "ADD", "kind": "observation", "text": "Ada asked for a product.", "importance": 3});
+        let kept =
+            json!({"op": "ADD", "kind": "observation", "text": "Ada asked for a product.", "importance": 3});
         assert_eq!(operations(&played.tools), [kept]);
     }
 

@@ -96,7 +96,9 @@ mod tests {
             let mut brief = after(None, 1, 0);
             brief.agents = crate::strategies::scripted::among_agents(&["lawyer", "engineer"]).agents;
             let needed = strategy.needed_tools().into_iter();
-            brief.tools.extend(needed.map(|name| ToolSpec { name, ..brief.tools[0].clone() }).collect::<Vec<_>>());
+            brief
+                .tools
+                .extend(needed.map(|name| ToolSpec { name, ..brief.tools[0].clone() }).collect::<Vec<_>>());
             let played = Script::new(["42"]).play(&strategy, brief);
             let first = played.requests.first().unwrap_or_else(|| panic!("{kind} asks its model"));
             let at = |wanted: &Message| first.messages.iter().position(|message| message == wanted);

@@ -52,9 +52,24 @@ impl Kind for Parameters {
         tools: ToolUse::Needed,
         parameters: &[
             Parameter::integer("candidates", 1..=8, 4, "How many tasks are proposed at a time."),
-            Parameter::integer("least_chance", 0..=100, 5, "The least chance of success that a task may have, in per cent."),
-            Parameter::integer("most_chance", 0..=100, 75, "The most chance of success that a task may have, in per cent."),
-            Parameter::integer("rounds", 1..=10, 3, "How many tasks are tried, where there is an agent to try them."),
+            Parameter::integer(
+                "least_chance",
+                0..=100,
+                5,
+                "The least chance of success that a task may have, in per cent.",
+            ),
+            Parameter::integer(
+                "most_chance",
+                0..=100,
+                75,
+                "The most chance of success that a task may have, in per cent.",
+            ),
+            Parameter::integer(
+                "rounds",
+                1..=10,
+                3,
+                "How many tasks are tried, where there is an agent to try them.",
+            ),
         ],
     };
 
@@ -94,7 +109,10 @@ impl Kind for Parameters {
             let has_succeeded = !done.is_error && judge(&mind, &task, &done.content).await?;
             let (word, of_its_sort) =
                 if has_succeeded { (SUCCEEDED, &mut record.succeeded) } else { (FAILED, &mut record.failed) };
-            mind.apply(adding("observation", &format!("{word}{task}"), OUTCOMES_MATTER).into_iter().collect()).await?;
+            mind.apply(
+                adding("observation", &format!("{word}{task}"), OUTCOMES_MATTER).into_iter().collect(),
+            )
+            .await?;
             told.push(format!("{round}. {word}{task}"));
             of_its_sort.push(task);
         }
@@ -143,12 +161,17 @@ impl Parameters {
             let task = plain(&candidate.task);
             !task.is_empty() && !record.succeeded.iter().any(|done| plain(done) == task)
         };
-        let in_band = |candidate: &Candidate| (self.least_chance..=self.most_chance).contains(&candidate.chance);
+        let in_band =
+            |candidate: &Candidate| (self.least_chance..=self.most_chance).contains(&candidate.chance);
         // Twice the distance to the middle: the middle may be half-way between two numbers.
-        let distance = |candidate: &Candidate| (2 * candidate.chance).abs_diff(self.least_chance + self.most_chance);
+        let distance =
+            |candidate: &Candidate| (2 * candidate.chance).abs_diff(self.least_chance + self.most_chance);
         let fit = proposed.candidates.into_iter().filter(|candidate| is_new(candidate) && in_band(candidate));
         let chosen = fit.min_by_key(distance).map(|candidate| candidate.task.trim().to_owned());
-        chosen.ok_or(StrategyError::Exhausted { limit: self.candidates, what: "proposals that are new and in the band" })
+        chosen.ok_or(StrategyError::Exhausted {
+            limit: self.candidates,
+            what: "proposals that are new and in the band",
+        })
     }
 }
 
@@ -188,7 +211,11 @@ mod tests {
 
     fn tried(request: &ToolRequest) -> ToolOutput {
         if request.name == SEARCH {
-            found(&[("memory_c", "Failed: divide", 5), ("memory_b", "Ada skates", 5), ("memory_a", "Succeeded: add", 5)])
+            found(&[
+                ("memory_c", "Failed: divide", 5),
+                ("memory_b", "Ada skates", 5),
+                ("memory_a", "Succeeded: add", 5),
+            ])
         } else {
             ToolOutput::ok("{}")
         }
@@ -208,7 +235,8 @@ mod tests {
     #[test]
     fn what_was_tried_is_shown_and_the_task_nearest_the_middle_of_the_band_is_taken() {
         let curriculum = strategy(AgentKind::Curriculum, json!({}));
-        let script = Script::new([proposed(&[("halve", 60), ("subtract", 45), ("double", 35)])]).with_tool(tried);
+        let script =
+            Script::new([proposed(&[("halve", 60), ("subtract", 45), ("double", 35)])]).with_tool(tried);
         let played = script.play(&curriculum, minded());
         assert_eq!((played.text(), played.purposes()), ("subtract", vec!["propose"]));
         let prompt = played.prompt(0);
@@ -220,7 +248,10 @@ mod tests {
     #[test]
     fn a_task_is_new_and_in_the_band_and_of_two_as_near_the_first() {
         assert_eq!(proposes(&[("a", 39), ("b", 41)]), Ok("a".to_owned()));
-        assert_eq!(proposes(&[("Add.", 40), (" ", 40), ("easy", 76), ("hard", 4), ("b", 75)]), Ok("b".to_owned()));
+        assert_eq!(
+            proposes(&[("Add.", 40), (" ", 40), ("easy", 76), ("hard", 4), ("b", 75)]),
+            Ok("b".to_owned())
+        );
         let none = StrategyError::Exhausted { limit: 4, what: "proposals that are new and in the band" };
         assert_eq!(proposes(&[("add", 40), ("easy", 100)]), Err(none));
     }
@@ -243,7 +274,10 @@ mod tests {
         assert_eq!(played.text(), "1. Succeeded: subtract\n2. Failed: multiply\n3. Failed: halve");
         assert_eq!(played.purposes(), ["propose", "judge", "propose", "propose", "judge"]);
         assert!(played.runs.iter().all(|run| run.agent == "pupil"));
-        assert!(played.prompt(2).contains("- add\\n- subtract") && played.prompt(3).contains("- divide\\n- multiply"));
+        assert!(
+            played.prompt(2).contains("- add\\n- subtract")
+                && played.prompt(3).contains("- divide\\n- multiply")
+        );
         let kept: Vec<_> = operations(&played.tools).iter().map(|kept| kept["text"].to_string()).collect();
         assert_eq!(kept, [r#""Succeeded: subtract""#, r#""Failed: multiply""#, r#""Failed: halve""#]);
     }

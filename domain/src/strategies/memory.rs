@@ -47,7 +47,12 @@ impl Kind for Parameters {
         tools: ToolUse::Needed,
         parameters: &[
             Parameter::integer("recalled", 1..=20, 8, "How many memories are paged in before the task."),
-            Parameter::integer("similar", 1..=20, 5, "With how many memories like it each new fact is compared."),
+            Parameter::integer(
+                "similar",
+                1..=20,
+                5,
+                "With how many memories like it each new fact is compared.",
+            ),
             Parameter::integer("max_facts", 1..=10, 5, "The most facts that a run adds."),
             Parameter::integer("max_turns", 1..=16, 4, "The most turns in which tools may be called."),
         ],
@@ -66,7 +71,8 @@ impl Kind for Parameters {
         let known = mind.recall(&brief.task, self.recalled, &[], By::Relevance).await?;
         // More can be paged in; what is remembered is not the model's to change while it works.
         let tools: Vec<_> = brief.tools.iter().filter(|tool| tool.name != APPLY).cloned().collect();
-        let answer = mind.act(ANSWER, &[("What you remember", &listed(&known))], &tools, self.max_turns).await?;
+        let answer =
+            mind.act(ANSWER, &[("What you remember", &listed(&known))], &tools, self.max_turns).await?;
         let facts = self.extract(&mind, &answer).await?;
         if facts.is_empty() {
             return Ok(answer);
@@ -123,7 +129,11 @@ struct Operation {
 }
 
 /// What is to be done about the facts.
-async fn decide(mind: &Mind<'_>, facts: &[String], similar: &[Remembered]) -> Result<Vec<Value>, StrategyError> {
+async fn decide(
+    mind: &Mind<'_>,
+    facts: &[String],
+    similar: &[Remembered],
+) -> Result<Vec<Value>, StrategyError> {
     let new = facts.iter().map(|fact| format!("- {fact}")).collect::<Vec<_>>().join("\n");
     let sections = [("What you remember", numbered(similar)), ("New facts", new)];
     let sections = sections.each_ref().map(|(heading, text)| (*heading, text.as_str()));
@@ -207,7 +217,10 @@ mod tests {
         let searched = json!({"query": "What is 6 × 7?", "k": 8, "scoring": "relevance"});
         assert_eq!((&*played.tools[0].name, &played.tools[0].arguments), (SEARCH, &searched));
         assert_eq!(played.tools.len(), 1, "nothing is remembered of nothing");
-        assert!(played.prompt(0).contains("<untrusted_tool_output") && played.prompt(0).contains("- Ada drinks tea"));
+        assert!(
+            played.prompt(0).contains("<untrusted_tool_output")
+                && played.prompt(0).contains("- Ada drinks tea")
+        );
         let offered: Vec<_> = played.requests[0].tools.iter().map(|tool| tool.name.as_str()).collect();
         assert_eq!(offered, [SEARCH], "the model pages in more by itself, and changes nothing");
     }
@@ -226,7 +239,8 @@ mod tests {
         ]});
         let played = play(&["42", FACTS, &decided.to_string()]);
         assert_eq!(played.purposes(), ["act", "extract", "decide"]);
-        let queries: Vec<_> = played.tools[1..3].iter().map(|tool| tool.arguments["query"].as_str()).collect();
+        let queries: Vec<_> =
+            played.tools[1..3].iter().map(|tool| tool.arguments["query"].as_str()).collect();
         assert_eq!(queries, [Some("Ada drinks coffee now"), Some("Ada skates")]);
         assert!(played.tools[1].arguments["kinds"] == json!(["fact"]) && played.tools[1].arguments["k"] == 3);
         let prompt = played.prompt(2);

@@ -92,7 +92,7 @@ impl<'a> Mind<'a> {
         most: usize,
         kinds: &[&str],
         by: By,
-    ) -> impl Future<Output = Result<Vec<Remembered>, StrategyError>> + Send + 'static + use<> {
+    ) -> impl Future<Output = Result<Vec<Remembered>, StrategyError>> + Send + 'static {
         let query: String = query.chars().take(MAX_TEXT).collect();
         let mut arguments = json!({"query": query, "k": most, "scoring": by.name()});
         if !kinds.is_empty() {
@@ -183,15 +183,15 @@ pub(super) mod scripted {
 
     /// What a search gives: memories of these ids, texts and importances.
     pub(in crate::strategies) fn found(memories: &[(&str, &str, u32)]) -> ToolOutput {
-        let memory = |(id, text, importance): &(&str, &str, u32)| {
-            json!({"id": id, "kind": "fact", "text": text, "importance": importance, "score": 1.0})
-        };
+        let memory = |(id, text, importance): &(&str, &str, u32)| json!({"id": id, "kind": "fact", "text": text, "importance": importance, "score": 1.0});
         ToolOutput::ok(json!({"memories": memories.iter().map(memory).collect::<Vec<_>>()}).to_string())
     }
 
     /// The operations of all calls that change what is remembered.
     pub(in crate::strategies) fn operations(tools: &[ToolRequest]) -> Vec<Value> {
         let applied = tools.iter().filter(|tool| tool.name == APPLY);
-        applied.flat_map(|tool| tool.arguments["operations"].as_array().cloned().unwrap_or_default()).collect()
+        applied
+            .flat_map(|tool| tool.arguments["operations"].as_array().cloned().unwrap_or_default())
+            .collect()
     }
 }

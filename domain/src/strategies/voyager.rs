@@ -42,9 +42,19 @@ impl Kind for Parameters {
             max_rounds × (max_turns + 3) + 1",
         tools: ToolUse::Needed,
         parameters: &[
-            Parameter::integer("max_rounds", 1..=4, 4, "The most rounds of writing, carrying out and verifying."),
+            Parameter::integer(
+                "max_rounds",
+                1..=4,
+                4,
+                "The most rounds of writing, carrying out and verifying.",
+            ),
             Parameter::integer("recalled", 1..=10, 5, "How many skills are recalled."),
-            Parameter::integer("max_turns", 1..=16, 4, "The most turns of a round in which tools may be called."),
+            Parameter::integer(
+                "max_turns",
+                1..=16,
+                4,
+                "The most turns of a round in which tools may be called.",
+            ),
         ],
     };
 
@@ -67,15 +77,18 @@ impl Kind for Parameters {
             let verdict = verify(&mind, &procedure, &acted).await?;
             if verdict.success {
                 let named = name(&mind, &procedure).await?;
-                let mut learnt: Vec<Value> = named.and_then(|named| kept(&named, &procedure, &skills)).into_iter().collect();
+                let mut learnt: Vec<Value> =
+                    named.and_then(|named| kept(&named, &procedure, &skills)).into_iter().collect();
                 learnt.extend(adding("observation", &format!("{SUCCEEDED}{}", brief.task), OUTCOMES_MATTER));
                 mind.apply(learnt).await?;
                 return answer(&acted.text, "act");
             }
             before = Attempt { procedure, result: shown(&acted), critique: verdict.critique };
         }
-        mind.apply(adding("observation", &format!("{FAILED}{}", brief.task), OUTCOMES_MATTER).into_iter().collect())
-            .await?;
+        mind.apply(
+            adding("observation", &format!("{FAILED}{}", brief.task), OUTCOMES_MATTER).into_iter().collect(),
+        )
+        .await?;
         Err(StrategyError::Exhausted { limit: self.max_rounds, what: "rounds" })
     }
 }
@@ -95,7 +108,8 @@ struct Attempt {
 }
 
 async fn write(mind: &Mind<'_>, known: &str, before: &Attempt) -> Result<String, StrategyError> {
-    let tools: Vec<_> = mind.other_tools().iter().map(|tool| format!("- {}: {}", tool.name, tool.description)).collect();
+    let tools: Vec<_> =
+        mind.other_tools().iter().map(|tool| format!("- {}: {}", tool.name, tool.description)).collect();
     let tools = tools.join("\n");
     let sections = [
         ("Skills that you have", known),
@@ -222,7 +236,8 @@ mod tests {
         assert!(played.prompt(0).contains("- Add: with the tool"));
         assert!(played.prompt(1).contains("1. Multiply") && played.prompt(2).contains("It answered:\\n42"));
         let text = "Multiply: Multiplies two numbers.\n1. Multiply";
-        let expected = [json!({"op": "UPDATE", "id": "memory_a", "text": text}), outcome("Succeeded: What is 6 × 7?")];
+        let expected =
+            [json!({"op": "UPDATE", "id": "memory_a", "text": text}), outcome("Succeeded: What is 6 × 7?")];
         assert_eq!(operations(&played.tools), expected);
         let other = r#"{"name":"Times","description":"Multiplies."}"#;
         let played = play(4, Script::new(["1. Multiply", "42", GOOD, other]));
@@ -236,7 +251,10 @@ mod tests {
         let played = play(4, Script::new(["1. Add", "41", BAD, "1. Multiply", "42", GOOD, NAMED]));
         assert_eq!(played.text(), "42");
         let prompt = played.prompt(3);
-        assert!(prompt.contains("1. Add") && prompt.contains("off by one") && prompt.contains("41"), "{prompt}");
+        assert!(
+            prompt.contains("1. Add") && prompt.contains("off by one") && prompt.contains("41"),
+            "{prompt}"
+        );
     }
 
     #[test]

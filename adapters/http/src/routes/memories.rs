@@ -212,7 +212,8 @@ impl FindMemories {
             let detail = format!("`query` is the question: 1 to {MAX_QUERY} characters");
             return Err(Problem::bad_request("query_invalid", detail));
         }
-        let scoring = query(req, "scoring", "is `relevance`, `weighted` or `recent`")?.unwrap_or(Scoring::Relevance);
+        let scoring =
+            query(req, "scoring", "is `relevance`, `weighted` or `recent`")?.unwrap_or(Scoring::Relevance);
         let (_, limit) = page::<String>(req)?;
         let search = Search {
             query: question,
