@@ -8,6 +8,7 @@ use std::time::Duration;
 use powerhouse_auth::SigningKeys;
 
 use crate::cli::say;
+use crate::embeddings;
 use crate::model;
 use crate::settings::{Database, Settings};
 use crate::wiring;
@@ -30,6 +31,7 @@ pub(crate) async fn examine(settings: &Settings) -> anyhow::Result<ExitCode> {
         database(settings).await,
         address(settings).await,
         models(settings).await,
+        vectors(settings).await,
     ];
     let mut ill = 0;
     for finding in findings {
@@ -157,5 +159,27 @@ async fn models(settings: &Settings) -> Finding {
             format!("the model is {}, but its API does not answer: {error:#}", chosen.label),
             "Look at model.base_url, model.api_key and the network.",
         ),
+    }
+}
+
+async fn vectors(settings: &Settings) -> Finding {
+    const MEND: &str = "Look at embeddings.base_url, embeddings.api_key and embeddings.model; or set embeddings.provider to `offline` or `none`.";
+    let chosen = match embeddings::choose(&settings.embeddings, &settings.model) {
+        Ok(Some(chosen)) => chosen,
+        Ok(None) => {
+            return Finding::Odd(
+                "texts are not turned into vectors".to_owned(),
+                "What is looked for is found by its words only. Set embeddings.provider to `auto`.",
+            );
+        }
+        Err(error) => return Finding::Ill(format!("{error:#}"), MEND),
+    };
+    let label = format!("vectors are made by {}", chosen.label);
+    if !chosen.is_remote {
+        return Finding::Well(label);
+    }
+    match chosen.embedder.embed(&chosen.model, &["probe".to_owned()]).await {
+        Ok(_) => Finding::Well(format!("{label}, its API answers")),
+        Err(error) => Finding::Ill(format!("{label}, but: {error}"), MEND),
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod client;
 mod doctor;
+mod embeddings;
 mod first_owner;
 mod logging;
 mod model;

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::settings::{Model, Provider};
 
-const OPENAI: &str = "https://api.openai.com/v1";
+pub(crate) const OPENAI: &str = "https://api.openai.com/v1";
 /// OpenAI's model when none is named.
 const OPENAI_MODEL: &str = "gpt-5-mini";
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 mod known;
 mod reader;
 
-use known::{API_KEY, KNOWN, Known, MASTER_KEY, OLD_MASTER_KEYS, SECRETS};
+use known::{API_KEY, EMBEDDINGS_KEY, KNOWN, Known, MASTER_KEY, OLD_MASTER_KEYS, SECRETS};
 use reader::Reader;
 
 /// The file that is read when none is named.
@@ -52,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) tokens: TokenProfile,
     pub(crate) hashing: HashingLimits,
     pub(crate) model: Model,
+    pub(crate) embeddings: Embeddings,
     /// The master key and those before, by commas; in a file when there is none.
     pub(crate) master_key: Option<Zeroizing<String>>,
     pub(crate) worker: runner::Settings,
@@ -139,6 +140,23 @@ impl Model {
     pub(crate) fn is_configured(&self) -> bool {
         self.api_key.is_some() || self.base_url.is_some()
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EmbeddingsProvider {
+    /// The API that is named, else OpenAI where it is the model's, else the offline embedder.
+    Auto,
+    OpenAiCompatible,
+    Offline,
+    None,
+}
+
+/// Who turns texts into vectors.
+pub(crate) struct Embeddings {
+    pub(crate) provider: EmbeddingsProvider,
+    pub(crate) base_url: Option<Url>,
+    pub(crate) api_key: Option<ApiKey>,
+    pub(crate) model: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +305,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
     let at_once = reader.number("passwords.at_once", 1, 256);
     let waiting = reader.number("passwords.waiting", 0, 100_000);
     let model = model(reader);
+    let embeddings = embeddings(reader);
     let master_key = master_key(reader);
     let worker = worker(reader);
     let wedged_after = wedged_after(database.as_ref(), worker.as_ref());
@@ -319,6 +338,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
             waiting: as_usize(waiting?),
         },
         model: model?,
+        embeddings: embeddings?,
         master_key: master_key?,
         wedged_after: wedged_after?,
         worker: worker?,
@@ -430,10 +450,7 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
             ("offline", Provider::Offline),
         ],
     );
-    let base_url = reader.checked("model.base_url", |text| match text {
-        "" => Ok(None),
-        text => text.parse::<Url>().map(Some).map_err(|error| format!("must be a URL: {error}")),
-    });
+    let base_url = url(reader, "model.base_url");
     let api_key = reader.text(API_KEY);
     let name = reader.text("model.name");
     let cache_prompts = reader.one_of("model.cache_prompts", [("false", false), ("true", true)]);
@@ -445,8 +462,8 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
     Some(Model {
         provider: provider?,
         base_url: base_url?,
-        api_key: api_key.map(|key| (!key.is_empty()).then(|| ApiKey::new(key)))?,
-        name: name.map(|name| (!name.is_empty()).then_some(name))?,
+        api_key: named(api_key?).map(ApiKey::new),
+        name: named(name?),
         cache_prompts: cache_prompts?,
         fallbacks: fallbacks?,
         is_hedged: is_hedged?,
@@ -455,6 +472,40 @@ fn model(reader: &mut Reader<'_>) -> Option<Model> {
             window: TimeDelta::seconds(window?.into()),
             cool_down: TimeDelta::seconds(cool_down?.into()),
         },
+    })
+}
+
+fn embeddings(reader: &mut Reader<'_>) -> Option<Embeddings> {
+    let provider = reader.one_of(
+        "embeddings.provider",
+        [
+            ("auto", EmbeddingsProvider::Auto),
+            ("openai_compatible", EmbeddingsProvider::OpenAiCompatible),
+            ("offline", EmbeddingsProvider::Offline),
+            ("none", EmbeddingsProvider::None),
+        ],
+    );
+    let base_url = url(reader, "embeddings.base_url");
+    let api_key = reader.text(EMBEDDINGS_KEY);
+    let model = reader.text("embeddings.model");
+    Some(Embeddings {
+        provider: provider?,
+        base_url: base_url?,
+        api_key: named(api_key?).map(ApiKey::new),
+        model: named(model?),
+    })
+}
+
+/// What is not empty.
+fn named(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+#[expect(clippy::option_option, reason = "nothing for a mistake, and no URL is no mistake")]
+fn url(reader: &mut Reader<'_>, key: &str) -> Option<Option<Url>> {
+    reader.checked(key, |text| match text {
+        "" => Ok(None),
+        text => text.parse::<Url>().map(Some).map_err(|error| format!("must be a URL: {error}")),
     })
 }
 

@@ -32,7 +32,9 @@ use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
-use powerhouse_usecases::{models, schedules, secrets as vault, selection, sessions, tools, webhooks};
+use powerhouse_usecases::{
+    Embedding, models, schedules, secrets as vault, selection, sessions, tools, webhooks,
+};
 use tokio::sync::Notify;
 use url::Url;
 use zeroize::Zeroizing;
@@ -41,6 +43,7 @@ mod slices;
 
 use slices::{api, memory_tools, models_slice, submit_run};
 
+use crate::embeddings;
 use crate::model::Chosen;
 use crate::settings::{Database, Postgres, Settings};
 
@@ -89,6 +92,9 @@ struct Ports {
     sender: Arc<dyn WebhookSender>,
     wake_deliverer: Arc<Notify>,
     selectors: Arc<selection::Selectors>,
+    /// Makes vectors of texts, unless nobody does.
+    #[expect(dead_code, reason = "what needs vectors follows")]
+    embedding: Option<Embedding>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
@@ -210,6 +216,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
         selectors: Arc::default(),
+        embedding: embedding(settings)?,
         clock,
         ids,
     };
@@ -319,6 +326,11 @@ fn models(
     let opener: Arc<dyn ProviderOpener> = Arc::new(EgressOpener::new(settings.model_hosts.clone())?);
     let openers = models::Openers { opener: Arc::clone(&opener), sealer: Arc::clone(&ports.secrets.sealer) };
     Ok((Arc::new(models::Models::new(platform, settings.model.breaker, Some(openers))), opener))
+}
+
+fn embedding(settings: &Settings) -> anyhow::Result<Option<Embedding>> {
+    let chosen = embeddings::choose(&settings.embeddings, &settings.model)?;
+    Ok(chosen.map(|chosen| Embedding::new(chosen.embedder, chosen.model)))
 }
 
 fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {

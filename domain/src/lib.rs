@@ -14,6 +14,7 @@ pub mod ids;
 pub mod memory;
 pub mod model;
 pub mod money;
+pub mod retrieval;
 pub mod runs;
 pub mod schedules;
 pub mod secrets;

@@ -150,6 +150,11 @@ pub const CATALOGUE: &[Metric] = &[
         &[],
         "calls that were made a second time, since the first was late",
     ),
+    counter(
+        "powerhouse_embedded_tokens_total",
+        &[],
+        "tokens of texts that were turned into vectors, for documents and for what is looked for",
+    ),
     gauge(
         "powerhouse_database_connections",
         &["role", "state"],

@@ -7,6 +7,7 @@ pub mod approvals;
 pub mod audit;
 mod audited;
 pub mod catalogue;
+mod embedding;
 mod measure;
 pub mod memories;
 pub mod models;
@@ -25,5 +26,6 @@ pub mod tools;
 pub mod users;
 pub mod webhooks;
 
+pub use embedding::Embedding;
 pub use once::{Answer, Keeper, Keyed, Once};
 pub use refused::{Refused, permit};

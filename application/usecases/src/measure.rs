@@ -39,6 +39,11 @@ pub(crate) fn call_hedged() {
     counter!("powerhouse_model_calls_hedged_total").increment(1);
 }
 
+/// Texts of so many tokens were turned into vectors.
+pub(crate) fn embedded(tokens: u64) {
+    counter!("powerhouse_embedded_tokens_total").increment(tokens);
+}
+
 /// So many of this process's circuits are in a phase.
 pub(crate) fn circuits_counted(phase: Phase, count: u32) {
     let state = match phase {

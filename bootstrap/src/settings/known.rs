@@ -13,11 +13,13 @@ const fn known(key: &'static str, default: &'static str, about: &'static str) ->
 }
 
 pub(super) const API_KEY: &str = "model.api_key";
+pub(super) const EMBEDDINGS_KEY: &str = "embeddings.api_key";
 pub(super) const MASTER_KEY: &str = "secrets.master_key";
 pub(super) const OLD_MASTER_KEYS: &str = "secrets.old_master_keys";
 /// What is never shown.
-pub(super) const SECRETS: [&str; 7] = [
+pub(super) const SECRETS: [&str; 8] = [
     API_KEY,
+    EMBEDDINGS_KEY,
     MASTER_KEY,
     OLD_MASTER_KEYS,
     "database.url",
@@ -84,6 +86,18 @@ pub(super) const KNOWN: &[Known] = &[
         "",
         "hosts that tenants' providers of models may have though not public, or without TLS, by commas",
     ),
+    known(
+        "embeddings.provider",
+        "auto",
+        "who turns texts into vectors: `auto`, `openai_compatible`, `offline`, or `none`",
+    ),
+    known(
+        "embeddings.base_url",
+        "",
+        "the API of vectors; that of the model when empty and it is one of chat completions, else OpenAI's",
+    ),
+    known(EMBEDDINGS_KEY, "", "the key of that API; that of the model where it is the model's"),
+    known("embeddings.model", "", "the model that makes vectors; OpenAI's text-embedding-3-small when empty"),
     known(
         MASTER_KEY,
         "",
