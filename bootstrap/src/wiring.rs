@@ -93,7 +93,6 @@ struct Ports {
     wake_deliverer: Arc<Notify>,
     selectors: Arc<selection::Selectors>,
     /// Makes vectors of texts, unless nobody does.
-    #[expect(dead_code, reason = "what needs vectors follows")]
     embedding: Option<Embedding>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,

@@ -79,7 +79,8 @@ async fn memory_works(server: &Server) {
     assert_eq!(texts(&listed).len(), 2, "{listed}");
     assert!(listed["items"][0]["run"].is_string(), "{listed}");
     let found = ada.get(&format!("{path}/search?query=coffee")).await;
-    assert_eq!(texts(&found), ["Ada drinks coffee in the morning"]);
+    assert_eq!(texts(&found)[0], "Ada drinks coffee in the morning", "{found}");
+    assert!(found["items"][0]["embedding_model"].is_string(), "{found}");
     assert!(bob.get(&path).await["items"].as_array().unwrap().is_empty());
     let shared = json!({"text": "the office opens at nine", "user": "all"});
     let answer = bob.request(Method::POST, &path).json(&shared).send().await.unwrap();

@@ -81,8 +81,12 @@ impl Scene {
             user: office.owner.id(),
         };
         let clock = Arc::new(Watch::default());
-        let remembrance =
-            Remembrance { store: stores.tenants.clone(), clock: clock.clone(), ids: Arc::new(UuidV7Source) };
+        let remembrance = Remembrance {
+            store: stores.tenants.clone(),
+            clock: clock.clone(),
+            ids: Arc::new(UuidV7Source),
+            embedding: None,
+        };
         let keeper = Keeper { sealer: Arc::new(Labelled), clock: clock.clone(), kept: TimeDelta::days(1) };
         let search = MemorySearch { remembrance: remembrance.clone() }.for_run(context);
         let apply = MemoryApply { remembrance, keeper }.for_run(context);

@@ -116,6 +116,7 @@ fn remembrance(ports: &Ports) -> memories::Remembrance {
         store: Arc::clone(&ports.store),
         clock: Arc::clone(&ports.clock),
         ids: Arc::clone(&ports.ids),
+        embedding: ports.embedding.clone(),
     }
 }
 

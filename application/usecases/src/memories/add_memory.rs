@@ -27,7 +27,7 @@ impl AddMemory {
         may_change(principal, whose, "user")?;
         let Remembrance { store, clock, .. } = &self.remembrance;
         let scope = principal.scope();
-        let vector = self.remembrance.vectors(&scope, &[new.text.as_str()]).await.pop().flatten();
+        let vector = self.remembrance.vectors(&[new.text.as_str()]).await.pop().flatten();
         let mut tx = once.begin(&**store, &scope).await?;
         check_agent(&mut *tx, whose.agent).await?;
         if let Some(user) = whose.user {

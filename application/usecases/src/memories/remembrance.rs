@@ -9,8 +9,12 @@ use powerhouse_domain::memory::{
     MAX_MEMORIES, Memory, MemoryChange, MemoryKind, MemoryVector, NewMemory, Ranked, Scoring, Wanted, Whose,
     Worth, least_valuable, rank,
 };
+use powerhouse_ports::Chain;
 use powerhouse_ports::clock::{Clock, IdSource};
+use powerhouse_ports::embeddings::Embeddings;
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
+
+use crate::Embedding;
 
 /// What is looked for in what is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct Remembrance {
     pub clock: Arc<dyn Clock>,
     /// Gives ids.
     pub ids: Arc<dyn IdSource>,
+    /// Turns texts into vectors; without it, words are compared.
+    pub embedding: Option<Embedding>,
 }
 
 impl Remembrance {
@@ -57,7 +63,10 @@ impl Remembrance {
         search: &Search,
         recalled: bool,
     ) -> Result<Vec<Ranked>, StoreError> {
-        let vectors = self.vectors(scope, &[search.query.as_str()]).await;
+        let vectors = match search.scoring {
+            Scoring::Recent => Vec::new(),
+            Scoring::Relevance | Scoring::Weighted => self.vectors(&[search.query.as_str()]).await,
+        };
         let mut memories = Vec::new();
         let mut view = self.store.read(scope).await?;
         for whose in whose {
@@ -83,8 +92,18 @@ impl Remembrance {
     }
 
     /// The directions of texts; none, where nothing makes vectors, or fails to: words are compared then.
-    pub(super) async fn vectors(&self, _: &TenantScope, texts: &[&str]) -> Vec<Option<MemoryVector>> {
-        vec![None; texts.len()]
+    pub(super) async fn vectors(&self, texts: &[&str]) -> Vec<Option<MemoryVector>> {
+        let Some(embedding) = &self.embedding else { return vec![None; texts.len()] };
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        match embedding.of(&texts).await {
+            Ok(Embeddings { vectors, model, .. }) => {
+                vectors.into_iter().map(|parts| MemoryVector::new(model.as_str(), parts)).collect()
+            }
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "texts of memories could not be turned into vectors");
+                vec![None; texts.len()]
+            }
+        }
     }
 
     /// A new memory.

@@ -293,7 +293,7 @@ impl Applying {
     async fn apply(&self, key: &CallKey, changes: Vec<MemoryChange>) -> Result<String, Refused> {
         let (MemoryApply { remembrance, keeper }, context) = (&self.making, &self.context);
         let texts: Vec<&str> = changes.iter().filter_map(text_of).collect();
-        let mut vectors = remembrance.vectors(&context.scope, &texts).await.into_iter();
+        let mut vectors = remembrance.vectors(&texts).await.into_iter();
         let changes = changes.into_iter().map(|change| {
             let vector = text_of(&change).and_then(|_| vectors.next().flatten());
             (change, vector)
