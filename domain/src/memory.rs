@@ -2,7 +2,6 @@
 //!
 //! Start reading at [`Memory`]; what comes to mind for a question is in [`rank`].
 
-use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -121,15 +120,6 @@ pub struct Whose {
     pub agent: AgentId,
     /// The user whom it remembers it of; nobody, when it is for all who use the agent.
     pub user: Option<UserId>,
-}
-
-impl fmt::Display for Whose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.user {
-            Some(user) => write!(f, "{} of {user}", self.agent),
-            None => write!(f, "{} of all", self.agent),
-        }
-    }
 }
 
 /// Something that is remembered.

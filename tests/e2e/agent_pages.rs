@@ -168,8 +168,11 @@ fn without_ids(printed: &str, prefix: &str) -> String {
     for part in parts {
         let id = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
         shown += prefix;
-        shown += if id == 26 { "…" } else { "" };
-        shown += if id == 26 { &part[id..] } else { part };
+        // A line that is too long is cut, also in the middle of an id.
+        let is_cut = part.starts_with('0') && part[id..].starts_with('\n');
+        let rest = if id == 26 || is_cut { &part[id..] } else { part };
+        shown += if id == 26 || is_cut { "…" } else { "" };
+        shown += rest;
     }
     shown
 }

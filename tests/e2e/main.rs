@@ -23,6 +23,7 @@ mod money;
 mod postgres;
 mod raw_requests;
 mod redis;
+mod remembering;
 mod replay;
 mod runs;
 mod schedules;

@@ -79,7 +79,7 @@ async fn conversations_work(server: &Server, stub: &StubModel) {
     let long = ada.run(&say("six")).await;
     let told = ada.get(&format!("/v1/runs/{}/steps", long["id"].as_str().unwrap())).await;
     let purposes: Vec<_> =
-        told["items"].as_array().unwrap().iter().map(|step| step["purpose"].as_str().unwrap()).collect();
+        told["items"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
     assert_eq!(purposes, ["summarise_thread", "answer"], "{told}");
     assert_eq!(long["usage"]["input_tokens"], 60, "the summary is paid for by the run");
     let seen = said(&stub.received().pop().unwrap());

@@ -5,7 +5,6 @@ use powerhouse_domain::ids::{ThreadId, UserId};
 use powerhouse_domain::runs::{Run, RunState, RunStatus};
 use powerhouse_domain::threads::{Summary, TakenTurn, Thread, Turn};
 use powerhouse_ports::store::{Limit, Page, StoreError, ThreadRepository};
-use sea_orm::sea_query::IntoCondition as _;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect,
@@ -88,7 +87,7 @@ impl<C: Transaction> ThreadRepository for Own<C> {
         let query = self
             .own(run::Entity::find(), run::Column::TenantId)
             .filter(run::Column::ThreadId.eq(id.as_uuid()))
-            .filter(run::Column::Turn.gt(i64::from(after)).into_condition())
+            .filter(run::Column::Turn.gt(i64::from(after)))
             .filter(run::Column::Status.eq(RunStatus::Succeeded.as_str()))
             .order_by_asc(run::Column::Turn)
             .limit(u64::from(limit));
