@@ -34,7 +34,7 @@ impl MigrationTrait for Migration {
             .col(integer("importance"))
             .col(instant("created_at"))
             .col(instant("accessed_at"))
-            .col(ColumnDef::new("vector_model").text().null())
+            .col(ColumnDef::new("embedded_by").text().null())
             .col(ColumnDef::new("vector").binary().null())
             .col(ColumnDef::new("run_id").uuid().null())
             .foreign_key(&mut foreign_key("memories", &["agent_id"], "agents", &["id"]))

@@ -25,34 +25,23 @@ const NO_MEMORY: Refused = Refused::NotFound("memory");
 
 /// The caller may see these memories.
 fn may_read(principal: &Principal, whose: Whose) -> Result<TenantScope, Refused> {
-    match whose.user {
-        Some(user) => {
-            let of = MemoriesOf { agent: whose.agent, user };
-            let permit = permit::<access::ReadMemories>(principal, of, "user", false)?;
-            let scope = permit.scope();
-            permit.redeem();
-            Ok(scope)
-        }
-        None => {
-            let permit = permit::<access::ReadSharedMemories>(principal, whose.agent, "agent", true)?;
-            let scope = permit.scope();
-            permit.redeem();
-            Ok(scope)
-        }
+    let Whose { agent, user } = whose;
+    if let Some(user) = user {
+        permit::<access::ReadMemories>(principal, MemoriesOf { agent, user }, "user", false)?.redeem();
+    } else {
+        permit::<access::ReadSharedMemories>(principal, agent, "agent", true)?.redeem();
     }
+    Ok(principal.scope())
 }
 
 /// The caller may change these memories. Who may not even see them is told that there are none.
 fn may_change(principal: &Principal, whose: Whose, what: &'static str) -> Result<(), Refused> {
     let visible = may_read(principal, whose).is_ok();
-    match whose.user {
-        Some(user) => {
-            let of = MemoriesOf { agent: whose.agent, user };
-            permit::<access::UpdateMemories>(principal, of, what, visible)?.redeem();
-        }
-        None => {
-            permit::<access::UpdateSharedMemories>(principal, whose.agent, what, visible)?.redeem();
-        }
+    let Whose { agent, user } = whose;
+    if let Some(user) = user {
+        permit::<access::UpdateMemories>(principal, MemoriesOf { agent, user }, what, visible)?.redeem();
+    } else {
+        permit::<access::UpdateSharedMemories>(principal, agent, what, visible)?.redeem();
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! An automatic curriculum, after Voyager (Wang et al. 2023) and WebRL (Qi et al. 2024): the next task follows from those that
+//! An automatic curriculum, after Voyager (Wang et al. 2023) and `WebRL` (Qi et al. 2024): the next task follows from those that
 //! have succeeded and failed, and is neither too easy nor too hard. With an agent to try them, it goes on from what came of each.
 //!
 //! Of the candidates whose chance is in the band, the one nearest to its middle is taken; of several, the first. What has succeeded

@@ -143,7 +143,8 @@ struct Inferred {
 
 #[derive(Deserialize)]
 struct Insight {
-    insight: String,
+    #[serde(rename = "insight")]
+    text: String,
     because: Vec<usize>,
     importance: u32,
 }
@@ -179,7 +180,7 @@ impl Parameters {
                 insight.because.iter().any(|number| (1..=evidence.len()).contains(number))
             };
             let kept = bounded(inferred.insights, INSIGHTS).filter(follows);
-            kept.filter_map(|insight| adding(REFLECTION, &insight.insight, insight.importance))
+            kept.filter_map(|insight| adding(REFLECTION, &insight.text, insight.importance))
                 .collect::<Vec<_>>()
         });
         mind.apply(kept.collect()).await

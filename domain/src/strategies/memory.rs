@@ -1,4 +1,4 @@
-//! An agent with a memory, after MemGPT (Packer et al. 2023) and Mem0 (Chhikara et al. 2025): what is relevant is paged in before
+//! An agent with a memory, after `MemGPT` (Packer et al. 2023) and Mem0 (Chhikara et al. 2025): what is relevant is paged in before
 //! the task and whenever the model asks for more; afterwards facts are extracted, compared with what is known that is like
 //! them, and added, updated, deleted or left alone.
 //!

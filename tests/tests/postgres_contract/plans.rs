@@ -705,7 +705,7 @@ async fn threads(watched: &mut Watched) {
     let user = watched.caller.user_id();
     let id = ThreadId::from_uuid(user.as_uuid());
     watched
-        .own("threads", &["threads_pkey", "threads_by_owner or threads_pkey", "runs_by_thread"], async |tx| {
+        .own("threads", &["threads_pkey or threads_by_owner", "runs_by_thread", "tenants_pkey"], async |tx| {
             let thread = tx.threads().find(id).await.unwrap().unwrap();
             let (longer, _) = thread.continued(RunId::from_uuid(id.as_uuid()), Utc::now()).unwrap();
             tx.threads().update(&longer).await.unwrap();

@@ -1,6 +1,6 @@
 //! What agents remember.
 
-use powerhouse_domain::ids::{AgentId, UserId};
+use powerhouse_domain::ids::{AgentId, IdError, UserId};
 use powerhouse_domain::memory::{
     Importance, MAX_FOUND, Memory, MemoryKind, NewMemory, Ranked, Scoring, Whose,
 };
@@ -150,11 +150,11 @@ impl From<&Ranked> for FoundView {
 }
 
 /// A user, or all; who asks, when nothing is said.
-fn user(text: Option<&str>, me: UserId) -> Option<Option<UserId>> {
+fn user(text: Option<&str>, me: UserId) -> Result<Option<UserId>, IdError> {
     match text {
-        None => Some(Some(me)),
-        Some(ALL) => Some(None),
-        Some(text) => text.parse().ok().map(Some),
+        None => Ok(Some(me)),
+        Some(ALL) => Ok(None),
+        Some(text) => text.parse().map(Some),
     }
 }
 
@@ -162,7 +162,7 @@ fn user(text: Option<&str>, me: UserId) -> Option<Option<UserId>> {
 fn whose(req: &Request, depot: &Depot) -> Result<Whose, Problem> {
     let agent: AgentId = id(req, "agent_id", "agent")?;
     let named = req.queries().get("user").map(String::as_str);
-    let user = user(named, principal(depot)?.user_id()).ok_or_else(|| Problem::not_found("user"))?;
+    let user = user(named, principal(depot)?.user_id()).map_err(|_| Problem::not_found("user"))?;
     Ok(Whose { agent, user })
 }
 
@@ -243,7 +243,7 @@ impl NewMemories {
         let MemoryBody { text, kind, importance, user: of } = json(req).await?;
         let me = principal(depot)?;
         let user = user(of.as_deref(), me.user_id())
-            .ok_or_else(|| invalid("/user", "is a user's id, `user_…`, or `all`"))?;
+            .map_err(|error| invalid("/user", format!("{error}, or `all`")))?;
         let new = NewMemory {
             kind: field("/kind", &kind)?,
             text: field("/text", &text)?,

@@ -27,7 +27,7 @@ pub(crate) struct Model {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) accessed_at: DateTime<Utc>,
     /// The model of the vector; with it there is a vector.
-    pub(crate) vector_model: Option<String>,
+    pub(crate) embedded_by: Option<String>,
     /// Its numbers in single precision, the lowest byte first.
     pub(crate) vector: Option<Vec<u8>>,
     pub(crate) run_id: Option<Uuid>,
@@ -50,7 +50,7 @@ pub(crate) fn changes(memory: &Memory) -> ActiveModel {
         text: Set(memory.text.as_str().to_owned()),
         importance: Set(memory.importance.get().into()),
         accessed_at: Set(memory.accessed_at),
-        vector_model: Set(vector.map(|vector| vector.model.clone())),
+        embedded_by: Set(vector.map(|vector| vector.model.clone())),
         vector: Set(vector.map(|vector| vector.parts.iter().flat_map(|part| part.to_le_bytes()).collect())),
         run_id: Set(memory.run.map(|run| run.as_uuid())),
         ..Default::default()
@@ -96,7 +96,7 @@ impl TryFrom<Model> for Memory {
             importance: importance(row.importance)?,
             created_at: row.created_at,
             accessed_at: row.accessed_at,
-            vector: vector(row.vector_model, row.vector.as_deref())?,
+            vector: vector(row.embedded_by, row.vector.as_deref())?,
             run: row.run_id.map(RunId::from_uuid),
         })
     }

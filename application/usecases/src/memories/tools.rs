@@ -354,7 +354,7 @@ impl Tool for Applying {
 mod tests {
     use super::*;
 
-    fn changes(operations: Value) -> Result<Vec<MemoryChange>, String> {
+    fn changes(operations: &Value) -> Result<Vec<MemoryChange>, String> {
         read::<ApplyArguments>(&json!({ "operations": operations }))
             .map_err(|output| output.content)?
             .into_changes()
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn operations_are_read_and_what_is_wrong_with_one_is_said() {
         let id = "memory_01h455vb4pex5vsknk084sn02q";
-        let read = changes(json!([
+        let read = changes(&json!([
             {"op": "ADD", "text": "likes tea"},
             {"op": "update", "id": id, "text": "likes coffee", "importance": 9},
             {"op": "DELETE", "id": id},
@@ -393,7 +393,7 @@ mod tests {
             (json!([{"op": "FORGET"}]), "no operation"),
             (json!([{"op": "NOOP", "whose": "theirs"}]), "unknown field"),
         ] {
-            let error = changes(wrong.clone()).unwrap_err();
+            let error = changes(&wrong).unwrap_err();
             assert!(error.contains(says), "{wrong}: {error}");
         }
     }

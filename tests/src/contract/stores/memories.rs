@@ -84,7 +84,7 @@ pub async fn memories_are_found_by_whose_they_are(stores: &Stores) {
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
     assert_eq!(tx.memories().all(mine).await.expect("all"), [fact.clone(), skill.clone()]);
     for (whose, other) in [theirs, shared, elsewhere].iter().zip(&others) {
-        assert_eq!(tx.memories().all(*whose).await.expect("all"), [other.clone()]);
+        assert_eq!(tx.memories().all(*whose).await.expect("all"), std::slice::from_ref(other));
     }
     let worth = |memory: &Memory| Worth {
         id: memory.id,
