@@ -42,7 +42,7 @@ use zeroize::Zeroizing;
 
 mod slices;
 
-use slices::{api, models_slice, submit_run};
+use slices::{api, memory_tools, models_slice, submit_run};
 
 use crate::embeddings;
 use crate::model::Chosen;
@@ -229,7 +229,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = tools::Resolver {
         built_in: Arc::new(toolbox(settings, &ports)?),
-        made: Arc::new(made(&ports)),
+        made: Arc::new(made(&ports).into_iter().chain(memory_tools(settings, &ports)).collect()),
         maker: Arc::clone(&ports.maker),
     };
     let kind = model.kind;

@@ -8,7 +8,8 @@ mod permit;
 pub use permit::Permit;
 
 use crate::ids::{
-    AgentId, ApprovalId, BudgetId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId, UserId, WebhookId,
+    AgentId, ApprovalId, BudgetId, ModelProviderId, RunId, ScheduleId, SessionId, TenantId, ThreadId, UserId,
+    WebhookId,
 };
 use crate::knowledge::CollectionName;
 use crate::secrets::SecretName;
@@ -132,6 +133,14 @@ named_enum! {
         KnowledgeRead = "knowledge.read",
         /// Make and remove collections, and put and remove documents.
         KnowledgeUpdate = "knowledge.update",
+        /// See what agents remember of oneself.
+        MemoriesRead = "memories.read",
+        /// See what agents remember of anyone.
+        MemoriesReadAny = "memories.read_any",
+        /// Say what agents are to remember of oneself, and have them forget.
+        MemoriesUpdate = "memories.update",
+        /// Say what agents are to remember of anyone and of all, and have them forget.
+        MemoriesUpdateAny = "memories.update_any",
         /// See budgets, and what is left of them.
         BudgetsRead = "budgets.read",
         /// Make, change and remove budgets.
@@ -155,12 +164,12 @@ named_enum! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AgentsArchive, AgentsCreate, AgentsPublish, AgentsRead, AgentsUpdate, ApprovalsAnswer, ApprovalsRead,
-        AuditRead, BudgetsRead, BudgetsUpdate, KnowledgeRead, KnowledgeUpdate, ModelProvidersRead,
-        ModelProvidersUpdate, ModelsRead, OpsRead, PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate,
-        RunsCancel, RunsCancelAny, RunsCreate, RunsFeedback, RunsRead, RunsReadAny, SchedulesRead,
-        SchedulesUpdate, SecretsRead, SecretsUpdate, SelectionRead, SelectionUpdate, TenantClose, TenantRead,
-        TenantUpdate, ToolsRead, ToolsUpdate, UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate,
-        WebhooksRead, WebhooksUpdate,
+        AuditRead, BudgetsRead, BudgetsUpdate, KnowledgeRead, KnowledgeUpdate, MemoriesRead, MemoriesReadAny,
+        MemoriesUpdate, MemoriesUpdateAny, ModelProvidersRead, ModelProvidersUpdate, ModelsRead, OpsRead,
+        PoliciesRead, PoliciesUpdate, PricesRead, PricesUpdate, RunsCancel, RunsCancelAny, RunsCreate,
+        RunsFeedback, RunsRead, RunsReadAny, SchedulesRead, SchedulesUpdate, SecretsRead, SecretsUpdate,
+        SelectionRead, SelectionUpdate, TenantClose, TenantRead, TenantUpdate, ToolsRead, ToolsUpdate,
+        UsageRead, UsersCreate, UsersDelete, UsersRead, UsersUpdate, WebhooksRead, WebhooksUpdate,
     };
     use Role::{Admin, Member, Operator, Owner, Viewer};
 
@@ -184,6 +193,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | PricesUpdate
                     | AuditRead
                     | SelectionUpdate
+                    | MemoriesReadAny
+                    | MemoriesUpdateAny
             )
             | (
                 Owner | Admin | Operator,
@@ -208,10 +219,10 @@ pub const fn allows(role: Role, action: Action) -> bool {
                     | SelectionRead
                     | KnowledgeUpdate
             )
-            | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback)
+            | (Owner | Admin | Operator | Member, RunsCreate | RunsCancel | RunsFeedback | MemoriesUpdate)
             | (
                 Owner | Admin | Operator | Member | Viewer,
-                TenantRead | AgentsRead | RunsRead | ModelsRead | KnowledgeRead
+                TenantRead | AgentsRead | RunsRead | ModelsRead | KnowledgeRead | MemoriesRead
             )
     )
 }
@@ -356,6 +367,36 @@ impl Resource for OwnedRun {
     }
 }
 
+/// A thread and whose it is, as looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedThread {
+    /// The thread.
+    pub thread: ThreadId,
+    /// Whose it is.
+    pub owner: UserId,
+}
+
+impl Resource for OwnedThread {
+    fn owner(&self) -> Option<UserId> {
+        Some(self.owner)
+    }
+}
+
+/// What an agent remembers of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoriesOf {
+    /// The agent.
+    pub agent: AgentId,
+    /// The user.
+    pub user: UserId,
+}
+
+impl Resource for MemoriesOf {
+    fn owner(&self) -> Option<UserId> {
+        Some(self.user)
+    }
+}
+
 /// A kind of permit: which action, on which kind of resource.
 pub trait Privilege {
     /// What the action is done to. An action on no one thing, such as listing or creating, is done to the tenant.
@@ -434,6 +475,26 @@ privileges! {
     PauseRun(OwnedRun) = RunsCancel, others: RunsCancelAny;
     /// Judge the result of a run.
     GiveFeedback(OwnedRun) = RunsFeedback;
+    /// Begin a thread.
+    CreateThread(TenantId) = RunsCreate;
+    /// List one's own threads.
+    ListOwnThreads(TenantId) = RunsRead;
+    /// List everyone's threads.
+    ListAllThreads(TenantId) = RunsReadAny;
+    /// See a thread, and what was said in it.
+    ReadThread(OwnedThread) = RunsRead, others: RunsReadAny;
+    /// Say something in a thread.
+    ContinueThread(OwnedThread) = RunsCreate;
+    /// Remove a thread.
+    DeleteThread(OwnedThread) = RunsCreate, others: RunsCancelAny;
+    /// See what an agent remembers of a user.
+    ReadMemories(MemoriesOf) = MemoriesRead, others: MemoriesReadAny;
+    /// Say what an agent is to remember of a user, or have it forget.
+    UpdateMemories(MemoriesOf) = MemoriesUpdate, others: MemoriesUpdateAny;
+    /// See what an agent remembers of all users alike.
+    ReadSharedMemories(AgentId) = MemoriesRead;
+    /// Say what an agent is to remember of all users alike, or have it forget.
+    UpdateSharedMemories(AgentId) = MemoriesUpdateAny;
     /// List what runs have asked.
     ListApprovals(TenantId) = ApprovalsRead;
     /// See what a run has asked.

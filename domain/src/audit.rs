@@ -119,6 +119,16 @@ named_enum! {
         DocumentAdded = "document.added",
         /// A document was removed.
         DocumentRemoved = "document.removed",
+        /// An agent was told something to remember.
+        MemoryAdded = "memory.added",
+        /// An agent was made to forget something.
+        MemoryRemoved = "memory.removed",
+        /// An agent was made to forget all that it remembered of somebody.
+        MemoriesErased = "memory.erased",
+        /// A conversation was begun.
+        ThreadCreated = "thread.created",
+        /// A conversation was removed.
+        ThreadRemoved = "thread.removed",
         /// A budget was made.
         BudgetCreated = "budget.created",
         /// A budget got other caps.

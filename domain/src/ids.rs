@@ -211,6 +211,10 @@ typed_ids! {
     DataKeyId = "data_key";
     /// A document of a collection.
     DocumentId = "doc";
+    /// Something that an agent remembers.
+    MemoryId = "memory";
+    /// A conversation: runs that see what was said before them.
+    ThreadId = "thread";
 }
 
 #[cfg(test)]

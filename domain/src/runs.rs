@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::access::Role;
 use crate::ids::{AgentId, RunId, UserId};
 use crate::model::Usage;
+use crate::threads::InThread;
 
 mod approval_rules;
 mod approvals;
@@ -37,7 +38,7 @@ pub use approval_rules::{
 pub use approvals::{Answer, AnswerRefused, Approval, Decision, Demand, MAX_ANSWER_CHARS, Question};
 pub use ending::Ending;
 pub use event_hash::{EventHash, InvalidEventHash};
-pub use events::{EventBody, RunEvent, offered, settled, steps};
+pub use events::{EventBody, RunEvent, conversation, offered, settled, steps};
 pub use explanation::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, StepTold, Times, Told, Wait, explain,
 };
@@ -276,6 +277,7 @@ pub struct Run {
     limits: RunLimits,
     placement: Placement,
     lineage: Option<Lineage>,
+    in_thread: Option<InThread>,
     state: RunState,
     usage: Usage,
     created_at: DateTime<Utc>,
@@ -301,6 +303,8 @@ pub struct RunParts {
     pub placement: Placement,
     /// The run that began it, if one did.
     pub lineage: Option<Lineage>,
+    /// The thread that it belongs to, if it does to one.
+    pub in_thread: Option<InThread>,
     /// Where it is in its life.
     pub state: RunState,
     /// What it has used.
@@ -331,6 +335,7 @@ impl Run {
             limits,
             placement: Placement::default(),
             lineage: None,
+            in_thread: None,
             state,
             usage: Usage::default(),
             created_at: now,
@@ -349,6 +354,7 @@ impl Run {
             limits,
             placement,
             lineage,
+            in_thread,
             state,
             usage,
             created_at,
@@ -363,6 +369,7 @@ impl Run {
             limits,
             placement,
             lineage,
+            in_thread,
             state,
             usage,
             created_at,
@@ -380,6 +387,12 @@ impl Run {
     #[must_use]
     pub fn begun_by(self, lineage: Lineage) -> Self {
         Self { lineage: Some(lineage), ..self }
+    }
+
+    /// The same run, as a turn of a thread.
+    #[must_use]
+    pub fn in_thread(self, place: InThread) -> Self {
+        Self { in_thread: Some(place), ..self }
     }
 
     /// The same run, which this role of whoever asked for it has allowed.
@@ -426,6 +439,11 @@ impl Run {
     /// The run that began it, if one did.
     pub fn lineage(&self) -> Option<Lineage> {
         self.lineage
+    }
+
+    /// Where in a thread it is, if it is in one.
+    pub fn place_in_thread(&self) -> Option<InThread> {
+        self.in_thread
     }
 
     /// Where a run that this one begins stands; nothing when it may begin none.

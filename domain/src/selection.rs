@@ -19,7 +19,7 @@ mod classifier;
 mod explore;
 mod features;
 mod lesson;
-mod lexical;
+pub(crate) mod lexical;
 mod off_policy;
 mod record;
 mod selector;

@@ -8,30 +8,37 @@ use crate::agents::{Definition, SubAgent};
 use crate::effects::EffectFailure;
 use crate::model::Message;
 use crate::runs::{Formation, Run};
+use crate::threads::Conversation;
 use crate::tools::ToolSpec;
 
 mod acting;
 mod asking;
+mod compaction;
 mod dataflow;
 mod delegating;
 mod formation;
 mod kind;
 mod parameters;
 mod reading;
+mod remembering;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod tests;
 
+mod adaptive_memory;
 mod auto_loop;
 mod cascade;
 mod chain_of_thought;
+mod curriculum;
 mod debate;
 mod direct;
 mod evaluator;
+mod generative;
 mod governor;
 mod hierarchical;
 mod llm_compiler;
+mod memory;
 mod mixture_of_agents;
 mod orchestrator_workers;
 mod plan_and_execute;
@@ -46,7 +53,9 @@ mod sql_analyst;
 mod swarm;
 mod toolformer;
 mod tree_of_thought;
+mod voyager;
 
+pub use compaction::summary_made;
 pub use kind::{About, AgentKind, Source, Strategy, StrategyFuture, ToolUse, UnknownKind};
 pub use parameters::ParameterError;
 
@@ -63,6 +72,8 @@ pub struct Brief {
     pub agents: Vec<SubAgent>,
     /// The agents that work on the task before it, if any do.
     pub formation: Option<Formation>,
+    /// What was said before the task, in the thread that it belongs to.
+    pub conversation: Conversation,
 }
 
 impl Brief {
@@ -74,15 +85,24 @@ impl Brief {
             tools,
             agents: definition.agents.clone(),
             formation: run.selection().formation.clone(),
+            conversation: Conversation::default(),
         }
     }
 
-    /// The start of a conversation: the agent's instructions, then the strategy's guidance, then `user`.
+    /// The same after what was said before.
+    #[must_use]
+    pub fn after(self, conversation: Conversation) -> Self {
+        Self { conversation, ..self }
+    }
+
+    /// The start of a conversation: the agent's instructions, then the strategy's guidance, then what was said before the task,
+    /// then `user`.
     fn conversation(&self, guidance: &str, user: impl Into<String>) -> Vec<Message> {
         let parts = [self.instructions.trim(), guidance];
         let system = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
         let system = (!system.is_empty()).then(|| Message::system(system));
-        system.into_iter().chain([Message::user(user)]).collect()
+        let before = compaction::messages(&self.conversation);
+        system.into_iter().chain(before).chain([Message::user(user)]).collect()
     }
 
     /// A conversation about the task, with what is known beside it: each a heading and a text.

@@ -63,6 +63,7 @@ impl Announced {
             | EventBody::Resumed { .. }
             | EventBody::Forked { .. }
             | EventBody::ToolsOffered { .. }
+            | EventBody::ConversationShown { .. }
             | EventBody::StepStarted { .. }
             | EventBody::TextDelta { .. }
             | EventBody::StepEnded { .. } => None,

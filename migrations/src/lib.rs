@@ -27,6 +27,7 @@ mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
 mod m0020_knowledge;
+mod m0021_memory;
 mod m0024_rules_when_written;
 mod m0025_room_in_pages;
 #[cfg(test)]
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),
             Box::new(m0020_knowledge::Migration),
+            Box::new(m0021_memory::Migration),
             Box::new(m0024_rules_when_written::Migration),
             Box::new(m0025_room_in_pages::Migration),
         ]

@@ -157,15 +157,22 @@ fn sorted(text: &str) -> Vec<&str> {
     lines
 }
 
-/// What a command prints, with the same id for every run.
+/// What a command prints, with the same id for every run and every memory.
 fn print(command: &str, server: &Server) -> String {
-    let printed = server.shell(command);
-    let mut parts = printed.split("run_");
+    without_ids(&without_ids(&server.shell(command), "run_"), "memory_")
+}
+
+fn without_ids(printed: &str, prefix: &str) -> String {
+    let mut parts = printed.split(prefix);
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let id = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
-        shown += if id == 26 { "run_…" } else { "run_" };
-        shown += if id == 26 { &part[id..] } else { part };
+        shown += prefix;
+        // A line that is too long is cut, also in the middle of an id.
+        let is_cut = part.starts_with('0') && part[id..].starts_with('\n');
+        let rest = if id == 26 || is_cut { &part[id..] } else { part };
+        shown += if id == 26 || is_cut { "…" } else { "" };
+        shown += rest;
     }
     shown
 }

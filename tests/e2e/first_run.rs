@@ -73,10 +73,11 @@ async fn every_kind_ends_on_the_offline_model() {
     let kinds = ada.get("/v1/agent-kinds").await;
     let kinds: Vec<&str> =
         kinds["items"].as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.len(), 23, "{kinds:?}");
+    assert_eq!(kinds.len(), 28, "{kinds:?}");
     for kind in kinds {
         let name = kind.replace('_', "-");
-        let definition = json!({"kind": kind, "description": "Tries a kind", "tools": ["calculator"],
+        let definition = json!({"kind": kind, "description": "Tries a kind",
+            "tools": ["calculator", "memory_search", "memory_apply"],
             "agents": [{"name": "assistant", "description": "Answers questions"}]});
         let agent = ada.post("/v1/agents", &json!({"name": name, "definition": definition})).await;
         let id = agent["id"].as_str().unwrap();
@@ -85,6 +86,11 @@ async fn every_kind_ends_on_the_offline_model() {
         if kind == "sql_analyst" {
             // No tool of a database is built in.
             assert_eq!(run["failure"]["code"], "tools_missing", "{run}");
+            continue;
+        }
+        if kind == "curriculum" {
+            // What it proposes has no chance, so none is in the band.
+            assert_eq!(run["failure"]["code"], "no_answer", "{run}");
             continue;
         }
         assert_eq!(run["status"], "succeeded", "{kind}: {run}");

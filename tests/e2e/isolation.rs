@@ -85,6 +85,8 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_collection" => json!({"name": "papers"}),
         "create_document" => json!({"media_type": "text/plain", "content": "A new document"}),
         "update_egress_rules" => json!({"hosts": null}),
+        "create_thread" => json!({"title": "Tea"}),
+        "create_memory" => json!({"text": "drinks tea"}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
@@ -110,11 +112,13 @@ pub(crate) struct Property {
     message: String,
     budget: String,
     pub(crate) provider: String,
+    thread: String,
+    memory: String,
 }
 
 impl Property {
     /// All that paths are made of.
-    fn ids(&self) -> [&str; 14] {
+    fn ids(&self) -> [&str; 16] {
         let Self {
             agent,
             user,
@@ -130,10 +134,12 @@ impl Property {
             message,
             budget,
             provider,
+            thread,
+            memory,
         } = self;
         [
             agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, collection, document,
-            message, budget, provider,
+            message, budget, provider, thread, memory,
         ]
         .map(String::as_str)
     }
@@ -180,6 +186,8 @@ impl Property {
         let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
             "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
         let provider = caller.post("/v1/model-providers", &provider).await;
+        let thread = caller.post("/v1/threads", &json!({"title": CANARY})).await;
+        let memory = caller.post(&format!("/v1/agents/{agent}/memories"), &json!({"text": CANARY})).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
         Self {
             agent,
@@ -196,6 +204,8 @@ impl Property {
             message: id(&message),
             budget: id(&budget),
             provider: id(&provider),
+            thread: id(&thread),
+            memory: id(&memory),
         }
     }
 
@@ -227,7 +237,12 @@ impl Property {
         let path = path.replace("{server_name}", &self.mcp_server);
         let path =
             path.replace("{collection_name}", &self.collection).replace("{document_id}", &self.document);
-        let path = if operation.id == "search_collection" { path + "?query=document" } else { path };
+        let path = path.replace("{thread_id}", &self.thread).replace("{memory_id}", &self.memory);
+        let path = match operation.id.as_str() {
+            "search_collection" => path + "?query=document",
+            "search_memories" => path + "?query=tea",
+            _ => path,
+        };
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -260,6 +275,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             "collections",
             "webhooks",
             "model-providers",
+            "threads",
+            &format!("agents/{}/memories", owned.agent),
         ] {
             everything.push(ada.get(&format!("/v1/{path}")).await);
         }
@@ -292,7 +309,8 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
 
     // The same requests by their owner do well: the test asks for what is there. What deletes comes last.
     let mut operations = operations(&server).await;
-    operations.sort_by_key(|operation| operation.method == Method::DELETE);
+    operations
+        .sort_by_key(|operation| (operation.method == Method::DELETE, operation.id == "erase_memories"));
     for operation in operations.iter().filter(|operation| operation.is_guarded) {
         if matches!(operation.id.as_str(), "create_agent" | "delete_session") {
             continue;
@@ -435,6 +453,8 @@ async fn nothing_is_served_without_a_token() {
         message: name("message_x"),
         budget: name("budget_x"),
         provider: name("modelprovider_x"),
+        thread: name("thread_x"),
+        memory: name("memory_x"),
     };
     let open =
         ["create_session", "create_tenant", "health", "health_live", "health_ready", "refresh_session"];

@@ -160,7 +160,7 @@ impl Scene {
         submit
             .execute(
                 &self.principal,
-                SubmitRunCommand { task, target, formation: None, placement },
+                SubmitRunCommand { task, target, formation: None, thread: None, placement },
                 &Once::unkeyed(),
             )
             .await

@@ -235,6 +235,7 @@ impl Scene {
             task,
             target: Target::Agent(self.agent),
             formation: None,
+            thread: None,
             placement: Placement::default(),
         };
         submit.execute(&self.principal, command, &Once::unkeyed()).await.unwrap().id()

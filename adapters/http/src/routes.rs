@@ -21,6 +21,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod collections;
 pub(crate) mod health;
+pub(crate) mod memories;
 pub(crate) mod models;
 pub(crate) mod money;
 pub(crate) mod runs;
@@ -29,6 +30,7 @@ pub(crate) mod secrets;
 pub(crate) mod selection;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
+pub(crate) mod threads;
 pub(crate) mod tools;
 pub(crate) mod users;
 pub(crate) mod webhooks;
@@ -46,6 +48,10 @@ pub struct Api {
     pub agents: agents::Agents,
     /// Runs.
     pub runs: runs::Runs,
+    /// Conversations.
+    pub threads: threads::Threads,
+    /// What agents remember.
+    pub memories: memories::Memories,
     /// What the selection of agents knows.
     pub selection: selection::Selection,
     /// What runs ask people.
@@ -92,6 +98,8 @@ fn router(api: &Api) -> Router {
         .push(api.users.guarded())
         .push(api.agents.guarded())
         .push(api.runs.guarded())
+        .push(api.threads.guarded())
+        .push(api.memories.guarded())
         .push(api.selection.guarded())
         .push(api.approvals.guarded())
         .push(api.schedules.guarded())

@@ -23,7 +23,7 @@ pub const OFFLINE_MODEL: &str = "powerhouse-offline";
 /// What every text of the model starts with.
 const MARK: &str = "[offline model]";
 /// What strategies put behind a task.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 23] = [
     "\n\nSteps so far:",
     "\n\nDraft:",
     "\n\nThe debate so far:",
@@ -38,7 +38,26 @@ const SECTIONS: [&str; 14] = [
     "\n\nTasks that are left:\n",
     "\n\nSchema:\n",
     "\n\nQuery:\n",
+    "\n\nWhat you remember:\n",
+    "\n\nNew facts:\n",
+    "\n\nAnswer:\n",
+    "\n\nYour plan:\n",
+    "\n\nWhat you have seen:\n",
+    "\n\nQuestion:\n",
+    "\n\nSkills that you have:\n",
+    "\n\nProcedure:\n",
+    "\n\nTasks that have succeeded:\n",
 ];
+/// What strategies say to a model that has spoken: no task.
+const FOLLOW_UPS: [&str; 5] = [
+    "Observation:\n",
+    "You cannot call any more tools",
+    "Therefore",
+    "End with a line that starts with `Answer:`",
+    "This is not the JSON",
+];
+/// What they say of a reply that they cannot read.
+const COMPLAINT: &str = " cannot be used: ";
 /// What chain of thought puts behind it.
 const TRIGGER: &str = "\n\nLet's think step by step.";
 /// Words that are streamed at a time.
@@ -93,7 +112,8 @@ fn said(request: &ModelRequest) -> String {
 }
 
 fn body(request: &ModelRequest) -> String {
-    let said_before = request.messages.iter().rev().find_map(|message| match message {
+    let after_task = &request.messages[task_at(request)..];
+    let said_before = after_task.iter().rev().find_map(|message| match message {
         Message::Tool { content, .. } => Some(result(task(request), content)),
         Message::Assistant { content, .. } if !content.is_empty() => {
             Some(content.replace(MARK, "").trim().to_owned())
@@ -114,10 +134,25 @@ fn result(task: &str, output: &str) -> String {
     }
 }
 
-/// What is to be done: strategies put it into the first message of the user.
+/// Where the task is: in the last message of the user that does not follow up on what the model has said. What was said in the
+/// thread stands before it.
+fn task_at(request: &ModelRequest) -> usize {
+    let is_task = |message: &Message| {
+        let text = tokens::content(message);
+        let follows_up = FOLLOW_UPS.iter().any(|start| text.starts_with(start)) || text.contains(COMPLAINT);
+        matches!(message, Message::User { .. }) && !follows_up
+    };
+    let is_users = |message: &Message| matches!(message, Message::User { .. });
+    let messages = &request.messages;
+    messages.iter().rposition(is_task).or_else(|| messages.iter().position(is_users)).unwrap_or(0)
+}
+
+/// What is to be done.
 fn task(request: &ModelRequest) -> &str {
-    let first = request.messages.iter().find(|message| matches!(message, Message::User { .. }));
-    let text = first.map(tokens::content).unwrap_or_default();
+    let text = match request.messages.get(task_at(request)) {
+        Some(message @ Message::User { .. }) => tokens::content(message),
+        _ => "",
+    };
     // Some put more behind it, in sections with a heading.
     let end = |task: &str| SECTIONS.iter().filter_map(|heading| task.find(heading)).min();
     match text.strip_prefix("Task:\n") {
@@ -202,6 +237,22 @@ mod tests {
         let mut request = asks("Go.");
         request.messages.extend([Message::assistant("[offline model] So."), Message::user("Therefore?")]);
         assert_eq!(said(&request), "[offline model] So.");
+    }
+
+    #[test]
+    fn the_task_is_what_was_said_last_in_a_thread() {
+        let mut request = asks("What is 1 + 2?");
+        request
+            .messages
+            .extend([Message::assistant("[offline model] 1 + 2 = 3"), Message::user("Name a colour.")]);
+        assert_eq!(
+            (task(&request), said(&request)),
+            ("Name a colour.", "[offline model] Name a colour.".to_owned())
+        );
+        request
+            .messages
+            .extend([Message::assistant("Blue."), Message::user("Therefore, what is the answer?")]);
+        assert_eq!((task(&request), said(&request)), ("Name a colour.", "[offline model] Blue.".to_owned()));
     }
 
     proptest::proptest! {

@@ -128,9 +128,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE, DELETE ON users TO {application};
         GRANT SELECT, INSERT, UPDATE ON agents, runs, run_feedback, approvals TO {application};
         GRANT SELECT, INSERT ON agent_versions, run_events TO {application};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks, secrets, tools, model_providers
-            TO {application};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON collections TO {application};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON schedules, webhooks, secrets, tools, model_providers, memories,
+            threads, collections TO {application};
         GRANT SELECT, INSERT, DELETE ON documents, document_chunks, document_words TO {application};
         GRANT SELECT, INSERT ON data_keys TO {application};
         GRANT SELECT, UPDATE (master, wrapped) ON data_keys TO {platform};

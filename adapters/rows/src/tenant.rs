@@ -5,9 +5,9 @@ use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Tenant;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, KnowledgeRepository, ModelProviderRepository, PriceRepository, RunRepository,
-    ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView,
-    ToolRepository, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, KnowledgeRepository, MemoryRepository, ModelProviderRepository, PriceRepository,
+    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx,
+    TenantView, ThreadRepository, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, UpdateResult,
@@ -27,11 +27,13 @@ mod budgets;
 mod catalogue;
 mod idempotency;
 mod knowledge;
+mod memories;
 mod prices;
 mod runs;
 mod schedules;
 mod secrets;
 mod selection;
+mod threads;
 mod tools;
 mod usage;
 mod users;
@@ -164,6 +166,14 @@ impl<C: Transaction> TenantView for Own<C> {
     }
 
     fn selection(&mut self) -> &mut dyn SelectionRepository {
+        self
+    }
+
+    fn memories(&mut self) -> &mut dyn MemoryRepository {
+        self
+    }
+
+    fn threads(&mut self) -> &mut dyn ThreadRepository {
         self
     }
 

@@ -15,11 +15,13 @@ mod audit;
 mod catalogue;
 mod idempotency;
 mod knowledge;
+mod memories;
 mod money;
 mod page;
 mod schedules;
 mod secrets;
 mod selection;
+mod threads;
 mod tools;
 mod webhooks;
 mod work;
@@ -28,19 +30,22 @@ pub use audit::{AuditFilter, AuditRepository};
 pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
 pub use idempotency::IdempotencyRepository;
 pub use knowledge::{FoundChunk, KnowledgeRepository};
+pub use memories::MemoryRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
 pub use selection::SelectionRepository;
+pub use threads::ThreadRepository;
 pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
     catalogue::MockModelProviderRepository, idempotency::MockIdempotencyRepository,
-    knowledge::MockKnowledgeRepository, schedules::MockScheduleRepository, secrets::MockSecretRepository,
-    selection::MockSelectionRepository, tools::MockToolRepository, webhooks::MockWebhookRepository,
+    knowledge::MockKnowledgeRepository, memories::MockMemoryRepository, schedules::MockScheduleRepository,
+    secrets::MockSecretRepository, selection::MockSelectionRepository, threads::MockThreadRepository,
+    tools::MockToolRepository, webhooks::MockWebhookRepository,
 };
 
 /// A failure of a store. Absence is `Ok(None)`, not an error.
@@ -125,6 +130,10 @@ pub trait TenantView: Send {
     fn usage(&mut self) -> &mut dyn UsageRepository;
     /// What the tenant's selection knows.
     fn selection(&mut self) -> &mut dyn SelectionRepository;
+    /// What the tenant's agents remember.
+    fn memories(&mut self) -> &mut dyn MemoryRepository;
+    /// The tenant's conversations.
+    fn threads(&mut self) -> &mut dyn ThreadRepository;
     /// Who changed what.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }

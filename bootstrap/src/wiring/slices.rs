@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use powerhouse_documents::DocumentReader;
 use powerhouse_http::{
-    Agents, Api, Approvals, Audit, Collections, Health, Models, Money, Runs, Schedules, Secrets, Selection,
-    Sessions, Tenants, Tools, Users, Webhooks,
+    Agents, Api, Approvals, Audit, Collections, Health, Memories, Models, Money, Runs, Schedules, Secrets,
+    Selection, Sessions, Tenants, Threads, Tools, Users, Webhooks,
 };
 use powerhouse_ports::models::ProviderOpener;
+use powerhouse_ports::tools::ToolFactory;
 use powerhouse_usecases::{
-    Keeper, agents, approvals, audit, catalogue, knowledge, models, money, runs, schedules, secrets as vault,
-    selection, sessions, tenants, tools, users, webhooks,
+    Keeper, agents, approvals, audit, catalogue, knowledge, memories, models, money, runs, schedules,
+    secrets as vault, selection, sessions, tenants, threads, tools, users, webhooks,
 };
 
 use super::Ports;
@@ -59,6 +60,8 @@ pub(super) fn api(
         users: users_slice(ports),
         agents: agents_slice(ports, tools),
         runs: runs_slice(ports, tools),
+        threads: threads_slice(ports),
+        memories: memories_slice(ports),
         selection: selection_slice(ports),
         approvals: approvals_slice(ports),
         schedules: schedules_slice(ports),
@@ -85,12 +88,59 @@ pub(super) fn api(
         },
         limiter: Arc::clone(&ports.limiter),
         anonymous: settings.anonymous,
-        keeper: Keeper {
-            sealer: Arc::clone(&ports.secrets.sealer),
-            clock: clock(),
-            kept: settings.answers_kept,
-        },
+        keeper: keeper(settings, ports),
         ids: Arc::clone(&ports.ids),
+    }
+}
+
+/// How answers are kept.
+fn keeper(settings: &Settings, ports: &Ports) -> Keeper {
+    Keeper {
+        sealer: Arc::clone(&ports.secrets.sealer),
+        clock: Arc::clone(&ports.clock),
+        kept: settings.answers_kept,
+    }
+}
+
+fn threads_slice(ports: &Ports) -> Threads {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    Threads {
+        list: threads::ListThreads { store: store() },
+        read: threads::ReadThread { store: store() },
+        create: threads::CreateThread { store: store(), clock: clock(), ids: Arc::clone(&ports.ids) },
+        delete: threads::DeleteThread { store: store(), clock: clock() },
+    }
+}
+
+fn remembrance(ports: &Ports) -> memories::Remembrance {
+    memories::Remembrance {
+        store: Arc::clone(&ports.store),
+        clock: Arc::clone(&ports.clock),
+        ids: Arc::clone(&ports.ids),
+        embedding: ports.embedding.clone(),
+    }
+}
+
+/// The tools by which runs reach what their agents remember.
+pub(super) fn memory_tools(settings: &Settings, ports: &Ports) -> [(String, Arc<dyn ToolFactory>); 2] {
+    let remembrance = remembrance(ports);
+    let search = memories::MemorySearch { remembrance: remembrance.clone() };
+    let apply = memories::MemoryApply { remembrance, keeper: keeper(settings, ports) };
+    [(memories::SEARCH.to_owned(), Arc::new(search)), (memories::APPLY.to_owned(), Arc::new(apply))]
+}
+
+fn memories_slice(ports: &Ports) -> Memories {
+    let store = || Arc::clone(&ports.store);
+    let clock = || Arc::clone(&ports.clock);
+    let remembrance = remembrance(ports);
+    Memories {
+        list: memories::ListMemories { store: store() },
+        read: memories::ReadMemory { store: store() },
+        search: memories::SearchMemories { store: store(), remembrance: remembrance.clone() },
+        add: memories::AddMemory { remembrance },
+        forget: memories::ForgetMemory { store: store(), clock: clock() },
+        erase: memories::EraseMemories { store: store(), clock: clock() },
     }
 }
 

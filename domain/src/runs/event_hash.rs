@@ -68,6 +68,7 @@ fn counted(event: &EventBody) -> Option<Value> {
         | EventBody::Resumed { .. }
         | EventBody::Forked { .. }
         | EventBody::ToolsOffered { .. }
+        | EventBody::ConversationShown { .. }
         | EventBody::Waiting { .. } => None,
     }
 }

@@ -9,6 +9,7 @@ use crate::effects::{EffectKey, EffectOutcome, Fingerprint, JournalEntry};
 use crate::ids::{ApprovalId, RunId, StepId, UserId};
 use crate::model::Channel;
 use crate::money::Reservation;
+use crate::threads::Conversation;
 use crate::tools::ToolSpec;
 
 /// Something that happened to a run.
@@ -99,6 +100,11 @@ pub enum EventBody {
         /// The tools.
         tools: Vec<ToolSpec>,
     },
+    /// What was said in its thread before it, as it sees it from now on, whatever becomes of the thread.
+    ConversationShown {
+        /// What was said.
+        conversation: Conversation,
+    },
     /// It waits for something outside.
     Waiting {
         /// For what, in a sentence.
@@ -147,6 +153,7 @@ impl EventBody {
             Self::Resumed { .. } => "run.resumed",
             Self::Forked { .. } => "run.forked",
             Self::ToolsOffered { .. } => "run.tools_offered",
+            Self::ConversationShown { .. } => "run.conversation_shown",
             Self::Waiting { .. } => "run.waiting",
             Self::Succeeded { .. } => "run.succeeded",
             Self::Failed { .. } => "run.failed",
@@ -178,6 +185,14 @@ pub struct RunEvent {
 pub fn offered(events: &[RunEvent]) -> Option<&[ToolSpec]> {
     events.iter().find_map(|event| match &event.body {
         EventBody::ToolsOffered { tools } => Some(tools.as_slice()),
+        _ => None,
+    })
+}
+
+/// What was said before a run, where its journal says so.
+pub fn conversation(events: &[RunEvent]) -> Option<&Conversation> {
+    events.iter().find_map(|event| match &event.body {
+        EventBody::ConversationShown { conversation } => Some(conversation),
         _ => None,
     })
 }

@@ -54,6 +54,12 @@ impl Provenance {
             {
                 self.outside.push(plain(&output.content));
             }
+            // What was answered before may have been read anywhere; what was asked before is the asker's.
+            EventBody::ConversationShown { conversation } => {
+                self.given.extend(conversation.turns.iter().flat_map(|turn| plain(&turn.task)));
+                self.outside.extend(conversation.turns.iter().map(|turn| plain(&turn.answer)));
+                self.outside.extend(conversation.summary.iter().map(|summary| plain(summary)));
+            }
             // Whoever answered may have read anything.
             EventBody::StepEnded { outcome: EffectOutcome::Run(output), .. } => {
                 self.outside.push(plain(&output.content));

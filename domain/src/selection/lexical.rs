@@ -48,7 +48,7 @@ pub(crate) fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn bm25(query: &[String], documents: &[Vec<String>]) -> Vec<f64> {
+pub(crate) fn bm25(query: &[String], documents: &[Vec<String>]) -> Vec<f64> {
     let query: HashSet<&str> = query.iter().map(String::as_str).collect();
     let counts: Vec<HashMap<&str, f64>> = documents
         .iter()

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::parameters::{self, Parameter, ParameterError};
-use super::{Answer, Brief, StrategyError, formation};
+use super::{Answer, Brief, StrategyError, compaction, formation};
 use crate::effects::Effects;
 
 /// What there is to know of a kind.
@@ -249,6 +249,11 @@ kinds! {
     OrchestratorWorkers: orchestrator_workers,
     Hierarchical: hierarchical,
     Swarm: swarm,
+    Memory: memory,
+    AdaptiveMemory: adaptive_memory,
+    Generative: generative,
+    Curriculum: curriculum,
+    Voyager: voyager,
 }
 
 impl Strategy {
@@ -257,13 +262,15 @@ impl Strategy {
         Self(Chosen::Direct(super::direct::Parameters {}))
     }
 
-    /// Works on the brief, once the agents of its formation have. Deterministic: all that varies comes through `fx`.
+    /// Works on the brief, once what was said before is short enough and the agents of its formation have done their part.
+    /// Deterministic: all that varies comes through `fx`.
     pub fn execute(&self, brief: Brief, fx: Effects) -> StrategyFuture {
-        if brief.formation.is_none() {
+        if brief.formation.is_none() && brief.conversation.to_summarise == 0 {
             return self.work(brief, fx);
         }
         let strategy = self.clone();
         Box::pin(async move {
+            let brief = compaction::compacted(brief, &fx).await?;
             let brief = formation::prepared(brief, &fx).await?;
             strategy.work(brief, fx).await
         })

@@ -11,6 +11,7 @@ use crate::effects::{
     SubRunOutput, SubRunRequest, ToolRequest,
 };
 use crate::model::{ModelReply, ModelRequest, StopReason, Usage};
+use crate::threads::Conversation;
 use crate::tools::{ToolCall, ToolOutput, ToolSpec};
 
 type Tool = Box<dyn Fn(&ToolRequest) -> ToolOutput>;
@@ -192,5 +193,6 @@ pub(super) fn brief() -> Brief {
         tools: vec![add],
         agents: Vec::new(),
         formation: None,
+        conversation: Conversation::default(),
     }
 }

@@ -34,8 +34,8 @@ fn all() -> Vec<Strategy> {
 fn work() -> Brief {
     let tool =
         |name: &str| ToolSpec { name: name.into(), description: "Does it.".into(), parameters: json!({}) };
-    let tools =
-        brief().tools.into_iter().chain(["sql_schema", "sql_query", "knowledge_search"].map(tool)).collect();
+    let tools = ["sql_schema", "sql_query", "knowledge_search", "memory_search", "memory_apply"].map(tool);
+    let tools = brief().tools.into_iter().chain(tools).collect();
     let task = "What is 6 × 7?\nAnswer A: 42\nAnswer B: 41".into();
     Brief { task, tools, ..among_agents(&["helper", "other"]) }
 }

@@ -13,6 +13,7 @@ pub mod families;
 pub mod idempotency;
 pub mod isolation;
 pub mod knowledge;
+pub mod memories;
 pub mod model;
 pub mod money;
 pub mod plain;
@@ -24,6 +25,7 @@ pub mod schedules;
 pub mod secrets;
 pub mod selection;
 pub mod sessions;
+pub mod threads;
 pub mod tools;
 pub mod transactions;
 pub mod twins;
@@ -87,6 +89,9 @@ macro_rules! store_contract {
             schedules: schedules_survive, a_due_schedule_is_claimed_once, schedules_of_a_suspended_tenant_wait,
                 schedules_are_their_tenants_own;
             secrets: secrets_survive, secrets_are_their_tenants_own, data_keys_are_wrapped_anew;
+            memories: memories_survive, memories_are_found_by_whose_they_are, memories_are_their_tenants_own;
+            threads: threads_survive, turns_are_the_runs_that_have_succeeded, a_summary_is_replaced_by_one_of_more,
+                threads_are_their_tenants_own;
             tools: tools_survive, tools_are_their_tenants_own;
             knowledge: documents_survive, documents_are_their_tenants_own, what_is_in_a_collection_is_counted;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,

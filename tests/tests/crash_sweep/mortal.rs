@@ -21,9 +21,10 @@ use powerhouse_ports::platform::{
 use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, KnowledgeRepository, ModelProviderRepository, Plain, PriceRepository,
-    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantStore,
-    TenantTx, TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, KnowledgeRepository, MemoryRepository, ModelProviderRepository, Plain,
+    PriceRepository, RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError,
+    TenantStore, TenantTx, TenantView, ThreadRepository, ToolRepository, UsageRepository, UserRepository,
+    WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
 use tokio::sync::Notify;
@@ -163,6 +164,14 @@ impl TenantView for MortalTx {
 
     fn selection(&mut self) -> &mut dyn SelectionRepository {
         self.tx.selection()
+    }
+
+    fn memories(&mut self) -> &mut dyn MemoryRepository {
+        self.tx.memories()
+    }
+
+    fn threads(&mut self) -> &mut dyn ThreadRepository {
+        self.tx.threads()
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepository {

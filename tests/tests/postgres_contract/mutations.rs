@@ -18,8 +18,8 @@ use powerhouse_rows::{Own, Transaction, store_error};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{agent, at, member, office, run};
 use powerhouse_tests::contract::stores::{
-    Stores, approvals, audit, catalogue, idempotency, isolation, knowledge, schedules, secrets, selection,
-    tools, twins, webhooks,
+    Stores, approvals, audit, catalogue, idempotency, isolation, knowledge, memories, schedules, secrets,
+    selection, threads, tools, twins, webhooks,
 };
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase};
 use sea_orm::{
@@ -58,6 +58,8 @@ const TABLES: &[&str] = &[
     "budgets",
     "budget_windows",
     "usage",
+    "memories",
+    "threads",
     "audit_heads",
     "audit_records",
 ];
@@ -239,6 +241,8 @@ async fn isolate(stores: &Stores) {
     catalogue::providers_are_their_tenants_own(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
     selection::knowledge_is_its_tenants_own(stores).await;
+    memories::memories_are_their_tenants_own(stores).await;
+    threads::threads_are_their_tenants_own(stores).await;
 }
 
 /// Whether they do. What is said on the way is that of the assertion that failed.

@@ -11,14 +11,16 @@ use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::audit::{AuditAction, AuditPlace, Entry};
 use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::{
-    AgentId, ApprovalId, BudgetId, DataKeyId, DocumentId, MessageId, ModelProviderId, RunId, ScheduleId,
-    SessionId, TenantId, UserId, WebhookId,
+    AgentId, ApprovalId, BudgetId, DataKeyId, DocumentId, MemoryId, MessageId, ModelProviderId, RunId,
+    ScheduleId, SessionId, TenantId, ThreadId, UserId, WebhookId,
 };
 use powerhouse_domain::knowledge::{CollectionName, Place};
+use powerhouse_domain::memory::{MemoryKind, Whose};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Verdict};
 use powerhouse_domain::schedules::PauseReason;
+use powerhouse_domain::threads::Summary;
 use powerhouse_domain::tools::{SourceKind, ToolName};
 use powerhouse_ports::platform::{PlatformStore, Rotation};
 use powerhouse_ports::store::{AuditFilter, KeyChange, Limit, NewEvent, TenantStore as _, TenantTx};
@@ -50,7 +52,7 @@ const ROWS: &str = "
         now() FROM agents;
     INSERT INTO runs (tenant_id, id, requested_by, task, agent_id, agent_version, selection, limits, status, state,
                       input_tokens, output_tokens, cost_micros, created_at, version, fencing_token, lease_expires_at,
-                      next_seq, due_at)
+                      next_seq, due_at, thread_id, turn)
         SELECT id(t), id(t * 1000 + n), id(t * 1000 + 100 + n % 10), 'Work', id(t * 1000 + n), 1,
             jsonb_build_object('agent', 'agent_00000000000000000000000001', 'agent_version', 1, 'reason', 'r',
                                'scores', '[]'::jsonb),
@@ -59,7 +61,7 @@ const ROWS: &str = "
             jsonb_build_object('status', 'cancelled', 'by', 'user_00000000000000000000000001',
                                'started_at', NULL, 'ended_at', '2026-01-01T00:00:00Z'),
             0, 0, 0, now(), 1, 1, CASE WHEN n = 11 THEN now() - interval '1 hour' END, 3,
-            CASE WHEN n <= 10 THEN now() END
+            CASE WHEN n <= 10 THEN now() END, id(t * 1000 + n), 1
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO run_events SELECT tenant_id, id, seq, now(), $${\"type\": \"queued\"}$$
         FROM runs, generate_series(1, 3) seq;
@@ -120,6 +122,10 @@ const ROWS: &str = "
         FROM documents, generate_series(1, 5) n;
     INSERT INTO egress_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
+    INSERT INTO memories SELECT id(t), id(t * 1000 + n), id(t * 1000 + 1 + n % 3), id(t * 1000 + 100 + n % 10), 'fact', 'x', 5,
+        now(), now(), NULL, NULL, NULL FROM generate_series(1, 100) t, generate_series(1, 300) n;
+    INSERT INTO threads SELECT id(t), id(t * 1000 + n), id(t * 1000 + 100 + n % 10), NULL, 0, NULL, NULL, NULL, now(), now(), 1
+        FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
         now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
@@ -325,6 +331,8 @@ async fn s06_every_query_of_the_api_and_the_queue_uses_the_index_meant_for_it() 
         knowledge(&mut watched).await;
         webhooks(&mut watched).await;
         model_providers(&mut watched).await;
+        memories(&mut watched).await;
+        threads(&mut watched).await;
         idempotency(&mut watched).await;
         audit(&mut watched).await;
         assert!(watched.wrong.is_empty(), "{mode}:\n{}", watched.wrong.join("\n\n"));
@@ -693,6 +701,62 @@ async fn schedules(watched: &mut Watched) {
         .across("claim_schedules", &claiming, async |store| {
             let due = store.claim_schedules(10, Utc::now(), Duration::from_mins(1)).await.unwrap();
             assert_eq!(due.len(), 10);
+        })
+        .await;
+}
+
+async fn memories(watched: &mut Watched) {
+    let user = watched.caller.user_id();
+    let id = MemoryId::from_uuid(user.as_uuid());
+    let whose = Whose { agent: AgentId::from_uuid(Uuid::from_u128(50_003)), user: Some(user) };
+    watched
+        .own("memories", &["memories_pkey", "agents_pkey", "tenants_pkey"], async |tx| {
+            let memory = tx.memories().find(id).await.unwrap().unwrap();
+            assert!(tx.memories().update(&memory).await.unwrap());
+            tx.memories().touch(&[id], Utc::now()).await.unwrap();
+            assert!(tx.memories().remove(id).await.unwrap());
+            tx.memories().add(&memory).await.unwrap();
+        })
+        .await;
+    let of = ["memories_of"];
+    watched
+        .own("memories of somebody", &of, async |tx| {
+            assert_eq!(tx.memories().all(whose).await.unwrap().len(), 10);
+            assert_eq!(tx.memories().worth(whose).await.unwrap().len(), 10);
+            assert_eq!(tx.memories().list(whose, None, None, page()).await.unwrap().items.len(), 10);
+            let facts = tx.memories().list(whose, Some(MemoryKind::Fact), Some(id), page()).await.unwrap();
+            assert!(facts.items.len() < 10);
+        })
+        .await;
+    watched
+        .own("memories that go", &["memories_of"], async |tx| {
+            assert_eq!(tx.memories().erase(whose).await.unwrap(), 10);
+            assert_eq!(tx.memories().erase_user(user).await.unwrap(), 20);
+        })
+        .await;
+}
+
+async fn threads(watched: &mut Watched) {
+    let user = watched.caller.user_id();
+    let id = ThreadId::from_uuid(user.as_uuid());
+    watched
+        .own("threads", &["threads_pkey or threads_by_owner", "runs_by_thread", "tenants_pkey"], async |tx| {
+            let thread = tx.threads().find(id).await.unwrap().unwrap();
+            let (longer, _) = thread.continued(RunId::from_uuid(id.as_uuid()), Utc::now()).unwrap();
+            tx.threads().update(&longer).await.unwrap();
+            let summary = Summary { text: "s".into(), through: 1 };
+            assert!(tx.threads().summarise(id, &summary).await.unwrap());
+            assert_eq!(tx.threads().list(None, None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.threads().count().await.unwrap(), 300);
+            assert_eq!(tx.threads().turns(id, 0, 9).await.unwrap(), []);
+            assert!(tx.threads().remove(id).await.unwrap());
+        })
+        .await;
+    watched
+        .own("threads of somebody", &["threads_by_owner"], async |tx| {
+            assert_eq!(tx.threads().list(Some(user), None, page()).await.unwrap().items.len(), 20);
+            assert_eq!(tx.threads().list(Some(user), Some(id), page()).await.unwrap().items.len(), 10);
+            assert_eq!(tx.threads().remove_of(user).await.unwrap(), 30);
         })
         .await;
 }

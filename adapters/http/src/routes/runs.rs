@@ -109,6 +109,9 @@ struct NewRun {
     /// `agent`.
     #[serde(default)]
     pipeline: Option<Vec<String>>,
+    /// A conversation of yours to go on with, `thread_…`: the run sees what was said in it before. One run at a time.
+    #[serde(default)]
+    thread: Option<String>,
     /// How urgent it is among your tenant's runs: 0, the usual, to 9, the most urgent.
     #[serde(default)]
     priority: u8,
@@ -144,8 +147,9 @@ impl NewRun {
             }
             _ => {}
         }
+        let thread = self.thread.map(|thread| field("/thread", &thread)).transpose()?;
         let target = target(self.agent, &self.candidates, self.capabilities)?;
-        Ok(SubmitRunCommand { task, target, formation, placement })
+        Ok(SubmitRunCommand { task, target, formation, thread, placement })
     }
 }
 

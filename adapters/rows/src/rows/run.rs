@@ -1,9 +1,10 @@
 //! Rows of `runs`.
 
 use chrono::{DateTime, Utc};
-use powerhouse_domain::ids::{RunId, UserId};
+use powerhouse_domain::ids::{RunId, ThreadId, UserId};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{Lease, Lineage, Placement, Priority, Run, RunParts, RunStatus, Task};
+use powerhouse_domain::threads::InThread;
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::Condition;
@@ -50,6 +51,9 @@ pub(crate) struct Model {
     pub(crate) parent_id: Option<Uuid>,
     pub(crate) root_id: Option<Uuid>,
     pub(crate) depth: Option<i64>,
+    /// The thread that it belongs to, if it does to one, and then also its number there.
+    pub(crate) thread_id: Option<Uuid>,
+    pub(crate) turn: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -117,6 +121,8 @@ pub(crate) fn accepted(tenant: Uuid, run: &Run) -> ActiveModel {
         parent_id: Set(run.lineage().map(|lineage| lineage.parent.as_uuid())),
         root_id: Set(run.lineage().map(|lineage| lineage.root.as_uuid())),
         depth: Set(run.lineage().map(|lineage| lineage.depth.into())),
+        thread_id: Set(run.place_in_thread().map(|place| place.thread.as_uuid())),
+        turn: Set(run.place_in_thread().map(|place| place.turn.into())),
         ..changes(run)
     }
 }
@@ -134,6 +140,12 @@ fn lineage(
     let (Some(parent), Some(root), Some(depth)) = (parent, root, depth) else { return Ok(None) };
     let depth = u8::try_from(depth).map_err(corrupt("runs", "depth"))?;
     Ok(Some(Lineage { parent: RunId::from_uuid(parent), root: RunId::from_uuid(root), depth }))
+}
+
+fn in_thread(thread: Option<Uuid>, turn: Option<i64>) -> Result<Option<InThread>, StoreError> {
+    let (Some(thread), Some(turn)) = (thread, turn) else { return Ok(None) };
+    let turn = u32::try_from(turn).map_err(corrupt("runs", "turn"))?;
+    Ok(Some(InThread { thread: ThreadId::from_uuid(thread), turn }))
 }
 
 impl TryFrom<Model> for Run {
@@ -165,6 +177,7 @@ impl TryFrom<Model> for Run {
                     .map_err(corrupt("runs", "agent_limit"))?,
             },
             lineage: lineage(row.parent_id, row.root_id, row.depth)?,
+            in_thread: in_thread(row.thread_id, row.turn)?,
             state: state.into(),
             usage: Usage::of_tokens(
                 unsigned("runs", "input_tokens", row.input_tokens)?,

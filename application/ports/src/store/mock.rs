@@ -5,13 +5,14 @@ use powerhouse_domain::tenants::Tenant;
 
 use super::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, KnowledgeRepository, MockAgentRepository, MockApprovalRepository,
-    MockApprovalRuleRepository, MockAuditRepository, MockBudgetRepository, MockIdempotencyRepository,
-    MockKnowledgeRepository, MockModelProviderRepository, MockPriceRepository, MockRunRepository,
-    MockScheduleRepository, MockSecretRepository, MockSelectionRepository, MockToolRepository,
-    MockUsageRepository, MockUserRepository, MockWebhookRepository, ModelProviderRepository, PriceRepository,
-    RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx,
-    TenantView, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
+    IdempotencyRepository, KnowledgeRepository, MemoryRepository, MockAgentRepository,
+    MockApprovalRepository, MockApprovalRuleRepository, MockAuditRepository, MockBudgetRepository,
+    MockIdempotencyRepository, MockKnowledgeRepository, MockMemoryRepository, MockModelProviderRepository,
+    MockPriceRepository, MockRunRepository, MockScheduleRepository, MockSecretRepository,
+    MockSelectionRepository, MockThreadRepository, MockToolRepository, MockUsageRepository,
+    MockUserRepository, MockWebhookRepository, ModelProviderRepository, PriceRepository, RunRepository,
+    ScheduleRepository, SecretRepository, SelectionRepository, StoreError, TenantTx, TenantView,
+    ThreadRepository, ToolRepository, UsageRepository, UserRepository, WebhookRepository,
 };
 
 /// A transaction whose repositories are mocks; `commit` answers as told. It serves for reading too.
@@ -51,6 +52,10 @@ pub struct MockTenantTx {
     pub idempotency: MockIdempotencyRepository,
     /// What `selection()` gives.
     pub selection: MockSelectionRepository,
+    /// What `memories()` gives.
+    pub memories: MockMemoryRepository,
+    /// What `threads()` gives.
+    pub threads: MockThreadRepository,
     /// What `audit()` gives.
     pub audit: MockAuditRepository,
     /// How committing fails, if it does.
@@ -121,6 +126,14 @@ impl TenantView for MockTenantTx {
 
     fn selection(&mut self) -> &mut dyn SelectionRepository {
         &mut self.selection
+    }
+
+    fn memories(&mut self) -> &mut dyn MemoryRepository {
+        &mut self.memories
+    }
+
+    fn threads(&mut self) -> &mut dyn ThreadRepository {
+        &mut self.threads
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepository {

@@ -35,6 +35,7 @@ use super::gate::{Gate, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::spending::Purse;
+use super::threads::SaidBefore;
 use super::{Shared, Workshop};
 use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
@@ -165,6 +166,8 @@ pub(super) struct Drive {
     is_orphan: bool,
     /// The names of the agents that it may have do something.
     pub(super) may_begin: BTreeSet<String>,
+    /// What was said in its thread before it.
+    pub(super) said_before: SaidBefore,
     /// By which rules calls of tools were let begin that the next write tells of, and what of the outbox was there before.
     pub(super) decided: Option<Decided>,
     /// What it has read from outside; nothing, where no rule has asked for it.
@@ -204,6 +207,7 @@ impl Drive {
         }
         let listed = version.as_ref().map_or(&[][..], |version| &version.definition.tools);
         let resolved = workshop.tools.resolve(&mut *view, RunContext::of(scope, &run), listed).await?;
+        let said_before = SaidBefore::of(&mut *view, &run, &journal).await?;
         drop(view);
 
         let seq = journal.last().map_or(0, |event| event.seq);
@@ -226,8 +230,10 @@ impl Drive {
             let body = EventBody::ToolsOffered { tools: resolved.specs.clone() };
             outbox.push(NewEvent { at: now, body });
         }
+        outbox.extend(said_before.event().map(|body| NewEvent { at: now, body }));
         let offered = before.unwrap_or(resolved.specs);
-        let brief = Brief::of(&run, &version.definition, offered);
+        let said = said_before.conversation.clone();
+        let brief = Brief::of(&run, &version.definition, offered).after(said);
         let strategy = version.definition.strategy.clone();
         let execution = Execution::start(settled(journal), move |fx| strategy.execute(brief, fx));
         let mut flush = tokio::time::interval(FLUSH_EVERY);
@@ -236,6 +242,7 @@ impl Drive {
         let heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
         Ok(Some(Self {
             outbox,
+            said_before,
             questions: Vec::new(),
             decided: None,
             read: None,
@@ -485,6 +492,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take_of(key, now));
         let outcome = self.purse.settle(key, outcome, now);
+        self.said_before.hear(key, &outcome);
         let usage = outcome.usage();
         match self.execution.deliver(key, outcome) {
             Ok(entry) => self.journal(now, entry.into()),
@@ -502,6 +510,7 @@ impl Drive {
         self.in_flight.clear();
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take(now));
+        self.keep_summary().await;
         let run = self.run.clone().charge(self.purse.give_up(now)).unwrap_or_else(|refused| *refused.run);
         let (run, body) = ending.apply(run, now).map_err(corrupt)?;
         self.run = run;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::{self, Principal};
 use powerhouse_domain::ids::RunId;
-use powerhouse_domain::runs::{Explanation, Recording, Run, explain, offered};
+use powerhouse_domain::runs::{Explanation, Recording, Run, conversation, explain, offered};
 use powerhouse_domain::strategies::Brief;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tools::RunContext;
@@ -56,7 +56,8 @@ impl RecordRun {
             let context = RunContext::of(principal.scope(), &run);
             self.tools.resolve(&mut *view, context, &definition.tools).await?.specs
         };
-        let brief = Brief::of(&run, &definition, tools);
+        let said_before = conversation(&journal).cloned().unwrap_or_default();
+        let brief = Brief::of(&run, &definition, tools).after(said_before);
         let recording = Recording::of(definition.strategy, brief, journal);
         Ok((run, recording))
     }

@@ -104,7 +104,9 @@ fn taken_over(journal: &[RunEvent], command: &ForkRunCommand) -> Result<Vec<Even
         match &event.body {
             started @ EventBody::StepStarted { key, .. } if has_ended(key) => taken.push(started.clone()),
             // What was asked for was asked with these.
-            offered @ EventBody::ToolsOffered { .. } => taken.push(offered.clone()),
+            shown @ (EventBody::ToolsOffered { .. } | EventBody::ConversationShown { .. }) => {
+                taken.push(shown.clone());
+            }
             EventBody::StepEnded { key, fingerprint, outcome } => taken.push(EventBody::StepEnded {
                 key: key.clone(),
                 fingerprint: fingerprint.clone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{self, Principal, TenantScope};
 use powerhouse_domain::agents::Agent;
-use powerhouse_domain::ids::{AgentId, RunId};
+use powerhouse_domain::ids::{AgentId, RunId, ThreadId};
 use powerhouse_domain::money::{BudgetScope, LEAST_OUTPUT};
 use powerhouse_domain::runs::{Formation, InvalidPlacement, Placement, Run, RunLimits, Selection, Task};
 use powerhouse_domain::selection::{self, Knowledge, Target, Wish};
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::measure::run_submitted;
 use crate::selection::{Asked, MAX_CANDIDATES, Selectors};
-use crate::{Once, Refused, permit, tools};
+use crate::{Once, Refused, permit, threads, tools};
 
 /// What is to be done, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct SubmitRunCommand {
     pub target: Target,
     /// Who works on it before.
     pub formation: Option<Formation>,
+    /// The conversation that it goes on with, if it does with one.
+    pub thread: Option<ThreadId>,
     /// How the queue is to treat it. How many runs of the agent may be worked on at the same time is not the caller's
     /// to say: the agent's definition does.
     pub placement: Placement,
@@ -82,7 +84,7 @@ impl SubmitRun {
         id: RunId,
         now: DateTime<Utc>,
     ) -> Result<Run, Refused> {
-        let SubmitRunCommand { task, mut target, formation, placement } = command;
+        let SubmitRunCommand { task, mut target, formation, thread, placement } = command;
         placement.check(now).map_err(misplaced)?;
         let formation = form(tx, principal, formation, &mut target).await?;
         let (agent, selection) = match target {
@@ -98,6 +100,10 @@ impl SubmitRun {
         let run = Run::accept(id, principal.user_id(), task, selection, limits, now)
             .placed(placement)
             .admitted_as(principal.role());
+        let run = match thread {
+            Some(thread) => run.in_thread(threads::join(tx, principal, thread, id, now).await?),
+            None => run,
+        };
         tx.runs().add(&run).await?;
         Ok(run)
     }

@@ -130,6 +130,7 @@ impl Scheduler {
                 task: order.task.clone(),
                 target: order.target.clone(),
                 formation: None,
+                thread: None,
                 placement: schedule.placement(at),
             };
             match self.submit.accept(&mut *tx, &principal, command, id, now).await {

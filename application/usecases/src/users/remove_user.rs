@@ -24,7 +24,8 @@ pub struct RemoveUser {
 }
 
 impl RemoveUser {
-    /// Removes a member whose role is not above the caller's, with every session.
+    /// Removes a member whose role is not above the caller's, with every session, every thread, and all that agents remember
+    /// of them.
     pub async fn execute(&self, principal: &Principal, id: UserId) -> Result<(), Refused> {
         let visible = principal.permit::<access::ReadUser>(id).is_ok() || id == principal.user_id();
         let permit = permit::<access::DeleteUser>(principal, id, "user", visible)?;
@@ -35,6 +36,9 @@ impl RemoveUser {
         let role = membership.role();
         membership.remove(tx.users().owners().await?).map_err(last_owner)?;
         tx.users().remove(id).await?;
+        // What they said and what is remembered of it goes with them.
+        tx.memories().erase_user(id).await?;
+        tx.threads().remove_of(id).await?;
         let entry = Entry::by(principal, AuditAction::UserRemoved, id, self.clock.now()).with("role", role);
         audited::commit(tx, entry).await?;
         self.callers.user_changed(&principal.scope(), id).await;

@@ -20,13 +20,16 @@ fn brief() -> Brief {
         description: "Does it".into(),
         parameters: json!({"type": "object"}),
     };
-    let tools = ["pay", "sql_schema", "sql_query", "knowledge_search"].map(tool).into();
+    let tools = ["pay", "sql_schema", "sql_query", "knowledge_search", "memory_search", "memory_apply"]
+        .map(tool)
+        .into();
     Brief {
         task: "Pay the bill".into(),
         instructions: String::new(),
         tools,
         agents: vec![SubAgent { name: "helper".parse().expect("a name"), description: "Helps".into() }],
         formation: None,
+        conversation: crate::threads::Conversation::default(),
     }
 }
 

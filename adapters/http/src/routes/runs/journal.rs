@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use powerhouse_domain::runs::{EventBody, EventHash, Recorded, Recording, Run, RunEvent};
 use powerhouse_domain::strategies::{AgentKind, Brief, Strategy};
+use powerhouse_domain::threads::Conversation;
 use powerhouse_domain::tools::ToolSpec;
 use powerhouse_usecases::runs::RecordRun;
 use salvo::oapi::{ToSchema, endpoint};
@@ -173,21 +174,32 @@ impl JournalDocument {
             parameters,
         });
         let formation = self.formation.unwrap_or_default().into_domain();
+        let journal = self.events.into_iter().enumerate().map(|(index, event)| recorded(index, event));
+        let journal = journal.collect::<Result<Vec<_>, _>>()?;
         let brief = Brief {
             task: self.task,
             instructions: self.agent.instructions,
             tools: tools.collect(),
             agents: SubAgentBody::into_domain(self.agent.agents, "/agents").map_err(part("/agent/agents"))?,
             formation: formation.map_err(part("/formation"))?,
+            conversation: said_before(&journal),
         };
-        let journal = self.events.into_iter().enumerate().map(|(index, event)| recorded(index, event));
-        let recording = Recording { strategy, brief, journal: journal.collect::<Result<_, _>>()? };
+        let recording = Recording { strategy, brief, journal };
         if recording.hash().to_string() != self.event_hash {
             let reason = "it is not the hash of the last event".to_owned();
             return Err(NotReplayable::Part { pointer: "/event_hash".into(), reason });
         }
         Ok(recording)
     }
+}
+
+/// What was said before the run, as its journal has it.
+fn said_before(journal: &[Recorded]) -> Conversation {
+    let shown = journal.iter().find_map(|recorded| match &recorded.event.body {
+        EventBody::ConversationShown { conversation } => Some(conversation.clone()),
+        _ => None,
+    });
+    shown.unwrap_or_default()
 }
 
 fn recorded(index: usize, event: JournalEvent) -> Result<Recorded, NotReplayable> {

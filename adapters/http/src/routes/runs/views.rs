@@ -138,6 +138,12 @@ pub(super) struct RunView {
     /// The run that somebody asked for, if that is another one: see its `tree`.
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<String>,
+    /// The conversation that it is a turn of, if it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<String>,
+    /// Its number among the conversation's runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<u32>,
     /// With what the runs used that it began.
     usage: UsageView,
     requested_by: String,
@@ -165,6 +171,8 @@ impl From<&Run> for RunView {
             formation: run.selection().formation.as_ref().map(FormationBody::from),
             parent: run.lineage().map(|lineage| lineage.parent.to_string()),
             root: run.lineage().map(|lineage| lineage.root.to_string()),
+            thread: run.place_in_thread().map(|place| place.thread.to_string()),
+            turn: run.place_in_thread().map(|place| place.turn),
             usage: run.usage().into(),
             requested_by: run.requested_by().to_string(),
             priority: run.placement().priority.get(),
@@ -380,6 +388,8 @@ pub(super) struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    turns: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -448,6 +458,9 @@ impl From<&RunEvent> for EventView {
             }
             EventBody::ToolsOffered { tools } => {
                 Self { tools: Some(tools.into_iter().map(|tool| tool.name).collect()), ..base }
+            }
+            EventBody::ConversationShown { conversation } => {
+                Self { turns: Some(conversation.turns.len()), ..base }
             }
             EventBody::Waiting { reason } => Self { reason: Some(reason), ..base },
             EventBody::Succeeded { answer } => Self { answer: Some(answer), ..base },
