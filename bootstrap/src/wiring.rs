@@ -23,6 +23,7 @@ use powerhouse_ports::events::EventBus;
 use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::models::ProviderOpener;
 use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::secrets::SecretBox;
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_ports::tools::ToolMaker;
@@ -80,8 +81,8 @@ struct Ports {
     redis: Option<Arc<AtomicBool>>,
     wake: Arc<Notify>,
     pulse: Arc<Pulse>,
-    /// Seals the secrets of webhooks.
-    secrets: webhooks::Secrets,
+    /// Seals the answers that are kept for requests which come again.
+    answers: Arc<dyn SecretBox>,
     /// Seals the secrets of tenants.
     vault: vault::Vault,
     /// Makes tools of what tenants declare.
@@ -180,12 +181,11 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
     let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
-    let webhook_secrets = secrets(settings)?;
     let vault = vault::Vault::new(
         Arc::clone(&stores.tenants),
         Arc::new(master_keys(settings)?),
         Arc::new(AeadEnvelopes),
-        Arc::clone(&webhook_secrets.source),
+        Arc::new(SystemSecrets),
         Arc::clone(&ids),
     );
     let ports = Ports {
@@ -201,7 +201,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
-        secrets: webhook_secrets,
+        answers: answers(settings)?,
         maker: Arc::new(TenantTools::new(
             settings.tool_hosts.clone(),
             Arc::new(vault::VaultReader(vault.clone())),
@@ -237,7 +237,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         platform: Arc::clone(&ports.platform),
         store: Arc::clone(&ports.store),
         sender: Arc::clone(&ports.sender),
-        secrets: ports.secrets.clone(),
+        secrets: webhooks::Secrets { vault: ports.vault.clone() },
         retries: settings.retries.clone(),
         clock: Arc::clone(&ports.clock),
         wake: Arc::clone(&ports.wake_deliverer),
@@ -317,15 +317,16 @@ fn models(
         is_hedged: settings.model.is_hedged,
     };
     let opener: Arc<dyn ProviderOpener> = Arc::new(EgressOpener::new(settings.model_hosts.clone())?);
-    let openers = models::Openers { opener: Arc::clone(&opener), sealer: Arc::clone(&ports.secrets.sealer) };
+    let reader = Arc::new(vault::VaultReader(ports.vault.clone()));
+    let openers = models::Openers { opener: Arc::clone(&opener), reader };
     Ok((Arc::new(models::Models::new(platform, settings.model.breaker, Some(openers))), opener))
 }
 
-fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {
+fn answers(settings: &Settings) -> anyhow::Result<Arc<dyn SecretBox>> {
     let file = settings.secrets_key();
     let sealer = AeadSecretBox::load_or_generate(&file)
-        .with_context(|| format!("the key of secrets in {} cannot be used", file.display()))?;
-    Ok(webhooks::Secrets { sealer: Arc::new(sealer), source: Arc::new(SystemSecrets) })
+        .with_context(|| format!("the key of kept answers in {} cannot be used", file.display()))?;
+    Ok(Arc::new(sealer))
 }
 
 /// The master keys: as configured, or in a file, with a new one in it if there is none.

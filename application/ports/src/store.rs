@@ -24,7 +24,7 @@ mod webhooks;
 mod work;
 
 pub use audit::{AuditFilter, AuditRepository};
-pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
+pub use catalogue::ModelProviderRepository;
 pub use idempotency::IdempotencyRepository;
 pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};

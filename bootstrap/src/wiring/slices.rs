@@ -29,7 +29,6 @@ pub(super) fn models_slice(
         create: catalogue::CreateProvider {
             store: store(),
             opener: Arc::clone(opener),
-            sealer: Arc::clone(&ports.secrets.sealer),
             models: Arc::clone(models),
             clock: clock(),
             ids: Arc::clone(&ports.ids),
@@ -37,7 +36,6 @@ pub(super) fn models_slice(
         change: catalogue::ChangeProvider {
             store: store(),
             opener: Arc::clone(opener),
-            sealer: Arc::clone(&ports.secrets.sealer),
             models: Arc::clone(models),
             clock: clock(),
         },
@@ -83,11 +81,7 @@ pub(super) fn api(
         },
         limiter: Arc::clone(&ports.limiter),
         anonymous: settings.anonymous,
-        keeper: Keeper {
-            sealer: Arc::clone(&ports.secrets.sealer),
-            clock: clock(),
-            kept: settings.answers_kept,
-        },
+        keeper: Keeper { sealer: Arc::clone(&ports.answers), clock: clock(), kept: settings.answers_kept },
         ids: Arc::clone(&ports.ids),
     }
 }
@@ -274,12 +268,16 @@ fn webhooks_slice(ports: &Ports) -> Webhooks {
         create: webhooks::CreateWebhook {
             store: store(),
             sender: sender(),
-            secrets: ports.secrets.clone(),
+            secrets: webhooks::Secrets { vault: ports.vault.clone() },
             clock: clock(),
             ids: Arc::clone(&ports.ids),
         },
         change: webhooks::ChangeWebhook { store: store(), sender: sender(), clock: clock() },
-        rotate: webhooks::RotateSecret { store: store(), secrets: ports.secrets.clone(), clock: clock() },
+        rotate: webhooks::RotateSecret {
+            store: store(),
+            secrets: webhooks::Secrets { vault: ports.vault.clone() },
+            clock: clock(),
+        },
         delete: webhooks::DeleteWebhook { store: store(), clock: clock() },
         deliveries: webhooks::ListDeliveries { store: store() },
         replay: webhooks::ReplayDelivery {
