@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod effects;
 pub mod idempotency;
 pub mod ids;
+pub mod masking;
 pub mod model;
 pub mod money;
 pub mod runs;
