@@ -203,7 +203,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
         answers: answers(settings)?,
         maker: Arc::new(TenantTools::new(
-            settings.tool_hosts.clone(),
+            &settings.tool_hosts,
+            settings.tool_hosts_of.clone(),
             Arc::new(vault::VaultReader(vault.clone())),
         )?),
         vault,

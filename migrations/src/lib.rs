@@ -26,7 +26,7 @@ mod m0016_models;
 mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
-mod m0023_keys;
+mod m0023_keys_and_masks;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -59,7 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_vault::Migration),
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),
-            Box::new(m0023_keys::Migration),
+            Box::new(m0023_keys_and_masks::Migration),
         ]
     }
 }

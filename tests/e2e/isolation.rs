@@ -83,6 +83,7 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "create_mcp_server" => json!({"name": "crm", "server": {"url": "https://mcp.invalid/"}}),
         "update_mcp_server" => json!({"url": "https://mcp.invalid/", "timeout_seconds": 9}),
         "update_egress_rules" => json!({"hosts": null}),
+        "update_masking_rules" => json!({"classes": ["email", "secret"]}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }

@@ -15,6 +15,7 @@ mod golden_journals;
 mod idempotency;
 mod injection;
 mod isolation;
+mod masking;
 mod mcp;
 mod metrics;
 mod models;

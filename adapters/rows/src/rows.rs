@@ -11,6 +11,7 @@ pub(crate) mod budget_window;
 pub(crate) mod data_key;
 pub(crate) mod egress_rules;
 pub(crate) mod idempotency_key;
+pub(crate) mod masking_rules;
 pub(crate) mod model_provider;
 pub(crate) mod price;
 pub(crate) mod queue_turn;

@@ -7,6 +7,7 @@ mod circuits;
 mod own;
 mod race;
 mod route;
+mod unveiled;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::breaker::BreakerSettings;
 use powerhouse_domain::catalogue::{CatalogueModel, find};
 use powerhouse_domain::ids::TenantId;
+use powerhouse_domain::masking::Classes;
 use powerhouse_ports::models::{ModelProvider, ProviderOpener};
 use powerhouse_ports::secrets::SecretReader;
 use powerhouse_ports::store::{StoreError, TenantView};
@@ -61,11 +63,13 @@ pub struct Models {
     known: Mutex<HashMap<TenantId, Known>>,
 }
 
-/// What a tenant has, in the order of the providers' names.
+/// What a tenant has: providers, in the order of their names.
 #[derive(Clone)]
 struct Known {
     read_at: DateTime<Utc>,
     providers: Arc<[Opened]>,
+    /// What no model is told.
+    masked: Classes,
 }
 
 impl Models {
@@ -112,6 +116,7 @@ impl Models {
     ) -> Result<(), StoreError> {
         let Some(openers) = &self.openers else { return Ok(()) };
         let stored = view.model_providers().catalogue().await?;
+        let masked = view.model_providers().masking().await?.classes;
         let before = self.known().get(&scope.tenant_id()).map(|known| Arc::clone(&known.providers));
         let opened = stored.into_iter().map(|(provider, secret)| {
             // What has not changed keeps its key and its turns.
@@ -124,7 +129,7 @@ impl Models {
         if known.len() >= MAX_TENANTS {
             known.retain(|_, known| now - known.read_at < FRESH);
         }
-        known.insert(scope.tenant_id(), Known { read_at: now, providers });
+        known.insert(scope.tenant_id(), Known { read_at: now, providers, masked });
         Ok(())
     }
 
@@ -151,15 +156,18 @@ impl Models {
 
     /// Who answers a tenant's calls of a model, or of the usual one.
     pub(crate) fn route(&self, scope: &TenantScope, model: Option<&str>) -> Arc<Route> {
-        let known = self.known().get(&scope.tenant_id()).map(|known| Arc::clone(&known.providers));
-        let own = known.as_deref().unwrap_or_default();
+        let known = self.known().get(&scope.tenant_id()).cloned();
+        let (own, masked) = known.as_ref().map_or((&[][..], Classes::NONE), |k| (&*k.providers, k.masked));
         let asked = model.unwrap_or(&self.platform.default_model);
-        let Some((first, entry)) = self.own(own, asked) else { return Arc::new(self.platform(asked)) };
+        let Some((first, entry)) = self.own(own, asked) else {
+            return Arc::new(Route { masked, ..self.platform(asked) });
+        };
         let others = entry.fallbacks.iter().map(|name| match self.own(own, name) {
             Some((choice, _)) => choice,
             None => self.of_platform_named(name),
         });
-        Arc::new(Route { choices: [first].into_iter().chain(others).collect(), is_hedged: entry.is_hedged })
+        let choices = [first].into_iter().chain(others).collect();
+        Arc::new(Route { choices, is_hedged: entry.is_hedged, masked })
     }
 
     fn own<'a>(&self, own: &'a [Opened], name: &str) -> Option<(Choice, &'a CatalogueModel)> {
@@ -172,7 +180,7 @@ impl Models {
     fn platform(&self, asked: &str) -> Route {
         let others = self.platform.fallbacks.iter().map(String::as_str).filter(|name| *name != asked);
         let choices = [asked].into_iter().chain(others).map(|name| self.of_platform_named(name));
-        Route { choices: choices.collect(), is_hedged: self.platform.is_hedged }
+        Route { choices: choices.collect(), is_hedged: self.platform.is_hedged, masked: Classes::NONE }
     }
 
     fn of_platform_named(&self, name: &str) -> Choice {
@@ -198,6 +206,7 @@ mod tests {
     use powerhouse_domain::catalogue::{Provider, ProviderKind, ProviderModels, ProviderSettings};
     use powerhouse_domain::effects::FailureClass;
     use powerhouse_domain::ids::{ModelProviderId, SessionId, UserId};
+    use powerhouse_domain::masking::MaskingRules;
     use powerhouse_domain::secrets::SecretValue;
     use powerhouse_ports::models::{
         MockDeltaSink, MockModelProvider, MockProviderOpener, ModelError, ProviderRefused,
@@ -275,6 +284,7 @@ mod tests {
         let mut tx = MockTenantTx::default();
         let catalogue: Vec<_> = providers.into_iter().map(|provider| (provider, secret)).collect();
         tx.model_providers.expect_catalogue().returning(move || Ok(catalogue.clone()));
+        tx.model_providers.expect_masking().returning(|| Ok(MaskingRules::default()));
         tx
     }
 

@@ -40,6 +40,12 @@ pub(super) fn models_slice(
             clock: clock(),
         },
         delete: catalogue::DeleteProvider { store: store(), models: Arc::clone(models), clock: clock() },
+        masking: catalogue::ReadMaskingRules { store: store() },
+        replace_masking: catalogue::ReplaceMaskingRules {
+            store: store(),
+            models: Arc::clone(models),
+            clock: clock(),
+        },
     }
 }
 

@@ -47,14 +47,14 @@ const FORMS: &[Form] = &[
     },
     Form {
         class: Class::Secret,
-        pattern: "(?-u:\\beyJ[A-Za-z0-9_-]{7,512}\\.[A-Za-z0-9_-]{4,}(?:\\.[A-Za-z0-9_-]*)*)",
+        pattern: "(?-u:\\beyJ[A-Za-z0-9_-]{7,256}\\.[A-Za-z0-9_-]{4,}(?:\\.[A-Za-z0-9_-]*)*)",
         check: whole,
     },
     Form {
         class: Class::Secret,
         pattern: "(?-u:\\b(?:(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\\b|gh[pousr]_[A-Za-z0-9]{20,}|\
                   github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|\
-                  sk-[A-Za-z0-9_-]{12,}|[srp]k_(?:live|test)_[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{35}|hf_[A-Za-z0-9]{30,}|\
+                  sk-[A-Za-z0-9_-]{12,}|[srp]k_(?:live|test)_[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{35,}|hf_[A-Za-z0-9]{30,}|\
                   npm_[A-Za-z0-9]{30,}|whsec_[A-Za-z0-9+/=]{16,}))",
         check: whole,
     },
@@ -194,8 +194,9 @@ fn ip_v4(text: &str, range: Range<usize>) -> Option<Range<usize>> {
 }
 
 fn ip_v6(text: &str, range: Range<usize>) -> Option<Range<usize>> {
-    let is_whole =
-        begins(text, range.start, &[':', '.']) && ends(text, range.end) && !text[range.end..].starts_with(':');
+    let is_whole = begins(text, range.start, &[':', '.'])
+        && ends(text, range.end)
+        && !text[range.end..].starts_with(':');
     let address: Ipv6Addr = text[range.clone()].parse().ok()?;
     // Two words around `::` are a path in a program's text.
     let groups = text[range.clone()].split(':').filter(|group| !group.is_empty()).count();
@@ -205,9 +206,7 @@ fn ip_v6(text: &str, range: Range<usize>) -> Option<Range<usize>> {
 /// Whether it is an address outside, and not one of a machine's own network.
 fn names_somebody(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified())
-        }
+        IpAddr::V4(v4) => !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified()),
         IpAddr::V6(v6) => {
             !(v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified())
         }

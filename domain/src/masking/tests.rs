@@ -28,10 +28,7 @@ const FOUND: &[(&str, &str)] = &[
     ("from 203.0.113.7:443 and 8.8.8.8", "from <IP>:443 and <IP>"),
     ("[2001:db8::8a2e:370:7334]", "[<IP>]"),
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "<SECRET>"),
-    (
-        "-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----\nrest",
-        "<SECRET>\nrest",
-    ),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----\nrest", "<SECRET>\nrest"),
     ("-----BEGIN PRIVATE KEY-----\ncut off", "<SECRET>"),
     ("AKIAIOSFODNN7EXAMPLE", "<SECRET>"),
     ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "<SECRET>"),
@@ -156,14 +153,25 @@ fn what_no_placeholder_can_be_made_of_any_more_is_given_at_once() {
 /// Texts of fragments that are found, nearly found, and made to be looked at for long.
 fn fragments() -> impl Strategy<Value = String> {
     let known: Vec<String> = FOUND.iter().map(|(text, _)| (*text).to_owned()).collect();
-    let hard = ["aaaaaaaa", "1.2.3.", "4111", "eyJabcdefghij", "-", "@", "%40", " ", "5555 ", "::", "=", "é", "<EMAIL_1>", "password"];
-    let hard: Vec<String> = hard.iter().map(|text| (*text).to_owned()).collect();
-    let piece = prop_oneof![
-        prop::sample::select(known),
-        prop::sample::select(hard),
-        "[ -~]{0,12}",
-        any::<String>(),
+    let hard = [
+        "aaaaaaaa",
+        "1.2.3.",
+        "4111",
+        "eyJabcdefghij",
+        "-",
+        "@",
+        "%40",
+        " ",
+        "5555 ",
+        "::",
+        "=",
+        "é",
+        "<EMAIL_1>",
+        "password",
     ];
+    let hard: Vec<String> = hard.iter().map(|text| (*text).to_owned()).collect();
+    let piece =
+        prop_oneof![prop::sample::select(known), prop::sample::select(hard), "[ -~]{0,12}", any::<String>(),];
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
@@ -210,8 +218,21 @@ proptest! {
 #[test]
 fn time_grows_with_the_text_and_no_faster() {
     let hard = [
-        "a", "1", "1.2.3.4-", "eyJaaaaaaaa-AKIAIOSFODNN7EXAMPLE-", "a@", "a@1.2.3.4-", "4111 ", "::", "+1415", "AB12",
-        "-----BEGIN PRIVATE KEY-----", "password", "ada@example.org ", "Bearer ", "plain words of a text. ",
+        "a",
+        "1",
+        "1.2.3.4-",
+        "eyJaaaaaaaa-AKIAIOSFODNN7EXAMPLE-",
+        "a@",
+        "a@1.2.3.4-",
+        "4111 ",
+        "::",
+        "+1415",
+        "AB12",
+        "-----BEGIN PRIVATE KEY-----",
+        "password",
+        "ada@example.org ",
+        "Bearer ",
+        "plain words of a text. ",
     ];
     for piece in hard {
         let took = |bytes: usize| {
@@ -221,7 +242,7 @@ fn time_grows_with_the_text_and_no_faster() {
             begun.elapsed()
         };
         took(1_000);
-        let small = took(20_000).max(Duration::from_millis(2));
+        let small = took(20_000).max(Duration::from_millis(10));
         let large = took(160_000);
         assert!(large < small * 32, "{piece:?}: {small:?} for 20 kB, and {large:?} for 160 kB");
     }

@@ -39,7 +39,8 @@ impl Veil {
             });
         }
         let messages = request.messages.iter();
-        let messages = messages.map(|message| changed(message, &mut |text| veil.text(text, classes))).collect();
+        let messages =
+            messages.map(|message| changed(message, &mut |text| veil.text(text, classes))).collect();
         (ModelRequest { messages, ..request.clone() }, veil)
     }
 

@@ -50,6 +50,7 @@ const TABLES: &[&str] = &[
     "webhooks",
     "webhook_deliveries",
     "model_providers",
+    "masking_rules",
     "prices",
     "budgets",
     "budget_windows",

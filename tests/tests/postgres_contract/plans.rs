@@ -14,6 +14,7 @@ use powerhouse_domain::ids::{
     AgentId, ApprovalId, BudgetId, DataKeyId, MessageId, ModelProviderId, RunId, ScheduleId, SessionId,
     TenantId, UserId, WebhookId,
 };
+use powerhouse_domain::masking::Classes;
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
 use powerhouse_domain::runs::{EventBody, Feedback, FencingToken, Lease, Room, Verdict};
@@ -109,6 +110,7 @@ const ROWS: &str = "
         \"bytes\": 1, \"safe_to_repeat\": true, \"tools\": []}$$, id(t * 1000 + 1), now(), now(), 1
         FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO egress_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
+    INSERT INTO masking_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO idempotency_keys SELECT id(t), id(t * 1000 + n), decode(lpad(to_hex(n), 64, '0'), 'hex'), '',
         now() + CASE WHEN n = 300 THEN interval '-1 day' ELSE interval '1 day' END
@@ -677,6 +679,12 @@ async fn model_providers(watched: &mut Watched) {
             assert_eq!(providers.count().await.unwrap(), 300);
             assert!(providers.remove(id).await.unwrap());
             providers.add(&provider).await.unwrap();
+        })
+        .await;
+    watched
+        .own("masking_rules", &["masking_rules_pkey"], async |tx| {
+            let rules = tx.model_providers().masking().await.unwrap();
+            tx.model_providers().replace_masking(&rules.replaced(Classes::ALL)).await.unwrap();
         })
         .await;
 }

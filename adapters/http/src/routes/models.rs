@@ -6,7 +6,7 @@ use powerhouse_domain::catalogue::{
 };
 use powerhouse_usecases::catalogue::{
     ChangeProvider, CreateProvider, CreateProviderCommand, DeleteProvider, ListModels, ListProviders,
-    ReadProvider,
+    ReadMaskingRules, ReadProvider, ReplaceMaskingRules,
 };
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -20,6 +20,7 @@ use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{NoContent, Reply};
 
+mod masking;
 mod views;
 
 use views::{KeyBody, ModelBody, ModelsView, ProviderPage, ProviderView};
@@ -39,6 +40,10 @@ pub struct Models {
     pub change: ChangeProvider,
     /// Removes.
     pub delete: DeleteProvider,
+    /// Reads what is masked.
+    pub masking: ReadMaskingRules,
+    /// Replaces what is masked.
+    pub replace_masking: ReplaceMaskingRules,
 }
 
 impl Models {
@@ -51,7 +56,8 @@ impl Models {
             .get(GetProviders(self.list.clone()))
             .post(NewProvider(self.create.clone()))
             .push(one);
-        Router::new().push(Router::with_path("models").get(GetModels(self.models.clone()))).push(providers)
+        let models = Router::with_path("models").get(GetModels(self.models.clone()));
+        Router::new().push(models).push(providers).push(masking::routes(self))
     }
 }
 

@@ -1,8 +1,9 @@
-//! A tenant's own providers of models.
+//! A tenant's own providers of models, and what is masked in what is sent to any.
 
 use async_trait::async_trait;
 use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::ModelProviderId;
+use powerhouse_domain::masking::MaskingRules;
 use powerhouse_ports::store::{Limit, ModelProviderRepository, Page, StoreError};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -11,9 +12,10 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 use super::{Own, Transaction, changed_one};
 use crate::error::{read_error, store_error};
 use crate::rows::model_provider::{ActiveModel, Column, Entity, Keyed, changes};
-use crate::rows::signed;
+use crate::rows::{masking_rules as masking, signed};
 
 const PROVIDER: &str = "model provider";
+const MASKING: &str = "masking rules";
 
 #[async_trait]
 impl<C: Transaction> ModelProviderRepository for Own<C> {
@@ -74,5 +76,24 @@ impl<C: Transaction> ModelProviderRepository for Own<C> {
     async fn remove(&mut self, id: ModelProviderId) -> Result<bool, StoreError> {
         let delete = self.own(Entity::delete_many(), Column::TenantId).filter(Column::Id.eq(id.as_uuid()));
         Ok(delete.exec(&self.tx).await.map_err(store_error(PROVIDER))?.rows_affected > 0)
+    }
+    async fn masking(&mut self) -> Result<MaskingRules, StoreError> {
+        let row = self.own(masking::Entity::find(), masking::Column::TenantId).one(&self.tx).await;
+        let row = row.map_err(read_error::<masking::Entity>(MASKING))?;
+        row.map_or_else(|| Ok(MaskingRules::default()), MaskingRules::try_from)
+    }
+
+    async fn replace_masking(&mut self, rules: &MaskingRules) -> Result<(), StoreError> {
+        let read = signed(rules.version) - 1;
+        if read == 0 {
+            let row = masking::ActiveModel { tenant_id: Set(self.tenant), ..masking::changes(rules) };
+            self.refusable(MASKING, masking::Entity::insert(row).exec_without_returning(&self.tx)).await?;
+            return Ok(());
+        }
+        let update = self
+            .own(masking::Entity::update_many(), masking::Column::TenantId)
+            .filter(masking::Column::Version.eq(read))
+            .set(masking::changes(rules));
+        changed_one(MASKING, &update.exec(&self.tx).await.map_err(store_error(MASKING))?)
     }
 }

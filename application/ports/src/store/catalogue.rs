@@ -1,8 +1,9 @@
-//! A tenant's own providers of models.
+//! A tenant's own providers of models, and what is masked in what is sent to any.
 
 use async_trait::async_trait;
 use powerhouse_domain::catalogue::Provider;
 use powerhouse_domain::ids::ModelProviderId;
+use powerhouse_domain::masking::MaskingRules;
 
 use super::{Limit, Page, StoreError};
 
@@ -28,4 +29,8 @@ pub trait ModelProviderRepository: Send {
     async fn update(&mut self, provider: &Provider) -> Result<(), StoreError>;
     /// Removes a provider. Whether there was one.
     async fn remove(&mut self, id: ModelProviderId) -> Result<bool, StoreError>;
+    /// What is masked in what is sent to models.
+    async fn masking(&mut self) -> Result<MaskingRules, StoreError>;
+    /// Stores other rules; `Conflict` unless the stored version is the one before.
+    async fn replace_masking(&mut self, rules: &MaskingRules) -> Result<(), StoreError>;
 }

@@ -4,6 +4,7 @@ use powerhouse_domain::catalogue::{
     CatalogueModel, Provider, ProviderKind, ProviderModels, ProviderSettings,
 };
 use powerhouse_domain::ids::ModelProviderId;
+use powerhouse_domain::masking::{Class, Classes, MaskingRules};
 use powerhouse_domain::secrets::Secret;
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, SealedValue, StoreError, TenantTx};
@@ -132,4 +133,32 @@ pub async fn providers_are_their_tenants_own(stores: &Stores) {
     let mut view = stores.tenants.read(&theirs.principal.scope()).await.expect("read");
     let kept = view.model_providers().catalogue().await.expect("catalogue");
     assert_eq!(kept, [(theirs_own, Some(1))]);
+}
+
+/// What is masked is kept, and changed by whoever has read what is there; it is each tenant's own.
+pub async fn what_is_masked_survives(stores: &Stores) {
+    let (ours, theirs) =
+        (office(&*stores.platform, Plan::Team).await, office(&*stores.platform, Plan::Team).await);
+    let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
+    let their_rules = MaskingRules::default().replaced(Classes::ALL);
+    tx.model_providers().replace_masking(&their_rules).await.expect("replace");
+    tx.commit().await.expect("commit");
+
+    let mut tx = stores.tenants.begin(&ours.principal.scope()).await.expect("begin");
+    let providers = tx.model_providers();
+    assert_eq!(providers.masking().await.expect("read"), MaskingRules::default());
+    let first = MaskingRules::default().replaced([Class::Email, Class::Secret].into_iter().collect());
+    providers.replace_masking(&first).await.expect("replace");
+    for stale in [first, first.replaced(Classes::ALL).replaced(Classes::ALL)] {
+        let refused = providers.replace_masking(&stale).await;
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    assert_eq!(providers.masking().await.expect("read"), first);
+    let second = first.replaced(Classes::NONE);
+    providers.replace_masking(&second).await.expect("replace");
+    assert_eq!(providers.masking().await.expect("read"), second);
+    tx.commit().await.expect("commit");
+
+    let mut view = stores.tenants.read(&theirs.principal.scope()).await.expect("read");
+    assert_eq!(view.model_providers().masking().await.expect("read"), their_rules);
 }
