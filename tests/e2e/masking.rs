@@ -85,8 +85,8 @@ async fn what_people_write_is_in_no_log_in_the_clear() {
         let run = ada.run(&json!({"task": task, "agent": agent})).await;
         assert_eq!(run["status"], status, "{run}");
     }
-    let asked =
-        ada.request(Method::GET, "/v1/runs").query(&[("limit", EMAIL), ("cursor", CARD), ("key", KEY)]);
+    let query = format!("limit={}&cursor={}&key={KEY}", EMAIL.replace('@', "%40"), CARD.replace(' ', "+"));
+    let asked = ada.request(Method::GET, &format!("/v1/runs?{query}"));
     let asked = asked.header("x-note", format!("{EMAIL} {CARD}")).header("x-key", KEY).send().await.unwrap();
     assert!(asked.status().is_client_error());
     let log = server.log();
