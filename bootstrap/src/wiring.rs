@@ -103,6 +103,10 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
+    pub(crate) fn tenants(&self) -> &Arc<dyn TenantStore> {
+        &self.tenants
+    }
+
     fn both<S: TenantStore + PlatformStore + 'static>(store: S, observe: fn(&S)) -> Self {
         let store = Arc::new(store);
         let observed = Arc::clone(&store);

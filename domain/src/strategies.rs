@@ -32,6 +32,7 @@ mod evaluator;
 mod governor;
 mod hierarchical;
 mod llm_compiler;
+mod meta_evolver;
 mod mixture_of_agents;
 mod orchestrator_workers;
 mod plan_and_execute;

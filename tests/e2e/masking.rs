@@ -34,7 +34,7 @@ async fn a_model_is_told_placeholders_and_the_run_has_what_they_stand_for() {
     assert_eq!((status, &problem["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("/classes/1")));
 
     let definition = json!({"kind": "react", "description": "Writes", "tools": ["json_query"]});
-    let agent = ada.publish("writer", &definition).await;
+    let agent = ada.publish("mailer", &definition).await;
     let task = format!("Write to {EMAIL} at 203.0.113.7, card {CARD}, key {KEY}");
     let run = ada.run(&json!({"task": task, "agent": agent})).await;
     assert_eq!(run["answer"], format!("I write to {EMAIL} at 203.0.113.7, not to <EMAIL_7> <"), "{run}");
@@ -74,7 +74,7 @@ async fn what_people_write_is_in_no_log_in_the_clear() {
     let server = Server::with(&[
         ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
         ("POWERHOUSE__MODEL__NAME", "stub-1"),
-        ("POWERHOUSE__MODEL__API_KEY", KEY),
+        ("POWERHOUSE__MODEL__API_KEY", "sk-another-0123456789"),
         ("POWERHOUSE__LOG__FILTER", "trace"),
     ]);
     let ada = server.tenant("acme").await;

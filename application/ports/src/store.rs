@@ -30,7 +30,7 @@ pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
-pub use selection::SelectionRepository;
+pub use selection::{Decided, SelectionRepository};
 pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
 pub use work::{Numbers, Plain, Work};

@@ -233,9 +233,14 @@ fn card(text: &str, range: Range<usize>) -> Option<Range<usize>> {
     let plain = text[range.clone()].replace("%20", "\0\0\0");
     let digits: Vec<(usize, u32)> =
         plain.char_indices().filter_map(|(at, c)| Some((at, c.to_digit(10)?))).collect();
+    // Groups are parted in one way.
+    let parted = |at: usize| &text[range.start + digits[at].0 + 1..range.start + digits[at + 1].0];
+    let ways: Vec<&str> = (0..digits.len() - 1).map(parted).collect();
     (13..=digits.len()).rev().find_map(|count| {
         let end = range.start + digits[count - 1].0 + 1;
-        let is_whole = !text[end..].starts_with(|next: char| next.is_ascii_digit());
+        let mut signs = ways[..count - 1].iter().filter(|sign| !sign.is_empty());
+        let is_one_way = signs.next().is_none_or(|first| signs.all(|sign| sign == first));
+        let is_whole = is_one_way && !text[end..].starts_with(|next: char| next.is_ascii_digit());
         let sum: u32 = digits[..count]
             .iter()
             .rev()

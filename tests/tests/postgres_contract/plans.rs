@@ -498,6 +498,8 @@ async fn runs(watched: &mut Watched) {
         .own("selection.outcomes", &["runs_pkey"], async |tx| {
             assert!(tx.selection().outcomes(None, 50).await.unwrap().is_empty());
             assert!(tx.selection().outcomes(since, 50).await.unwrap().is_empty());
+            assert!(tx.selection().decisions(None, 50).await.unwrap().is_empty());
+            assert!(tx.selection().decisions(since, 50).await.unwrap().is_empty());
         })
         .await;
     watched
