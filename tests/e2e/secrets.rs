@@ -127,10 +127,10 @@ async fn a_database_has_nothing_but_what_is_sealed() {
 async fn the_key_of_a_provider_is_nowhere_but_in_its_requests() {
     let stub = StubModel::answering(|received: &Received| {
         let key = received.header("x-api-key").unwrap_or_default().to_owned();
-        match received.body["messages"].to_string().contains("refuse") {
-            true => Answer::error(401, &format!("no such key: {key}")),
-            false => Api::Messages.text(["done"], 7, 3),
+        if received.body["messages"].to_string().contains("refuse") {
+            return Answer::error(401, &format!("no such key: {key}"));
         }
+        Api::Messages.text(["done"], 7, 3)
     });
     let stub = stub.await.unwrap();
     let own = migrated().await;

@@ -185,7 +185,7 @@ async fn an_agent_without_budget_is_passed_over() {
 async fn other_ways_of_choosing_are_estimated_from_what_was_logged() {
     let server = Server::with(&[("POWERHOUSE__MODEL__PROVIDER", "offline")]);
     let (ada, eve) = (server.tenant("acme").await, server.tenant("evil").await);
-    let tenant = |caller: &Caller| caller.session["tenant"]["id"].as_str().unwrap_or_default().to_owned();
+    let tenant = async |caller: &Caller| caller.get("/v1/tenant").await["id"].as_str().unwrap().to_owned();
     let estimate = |tenant: &str, more: &[&str]| {
         let mut command = binary(server.folder());
         command.args(["selection", "estimate", "--tenant", tenant]).args(more);
@@ -205,7 +205,7 @@ async fn other_ways_of_choosing_are_estimated_from_what_was_logged() {
         let path = format!("/v1/runs/{}/feedback", run["id"].as_str().unwrap());
         ada.post(&path, &json!({"verdict": verdict})).await;
     }
-    let id = tenant(&ada);
+    let id = tenant(&ada).await;
     let output = estimate(&id, &["--json", "--width", "0.05,1"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -228,7 +228,8 @@ async fn other_ways_of_choosing_are_estimated_from_what_was_logged() {
         text.starts_with("8 choices;") && text.contains("\ngreedy ") && text.contains("too few to rely on"),
         "{text}"
     );
-    for (of, more, says) in [(tenant(&eve), &[][..], "no run of"), (id, &["--width", "2"][..], "from 0 to 1")]
+    for (of, more, says) in
+        [(tenant(&eve).await, &[][..], "no run of"), (id, &["--width", "2"][..], "from 0 to 1")]
     {
         let output = estimate(&of, more);
         assert!(!output.status.success());

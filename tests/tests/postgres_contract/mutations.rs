@@ -233,6 +233,7 @@ async fn isolate(stores: &Stores) {
     tools::tools_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
     catalogue::providers_are_their_tenants_own(stores).await;
+    catalogue::what_is_masked_survives(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
     selection::knowledge_is_its_tenants_own(stores).await;
 }

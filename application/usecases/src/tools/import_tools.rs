@@ -18,13 +18,12 @@ use crate::{Once, Refused, permit};
 /// The document of a text. Users' YAML is not read: its anchors and tags are more than a document needs (S33).
 fn read(text: &str, pointer: &str) -> Result<Value, Refused> {
     let text = text.trim_start_matches('\u{feff}');
-    serde_json::from_str(text).map_err(|_| match is_yaml(text) {
-        true => Refused::unsupported(
-            "openapi_yaml",
-            pointer,
-            "YAML is not read: convert the document to JSON, such as by `yq -o=json openapi.yaml`, and give that",
-        ),
-        false => Refused::invalid(pointer, "the document is not JSON"),
+    serde_json::from_str(text).map_err(|_| {
+        if is_yaml(text) {
+            let reason = "YAML is not read: convert the document to JSON, such as by `yq -o=json openapi.yaml`, and give that";
+            return Refused::unsupported("openapi_yaml", pointer, reason);
+        }
+        Refused::invalid(pointer, "the document is not JSON")
     })
 }
 

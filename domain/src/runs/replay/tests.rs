@@ -22,7 +22,7 @@ fn brief() -> Brief {
     };
     let tools = ["pay", "sql_schema", "sql_query"].map(tool).into();
     Brief {
-        task: "Pay the bill".into(),
+        task: "Pay the bill\nrent => paid".into(),
         instructions: String::new(),
         tools,
         agents: vec![SubAgent { name: "helper".parse().expect("a name"), description: "Helps".into() }],
