@@ -105,11 +105,11 @@ impl MaskingRules {
 const MAX_PASSES: usize = 4;
 
 /// The text with what is found replaced. What stands in its place is never found.
-fn replaced<'a>(
-    text: &'a str,
+fn replaced(
+    text: &str,
     classes: Classes,
     mut placeholder: impl FnMut(Class, &str) -> String,
-) -> Cow<'a, str> {
+) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_PASSES {
         let found = find(&text, classes);

@@ -27,6 +27,8 @@ mod m0017_vault;
 mod m0018_tenant_tools;
 mod m0019_sub_runs;
 mod m0023_keys_and_masks;
+mod m0024_rules_when_written;
+mod m0025_room_in_pages;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -60,6 +62,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_tenant_tools::Migration),
             Box::new(m0019_sub_runs::Migration),
             Box::new(m0023_keys_and_masks::Migration),
+            Box::new(m0024_rules_when_written::Migration),
+            Box::new(m0025_room_in_pages::Migration),
         ]
     }
 }

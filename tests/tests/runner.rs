@@ -12,7 +12,10 @@ use powerhouse_domain::access::{Principal, Role};
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
-use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Step, StepKind, Task};
+use powerhouse_domain::runs::{
+    ApprovalRule, ApprovalRules, Condition, Consequence, EventBody, Placement, Run, RunLimits, RunState,
+    Step, StepKind, Task,
+};
 use powerhouse_domain::selection::Target;
 use powerhouse_domain::strategies::{AgentKind, Strategy};
 use powerhouse_domain::tenants::{Plan, Tenant};
@@ -238,6 +241,40 @@ async fn a_tool_that_hangs_talks_too_much_or_panics_is_an_observation() {
     assert!(prompts[3].contains("there is no tool `unknown`"));
     assert!(prompts[4].contains("the tool failed"));
     scene.leave().await;
+}
+
+/// The rules that the first call was decided by are at hand for the second; that they hold no more, its write finds out.
+#[tokio::test]
+async fn a_rule_that_comes_while_a_run_works_holds_for_its_next_call_and_nothing_is_done_twice() {
+    let model = Arc::new(ScriptedModel::new([call("stuck"), call("long"), Scripted::say("Done.")]));
+    let mut scene = Scene::new(AgentKind::React, limits(), Arc::clone(&model)).await;
+    let id = scene.submit().await;
+    scene.start_worker();
+    while model.asked().is_empty()
+        || scene.journal(id).await.iter().filter(|event| is_begun(event)).count() < 2
+    {
+        sleep(Duration::from_millis(2)).await;
+    }
+    let rule = ApprovalRule::new("long".parse().unwrap(), Vec::new(), "not now".into()).unwrap();
+    let rule = rule.that(Condition::Always, Consequence::Refuse);
+    let mut tx = scene.workshop.store.begin(&scene.principal.scope()).await.unwrap();
+    tx.approval_rules().replace(&ApprovalRules::default().replaced(vec![rule]).unwrap()).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let run = scene.ended(id).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "Done."), "{run:?}");
+    assert_eq!(model.asked().len(), 3, "no call was made again");
+    let journal = scene.journal(id).await;
+    let drives = journal.iter().filter(|event| matches!(event, EventBody::Started { .. })).count();
+    assert_eq!((drives, journal.iter().filter(|event| is_begun(event)).count()), (2, 5));
+    assert!(
+        serde_json::to_string(&model.asked()[2].1).unwrap().contains("a rule of the tenant does not allow")
+    );
+    scene.leave().await;
+}
+
+fn is_begun(event: &EventBody) -> bool {
+    matches!(event, EventBody::StepStarted { .. })
 }
 
 #[tokio::test]

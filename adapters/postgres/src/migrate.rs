@@ -146,7 +146,7 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON sessions, queue_turns TO {platform};
         GRANT DELETE ON sessions, runs TO {platform};
         GRANT SELECT, INSERT ON refresh_digests TO {platform};
-        GRANT SELECT (tenant_id, id, agent_id, status, rank, due_at, agent_limit, fencing_token, progress_token,
+        GRANT SELECT (ctid, tenant_id, id, agent_id, status, rank, due_at, agent_limit, fencing_token, progress_token,
                       lease_expires_at, created_at),
               UPDATE (fencing_token, progress_token, lease_expires_at, due_at) ON runs TO {platform};
         GRANT SELECT (tenant_id, id, next_at, claimed_until), UPDATE (claimed_until) ON schedules TO {platform};

@@ -137,8 +137,7 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        let tx = self.across().await?;
-        tx.execute_unprepared(TAKE_TURNS).await.map_err(store_error("run"))?;
+        let tx = self.in_turn(TAKE_TURNS).await?;
         Platform::new(tx).claim_at_once(CLAIM, room, now, lease).await
     }
 

@@ -4,7 +4,7 @@
 /// allows and costs, `$5` when the leases expire. The rule is that of SQLite's query (ADR 0021).
 ///
 /// `lanes` skips from one (tenant, agent, rank) to the next, so that a backlog costs no more than its head. A row that
-/// somebody else has locked is left for the next claim. The platform's role may read no more of a run than this needs.
+/// somebody else has locked is left for the next claim. Rows are found again by where they are: no plan can miss them. The platform's role may read no more of a run than this needs.
 pub(crate) const CLAIM: &str = "
     WITH RECURSIVE plans AS (
         SELECT key AS plan, (value->>'allowed')::bigint AS allowed, (value->>'cost')::bigint AS cost
@@ -22,12 +22,12 @@ pub(crate) const CLAIM: &str = "
     ),
     due AS (
         SELECT own.* FROM lanes CROSS JOIN LATERAL (
-            SELECT tenant_id, id, agent_id, rank, agent_limit, due_at AS since FROM runs
+            SELECT ctid AS row, tenant_id, id, agent_id, rank, agent_limit, due_at AS since FROM runs
             WHERE tenant_id = lanes.tenant_id AND agent_id = lanes.agent_id AND rank = lanes.rank AND due_at <= $1
             ORDER BY due_at, id LIMIT $2
         ) AS own
         UNION ALL
-        SELECT tenant_id, id, agent_id, rank, agent_limit, created_at FROM runs WHERE lease_expires_at <= $1
+        SELECT ctid, tenant_id, id, agent_id, rank, agent_limit, created_at FROM runs WHERE lease_expires_at <= $1
     ),
     busy AS (
         SELECT tenant_id, agent_id, COUNT(*) AS count FROM runs WHERE lease_expires_at > $1
@@ -61,14 +61,14 @@ pub(crate) const CLAIM: &str = "
     ),
     chosen AS (SELECT * FROM in_order WHERE is_newcomer OR others <= $3 ORDER BY start, since, id LIMIT $2),
     locked AS (
-        SELECT runs.tenant_id, runs.id FROM runs JOIN chosen USING (tenant_id, id)
-        WHERE runs.due_at <= $1 OR runs.lease_expires_at <= $1
-        FOR UPDATE OF runs SKIP LOCKED
+        SELECT ctid AS row FROM runs
+        WHERE ctid = ANY (ARRAY(SELECT row FROM chosen)) AND (due_at <= $1 OR lease_expires_at <= $1)
+        FOR UPDATE SKIP LOCKED
     ),
     granted AS (
         UPDATE runs SET fencing_token = fencing_token + 1, lease_expires_at = $5, due_at = NULL
-        FROM locked WHERE runs.tenant_id = locked.tenant_id AND runs.id = locked.id
-        RETURNING runs.tenant_id, runs.id, fencing_token, fencing_token - 1 - progress_token AS unproductive
+        WHERE ctid = ANY (ARRAY(SELECT row FROM locked))
+        RETURNING tenant_id, id, fencing_token, fencing_token - 1 - progress_token AS unproductive
     ),
     served AS (
         INSERT INTO queue_turns (tenant_id, turn, started)
@@ -78,5 +78,9 @@ pub(crate) const CLAIM: &str = "
     )
     SELECT granted.* FROM granted JOIN chosen USING (tenant_id, id) ORDER BY start, since, id";
 
-/// One claim at a time over all replicas: two that looked at the same state would grant a tenant too much.
-pub(crate) const TAKE_TURNS: &str = "SELECT pg_advisory_xact_lock(7203115)";
+/// Begins a claim. One at a time over all replicas: two that looked at the same state would grant a tenant too much.
+///
+/// Each claim is planned anew: a plan that was made for a short queue, and kept, reads a long one from end to end, until the
+/// database counts its rows again. No estimate is a reason to do that.
+pub(crate) const TAKE_TURNS: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
+     SET LOCAL jit = off; SELECT pg_advisory_xact_lock(7203115)";

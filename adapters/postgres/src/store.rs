@@ -105,6 +105,11 @@ impl PostgresStore {
         PgTransaction::of_nobody(&self.platform).await
     }
 
+    /// The same, beginning with these statements.
+    pub(crate) async fn in_turn(&self, statements: &str) -> Result<PgTransaction, StoreError> {
+        PgTransaction::in_turn(&self.platform, statements).await
+    }
+
     /// Measures the connections of both roles.
     pub fn observe(&self) {
         for (role, pool) in [("application", &self.application), ("platform", &self.platform)] {

@@ -46,8 +46,13 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN", "").await
     }
 
-    async fn begin(pool: &Pool, kind: &str, tenant: &str) -> Result<Self, StoreError> {
-        let opening = format!("{kind}{}{tenant}", pool.limits);
+    /// A transaction of no tenant that begins with these statements.
+    pub(crate) async fn in_turn(pool: &Pool, statements: &str) -> Result<Self, StoreError> {
+        Self::begin(pool, "BEGIN", &format!("; {statements}")).await
+    }
+
+    async fn begin(pool: &Pool, kind: &str, more: &str) -> Result<Self, StoreError> {
+        let opening = format!("{kind}{}{more}", pool.limits);
         let tx = within(pool.patience, Begun::by(&pool.connections, opening)).await;
         Ok(Self::new(tx.map_err(unreachable)?, pool))
     }

@@ -62,6 +62,7 @@ struct Row {
     is_running: bool,
     is_announced: bool,
     is_free: bool,
+    rules: Option<i64>,
     due_at: Option<DateTime<Utc>>,
     events: Vec<EventRow>,
     used: Vec<UsedRow>,
@@ -108,7 +109,7 @@ impl From<&(UsageKey, u64, Usage)> for UsedRow {
 
 impl From<&Plain<'_>> for Row {
     fn from(plain: &Plain<'_>) -> Self {
-        let Work { lease, run, events } = plain.work;
+        let Work { lease, run, events, rules } = plain.work;
         let (status, usage) = (run.state().name(), run.usage());
         Self {
             tenant: lease.scope().tenant_id().as_uuid(),
@@ -126,6 +127,7 @@ impl From<&Plain<'_>> for Row {
             is_running: status == RunStatus::Running,
             is_announced: events.iter().any(|event| Announced::of(&event.body).is_some()),
             is_free: plain.is_free,
+            rules: rules.map(signed),
             due_at: run.due_at(),
             events: events.iter().map(EventRow::from).collect(),
             used: plain.used.iter().map(UsedRow::from).collect(),

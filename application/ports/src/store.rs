@@ -53,6 +53,9 @@ pub enum StoreError {
     /// Another worker has the run, or nobody has.
     #[error("the run is no longer this worker's")]
     LeaseLost,
+    /// Calls were let begin by approval rules that are not the tenant's any more. Nothing was stored.
+    #[error("the tenant's approval rules have changed")]
+    RulesChanged,
     /// A stored row is no valid domain value.
     #[error("{table}.{column} holds a value that the domain refuses")]
     CorruptRow {

@@ -10,6 +10,7 @@ mod housekeeper;
 mod journalling;
 mod perform;
 mod pulse;
+mod recent;
 mod routing;
 mod scribe;
 mod sink;
@@ -20,6 +21,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use powerhouse_domain::agents::PublishedVersion;
+use powerhouse_domain::ids::{AgentId, TenantId};
+use powerhouse_domain::runs::ApprovalRules;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::events::EventBus;
 use powerhouse_ports::platform::PlatformStore;
@@ -36,6 +40,14 @@ pub(crate) use bill::settle_in_flight;
 pub use housekeeper::{Housekeeper, Retention};
 pub use pulse::{Pulse, Sign, Vitals};
 pub use worker::Worker;
+
+use recent::Recent;
+use scribe::Scribe;
+
+/// Tenants whose approval rules a process keeps at hand: most have none.
+const MAX_RULEBOOKS: usize = 10_000;
+/// Published versions of agents that it keeps at hand: some kilobytes each.
+const MAX_VERSIONS: usize = 2_000;
 
 /// Tools by their names.
 pub type Toolbox = BTreeMap<String, Arc<dyn Tool>>;
@@ -62,6 +74,25 @@ pub struct Workshop {
     pub pulse: Arc<Pulse>,
     /// How it works.
     pub settings: Settings,
+}
+
+/// What the drives of a process share.
+struct Shared {
+    scribe: Scribe,
+    /// The tenants' rules on calls of tools. The write that lets a call begin is refused when they are newer.
+    rules: Recent<TenantId, ApprovalRules>,
+    /// What was published is never changed.
+    versions: Recent<(TenantId, AgentId, u32), PublishedVersion>,
+}
+
+impl Shared {
+    fn new(store: Arc<dyn TenantStore>) -> Self {
+        Self {
+            scribe: Scribe::new(store),
+            rules: Recent::holding(MAX_RULEBOOKS),
+            versions: Recent::holding(MAX_VERSIONS),
+        }
+    }
 }
 
 impl Workshop {

@@ -283,7 +283,11 @@ mod tests {
                 outcome: crate::effects::EffectOutcome::Tool(crate::tools::ToolOutput::ok("x")),
             },
         ];
-        assert_eq!(on(&Provenance::of("t", &journal, |_| true)), "read");
+        let mut read = Provenance::given("t");
+        for event in &journal {
+            read.note(event, |_| true);
+        }
+        assert_eq!(on(&read), "read");
         assert!(rules.depend_on_reading(agent, "pay") && !rules.depend_on_reading(agent, "look"));
     }
 

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{EventBody, StepKind};
-use crate::effects::EffectOutcome;
+use crate::effects::{EffectKey, EffectOutcome};
 
 /// So many letters and digits in a row, found in both, make a copy.
 const RUN: usize = 8;
@@ -22,6 +22,8 @@ const FEWEST: usize = 4;
 pub struct Provenance {
     given: Vec<char>,
     outside: Vec<Vec<char>>,
+    /// Calls under way that bring something in.
+    reading: HashSet<EffectKey>,
 }
 
 /// Letters and digits, in lower case: spaces and marks between them make no difference.
@@ -30,38 +32,34 @@ fn plain(text: &str) -> Vec<char> {
 }
 
 impl Provenance {
-    /// Of a run with this task and this journal. `is_outside` says whether a tool of this name brings in what is not known here.
-    pub fn of<'a>(
-        task: &str,
-        journal: impl IntoIterator<Item = &'a EventBody>,
-        is_outside: impl Fn(&str) -> bool,
-    ) -> Self {
-        let (mut begun, mut outside) = (HashSet::new(), Vec::new());
-        for event in journal {
-            match event {
-                EventBody::StepStarted { key, kind: StepKind::Tool { name }, .. } if is_outside(name) => {
-                    begun.insert(key);
-                }
-                EventBody::StepEnded { key, outcome: EffectOutcome::Tool(output), .. }
-                    if begun.contains(key) =>
-                {
-                    outside.push(plain(&output.content));
-                }
-                // Whoever answered may have read anything.
-                EventBody::StepEnded { outcome: EffectOutcome::Run(output), .. } => {
-                    outside.push(plain(&output.content));
-                }
-                _ => {}
-            }
-        }
-        Self { given: plain(task), outside }
+    /// Of a run with this task, which has read nothing yet.
+    pub fn given(task: &str) -> Self {
+        Self { given: plain(task), ..Self::default() }
     }
 
-    /// The same for a run that another one began: its task is that one's words, which may have read anything before.
-    #[must_use]
-    pub fn of_begun(mut self) -> Self {
-        self.outside.push(std::mem::take(&mut self.given));
-        self
+    /// Of a run with this task that another one began: the task is that one's words, which may have read anything before.
+    pub fn begun(task: &str) -> Self {
+        Self { outside: vec![plain(task)], ..Self::default() }
+    }
+
+    /// Takes an event of the run's journal into account. `is_outside` says whether a tool of this name brings in what is not
+    /// known here.
+    pub fn note(&mut self, event: &EventBody, is_outside: impl Fn(&str) -> bool) {
+        match event {
+            EventBody::StepStarted { key, kind: StepKind::Tool { name }, .. } if is_outside(name) => {
+                self.reading.insert(key.clone());
+            }
+            EventBody::StepEnded { key, outcome: EffectOutcome::Tool(output), .. }
+                if self.reading.remove(key) =>
+            {
+                self.outside.push(plain(&output.content));
+            }
+            // Whoever answered may have read anything.
+            EventBody::StepEnded { outcome: EffectOutcome::Run(output), .. } => {
+                self.outside.push(plain(&output.content));
+            }
+            _ => {}
+        }
     }
 
     /// Whether anything from outside was read.
@@ -114,7 +112,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::effects::{EffectKey, EffectRequest, SubRunOutput, SubRunRequest, ToolRequest};
+    use crate::effects::{EffectRequest, SubRunOutput, SubRunRequest, ToolRequest};
     use crate::ids::StepId;
     use crate::model::Usage;
     use crate::tools::ToolOutput;
@@ -152,16 +150,24 @@ mod tests {
             fingerprint: request.fingerprint(),
             outcome: EffectOutcome::Run(output),
         };
-        let read = Provenance::of("Read my mail", [&ended], |_| false);
+        let read = of("Read my mail", &[ended], |_| false);
         assert!(read.has_untrusted() && read.taints(&json!({"to": "eve@evil.example"})));
-        let asked = Provenance::of("Pay eve@evil.example", [], |_| false);
+        let asked = Provenance::given("Pay eve@evil.example");
         assert!(!asked.taints(&json!({"to": "eve@evil.example"})));
-        let begun = asked.of_begun();
+        let begun = Provenance::begun("Pay eve@evil.example");
         assert!(begun.has_untrusted() && begun.taints(&json!({"to": "eve@evil.example"})));
     }
 
+    fn of(task: &str, journal: &[EventBody], is_outside: impl Fn(&str) -> bool) -> Provenance {
+        let mut read = Provenance::given(task);
+        for event in journal {
+            read.note(event, &is_outside);
+        }
+        read
+    }
+
     fn read(task: &str, tool: &str, output: &str) -> Provenance {
-        Provenance::of(task, &call("0", tool, output), |tool| tool != "calculator")
+        of(task, &call("0", tool, output), |tool| tool != "calculator")
     }
 
     #[test]
@@ -169,7 +175,7 @@ mod tests {
         assert!(read("t", "read_page", "hello").has_untrusted());
         assert!(!read("t", "calculator", "42").has_untrusted());
         let begun = &call("0", "read_page", "x")[..1];
-        assert!(!Provenance::of("t", begun, |_| true).has_untrusted(), "it has not answered");
+        assert!(!of("t", begun, |_| true).has_untrusted(), "it has not answered");
     }
 
     #[test]

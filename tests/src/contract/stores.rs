@@ -58,7 +58,7 @@ macro_rules! store_contract {
             isolation: no_method_shows_or_changes_another_tenants_rows;
             model: every_tenant_has_exactly_what_it_did;
             twins: twins_never_meet;
-            runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, runs_are_advanced_together,
+            runs: events_have_no_gaps_whoever_writes, a_stale_lease_cannot_write, runs_are_advanced_together, work_that_was_decided_by_other_rules_is_refused,
                 a_cancelled_run_takes_no_more,
                 feedback_replaces, only_an_owners_runs_are_listed_when_asked;
             approvals: a_question_is_answered_once, open_questions_are_listed,

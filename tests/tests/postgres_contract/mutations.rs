@@ -346,7 +346,7 @@ async fn s07_the_function_that_records_work_has_both_walls() {
     tx.commit().await.unwrap();
     let granted = store.claim(Room::for_anyone(1), at(6), Duration::from_hours(1)).await.unwrap().remove(0);
     let forged = Lease::granted(ours.tenant.id(), granted.run(), granted.token(), granted.expires_at(), 0);
-    let work = Work { lease: forged, run: accepted.start(at(7)).unwrap(), events: Vec::new() };
+    let work = Work { lease: forged, run: accepted.start(at(7)).unwrap(), events: Vec::new(), rules: None };
     let tried = async || {
         let plain = Plain { work: &work, seen: 1, is_free: false, used: &[] };
         store.record_plain(&[plain]).await.unwrap()[0]

@@ -45,7 +45,7 @@ async fn reads_take_as_many_round_trips_as_they_must() {
     let standing = async || assert!(store.standing(&scope, user).await.unwrap().is_none());
     let accepted = run(user, &agent("helper"), 5);
     let lease = Lease::granted(tenant, accepted.id(), FencingToken(1), at(9), 0);
-    let work = Work { lease, run: accepted, events: Vec::new() };
+    let work = Work { lease, run: accepted, events: Vec::new(), rules: None };
     let record = async || {
         let plain = Plain { work: &work, seen: 1, is_free: true, used: &[] };
         assert_eq!(store.record_plain(&[plain]).await.unwrap(), [None]);

@@ -2,15 +2,16 @@
 
 use powerhouse_domain::runs::{Lease, Run};
 use powerhouse_ports::store::{NewEvent, Numbers, StoreError, Work};
-use sea_orm::sea_query::{Expr, Query, ReturningClause, UpdateStatement};
+use sea_orm::sea_query::{Expr, Func, Query, ReturningClause, UpdateStatement};
 use sea_orm::{
     ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait,
+    Select,
 };
 
 use super::{Own, Transaction};
 use crate::error::store_error;
 use crate::rows::run::{Column, Entity, held};
-use crate::rows::{budget, price, signed, unsigned};
+use crate::rows::{approval_rules, budget, price, signed, unsigned};
 
 const RUN: &str = "run";
 
@@ -40,15 +41,40 @@ impl<C: Transaction> Own<C> {
         Ok(if is_held { StoreError::Conflict { entity: RUN } } else { StoreError::LeaseLost })
     }
 
+    /// The version of the tenant's approval rules; none, when it never had any.
+    fn rules(&self) -> Select<approval_rules::Entity> {
+        let own = self.own(approval_rules::Entity::find(), approval_rules::Column::TenantId);
+        own.select_only().column(approval_rules::Column::Version)
+    }
+
+    /// That this is their version.
+    fn is_ruled_by(&self, version: u64) -> Expr {
+        Func::coalesce([Expr::from(self.rules().into_query()), 0.into()]).eq(signed(version))
+    }
+
+    async fn has_other_rules(&self, version: u64) -> Result<bool, StoreError> {
+        let current: Option<i64> = self.rules().into_tuple().one(&self.tx).await.map_err(store_error(RUN))?;
+        Ok(current.unwrap_or(0) != signed(version))
+    }
+
     /// Stores what a worker did, and takes numbers for its events; or why that was refused.
     pub(super) async fn advance_one(&self, work: &Work) -> Result<Result<Numbers, StoreError>, StoreError> {
-        let Work { lease, run, events } = work;
+        let Work { lease, run, events, rules } = work;
         let mut update = self.recording(lease, run, events);
-        update.returning(self.numbers_of(events));
-        match self.tx.query_one(&update).await.map_err(store_error(RUN))? {
-            Some(row) => numbers(&row).map(Ok),
-            None => self.why_refused(lease).await.map(Err),
+        if let Some(version) = rules {
+            update.and_where(self.is_ruled_by(*version));
         }
+        update.returning(self.numbers_of(events));
+        if let Some(row) = self.tx.query_one(&update).await.map_err(store_error(RUN))? {
+            return numbers(&row).map(Ok);
+        }
+        let why = self.why_refused(lease).await?;
+        if let (StoreError::Conflict { .. }, Some(version)) = (&why, rules)
+            && self.has_other_rules(*version).await?
+        {
+            return Ok(Err(StoreError::RulesChanged));
+        }
+        Ok(Err(why))
     }
 
     /// What a statement that advances a run returns.

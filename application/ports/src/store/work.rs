@@ -15,6 +15,8 @@ pub struct Work {
     pub run: Run,
     /// What is to be journalled of it.
     pub events: Vec<NewEvent>,
+    /// The version of the tenant's approval rules by which calls among them were let begin; none when it does not matter.
+    pub rules: Option<u64>,
 }
 
 /// What a run that was advanced has for its events, and what the same statement says of its tenant, so that it costs

@@ -17,7 +17,7 @@ impl Drive {
             .iter()
             .filter_map(|Issued { key, request }| {
                 // What was asked already is decided without the rules of now.
-                let terms = self.terms(request, &ApprovalRules::default(), &Provenance::default());
+                let terms = self.terms(request, &ApprovalRules::default());
                 match gate(request, self.ledger.open.get(key), &terms, now) {
                     Gate::Lapse(approval) => Some(approval),
                     _ => None,
@@ -31,15 +31,12 @@ impl Drive {
     }
 
     /// What holds for the tool that a request calls.
-    pub(super) fn terms(
-        &self,
-        request: &EffectRequest,
-        rules: &ApprovalRules,
-        read: &Provenance,
-    ) -> ToolTerms {
+    pub(super) fn terms(&self, request: &EffectRequest, rules: &ApprovalRules) -> ToolTerms {
         let EffectRequest::Tool(tool) = request else {
             return ToolTerms { is_safe_to_repeat: true, demand: None, refusal: None };
         };
+        let nothing = Provenance::default();
+        let read = self.read.as_ref().unwrap_or(&nothing);
         let rule = rules.on(self.run.selection().agent, &tool.name, &tool.arguments, read);
         let refuses = rule.filter(|rule| rule.consequence() == Consequence::Refuse);
         let known = self.allowed.tools.get(&tool.name);

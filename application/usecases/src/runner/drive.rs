@@ -12,31 +12,30 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
-use powerhouse_domain::agents::Definition;
+use powerhouse_domain::agents::{Definition, PublishedVersion};
 use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
-use powerhouse_domain::ids::{RunId, StepId};
+use powerhouse_domain::ids::{RunId, StepId, TenantId};
 use powerhouse_domain::runs::{
-    Approval, Ending, EventBody, Lease, Ledger, OpenEffect, Run, RunEvent, RunState, RunTransitionRefused,
-    StepKind, offered, settled,
+    Approval, Ending, EventBody, Lease, Ledger, OpenEffect, Provenance, Run, RunEvent, RunState,
+    RunTransitionRefused, Selection, StepKind, offered, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
-use powerhouse_ports::store::{NewEvent, StoreError};
+use powerhouse_ports::store::{NewEvent, StoreError, TenantView};
 use powerhouse_ports::tools::RunContext;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::Workshop;
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
 use super::family::{Children, WantedRun, has_begun_runs, is_orphan, may_begin};
 use super::gate::{Gate, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
-use super::scribe::Scribe;
 use super::spending::Purse;
+use super::{Shared, Workshop};
 use crate::measure::{DriveInFlight, drive_left, run_ended};
 use crate::runs::whole_journal;
 use crate::tools::Resolved;
@@ -51,13 +50,13 @@ const MAX_UNPRODUCTIVE: u32 = 5;
 /// Drives a run as far as it can.
 pub(super) async fn drive(
     workshop: Arc<Workshop>,
-    scribe: Arc<Scribe>,
+    shared: Arc<Shared>,
     lease: Lease,
     holding: Holding,
     stop: CancellationToken,
 ) {
     let _in_flight = DriveInFlight::begin();
-    let result = match Drive::begin(Arc::clone(&workshop), scribe, lease, holding).await {
+    let result = match Drive::begin(Arc::clone(&workshop), shared, lease, holding).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
@@ -68,13 +67,15 @@ pub(super) async fn drive(
         Ok(Left::Waiting) => "waiting",
         Ok(Left::Stuck) => "stuck",
         Err(StoreError::LeaseLost) => "lease_lost",
+        Err(StoreError::RulesChanged) => "rules_changed",
         Err(_) => "failed",
     });
     match result {
         Ok(Left::Ended | Left::Waiting) => {}
         // Its lease runs out.
         Ok(Left::Stuck) => tracing::warn!("nothing has moved for too long: another worker is to try"),
-        Ok(Left::Stopping) => {
+        // The other rules are for the next drive, which begins from the journal.
+        Ok(Left::Stopping) | Err(StoreError::RulesChanged) => {
             if let Err(error) = workshop.platform.release(&lease).await {
                 tracing::warn!(error = %Chain(&error), "a lease could not be handed back");
             }
@@ -119,12 +120,20 @@ enum Woken {
     Stopping,
 }
 
+/// By which of the tenant's rules it was decided what may begin.
+pub(super) struct Decided {
+    /// Their version.
+    pub(super) rules: u64,
+    /// How much of the outbox is older than that.
+    pub(super) from: usize,
+}
+
 type InFlight = FuturesUnordered<BoxFuture<'static, (EffectKey, EffectOutcome)>>;
 
 /// A run on its way.
 pub(super) struct Drive {
     pub(super) workshop: Arc<Workshop>,
-    pub(super) scribe: Arc<Scribe>,
+    pub(super) shared: Arc<Shared>,
     pub(super) lease: Lease,
     pub(super) holding: Holding,
     pub(super) run: Run,
@@ -143,7 +152,7 @@ pub(super) struct Drive {
     pub(super) undone: Vec<Issued>,
     /// Until when the first of the questions can be answered.
     pub(super) held_until: Option<DateTime<Utc>>,
-    in_flight: InFlight,
+    pub(super) in_flight: InFlight,
     text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
     pub(super) pending: Pending,
     /// What is to be journalled with the next write.
@@ -156,6 +165,10 @@ pub(super) struct Drive {
     is_orphan: bool,
     /// The names of the agents that it may have do something.
     pub(super) may_begin: BTreeSet<String>,
+    /// By which rules calls of tools were let begin that the next write tells of, and what of the outbox was there before.
+    pub(super) decided: Option<Decided>,
+    /// What it has read from outside; nothing, where no rule has asked for it.
+    pub(super) read: Option<Provenance>,
     /// What people are to be asked with the next write.
     pub(super) questions: Vec<Approval>,
     /// The newest event that this drive has read or written.
@@ -169,7 +182,7 @@ impl Drive {
     /// Reads the run and its journal. Nothing when it has ended already.
     async fn begin(
         workshop: Arc<Workshop>,
-        scribe: Arc<Scribe>,
+        shared: Arc<Shared>,
         lease: Lease,
         holding: Holding,
     ) -> Result<Option<Self>, StoreError> {
@@ -183,7 +196,7 @@ impl Drive {
         }
         let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
-        let version = view.agents().version(selection.agent, selection.agent_version).await?;
+        let version = published(&shared, &mut *view, scope.tenant_id(), selection).await?;
         let is_orphan = is_orphan(&mut *view, &run).await?;
         let now = workshop.clock.now();
         if workshop.models.is_stale(&scope, now) {
@@ -215,7 +228,7 @@ impl Drive {
         }
         let offered = before.unwrap_or(resolved.specs);
         let brief = Brief::of(&run, &version.definition, offered);
-        let strategy = version.definition.strategy;
+        let strategy = version.definition.strategy.clone();
         let execution = Execution::start(settled(journal), move |fx| strategy.execute(brief, fx));
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,6 +237,8 @@ impl Drive {
         Ok(Some(Self {
             outbox,
             questions: Vec::new(),
+            decided: None,
+            read: None,
             children: Children::default(),
             has_begun_runs,
             is_orphan,
@@ -236,7 +251,7 @@ impl Drive {
             text: mpsc::channel(DELTAS_ON_THEIR_WAY),
             pending: Pending::default(),
             workshop,
-            scribe,
+            shared,
             lease,
             holding,
             run,
@@ -363,7 +378,7 @@ impl Drive {
         let now = self.workshop.clock.now();
         self.lapse_overdue(now).await?;
         self.has_news = false;
-        let (rules, read) = self.rules().await?;
+        let rules = self.rules().await?;
         self.refresh_models(now).await?;
         let (mut begun, mut runs) = (Vec::new(), Vec::new());
         let mut outcomes = Vec::new();
@@ -381,7 +396,7 @@ impl Drive {
                 }
                 self.asked.insert(key.clone());
             }
-            let terms = self.terms(request, &rules, &read);
+            let terms = self.terms(request, &rules);
             match gate(request, self.ledger.open.get(key), &terms, now) {
                 Gate::Perform(EffectRequest::Run(request)) => {
                     let step = match self.ledger.open.get(key) {
@@ -440,7 +455,7 @@ impl Drive {
             fingerprint: Some(request.fingerprint()),
             reservation: None,
         };
-        self.outbox.push(NewEvent { at: now, body });
+        self.journal(now, body);
         step
     }
 
@@ -472,7 +487,7 @@ impl Drive {
         let outcome = self.purse.settle(key, outcome, now);
         let usage = outcome.usage();
         match self.execution.deliver(key, outcome) {
-            Ok(entry) => self.outbox.push(NewEvent { at: now, body: entry.into() }),
+            Ok(entry) => self.journal(now, entry.into()),
             // INVARIANT: what is in flight was issued once, and `perform` answers with the kind that was asked for.
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "an outcome was not asked for");
@@ -498,6 +513,21 @@ impl Drive {
         self.leave_family().await;
         Ok(Left::Ended)
     }
+}
+
+/// What the run's agent was when it was chosen. Nothing when that is no longer there.
+async fn published(
+    shared: &Shared,
+    view: &mut dyn TenantView,
+    tenant: TenantId,
+    &Selection { agent, agent_version, .. }: &Selection,
+) -> Result<Option<Arc<PublishedVersion>>, StoreError> {
+    let key = (tenant, agent, agent_version);
+    if let Some(known) = shared.versions.get(&key) {
+        return Ok(Some(known));
+    }
+    let read = view.agents().version(agent, agent_version).await?;
+    Ok(read.map(|version| shared.versions.note(key, version)))
 }
 
 /// The run as running, and since when. A run that was taken over goes on as it was.

@@ -1,5 +1,6 @@
 //! How a drive writes to its run's journal, and reads what others have written there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,7 @@ use powerhouse_domain::runs::{ApprovalRules, EventBody, Provenance, Run};
 use powerhouse_ports::events::RunNews;
 use powerhouse_ports::store::{NewEvent, StoreError, TenantView, Work};
 
-use super::drive::Drive;
+use super::drive::{Decided, Drive};
 use super::scribe::Entry;
 use crate::runs::events_after;
 
@@ -27,8 +28,14 @@ impl Drive {
 
     /// Journals the outbox in one transaction, and tells who watches.
     pub(super) async fn write(&mut self) -> Result<(), StoreError> {
+        let decided = self.decided.take();
         let mut entry = Entry {
-            work: Work { lease: self.lease, run: self.run.clone(), events: std::mem::take(&mut self.outbox) },
+            work: Work {
+                lease: self.lease,
+                run: self.run.clone(),
+                events: std::mem::take(&mut self.outbox),
+                rules: decided.as_ref().map(|decided| decided.rules),
+            },
             bill: self.purse.bill(self.children.lent()),
             questions: std::mem::take(&mut self.questions),
             seen: self.seq,
@@ -38,7 +45,7 @@ impl Drive {
         let seq = loop {
             self.holding.beat();
             let outcome;
-            (entry, outcome) = self.scribe.write(entry).await?;
+            (entry, outcome) = self.shared.scribe.write(entry).await?;
             match outcome {
                 Ok(seq) => break seq,
                 Err(StoreError::Unavailable(_)) if attempt < WRITE_TRIES => {
@@ -51,6 +58,15 @@ impl Drive {
                     {
                         break seq;
                     }
+                }
+                Err(StoreError::RulesChanged) => {
+                    self.shared.rules.forget(&self.lease.scope().tenant_id());
+                    // What has come is kept; what is to begin, the next drive decides.
+                    entry.keep(decided.as_ref().map_or(0, |decided| decided.from));
+                    if !entry.work.events.is_empty() {
+                        self.shared.scribe.write(entry).await?.1?;
+                    }
+                    return Err(StoreError::RulesChanged);
                 }
                 Err(error) => return Err(error),
             }
@@ -93,9 +109,10 @@ impl Drive {
         Ok(events.last().is_some_and(|event| event.body.is_final()))
     }
 
-    /// The tenant's rules as they are now, and what the run has read, where these ask for it. None are read where no tool is
-    /// to be called that nobody was asked about yet.
-    pub(super) async fn rules(&mut self) -> Result<(ApprovalRules, Provenance), StoreError> {
+    /// The tenant's rules as they are now; none where no tool is to be called that nobody was asked about yet. Where they ask
+    /// what the run has read, that is known from then on. Whether rules that are at hand are those of now, the write finds out
+    /// that lets the calls begin; so they serve only where nothing is under way, which would be lost if they are not.
+    pub(super) async fn rules(&mut self) -> Result<Arc<ApprovalRules>, StoreError> {
         let is_new = |issued: &&Issued| !self.ledger.open.contains_key(&issued.key);
         let called: Vec<String> = self
             .undone
@@ -107,22 +124,55 @@ impl Drive {
             })
             .collect();
         if self.ledger.is_paused || called.is_empty() {
-            return Ok((ApprovalRules::default(), Provenance::default()));
+            return Ok(Arc::default());
+        }
+        let (agent, tenant) = (self.run.selection().agent, self.lease.scope().tenant_id());
+        let is_idle = self.in_flight.is_empty();
+        let known = self.shared.rules.get(&tenant).filter(|_| is_idle);
+        let depend_on_reading =
+            |rules: &ApprovalRules| called.iter().any(|tool| rules.depend_on_reading(agent, tool));
+        let is_unread = self.read.is_none();
+        if let Some(rules) = known.filter(|rules| !(is_unread && depend_on_reading(rules))) {
+            self.decided = Some(self.decided_by(&rules));
+            return Ok(rules);
         }
         let mut view = self.workshop.store.read(&self.lease.scope()).await?;
-        let rules = view.approval_rules().read().await?;
-        let agent = self.run.selection().agent;
-        if !called.iter().any(|tool| rules.depend_on_reading(agent, tool)) {
-            return Ok((rules, Provenance::default()));
+        let rules = self.shared.rules.note(tenant, view.approval_rules().read().await?);
+        self.decided = is_idle.then(|| self.decided_by(&rules));
+        if !depend_on_reading(&rules) {
+            return Ok(rules);
         }
-        // With what is not written yet.
-        let journal = events_after(&mut *view, self.lease.run(), 0).await?;
-        let journal =
-            journal.iter().map(|event| &event.body).chain(self.outbox.iter().map(|event| &event.body));
-        let tools = &self.allowed.tools;
-        let is_outside = |name: &str| tools.get(name).is_none_or(|tool| tool.reaches_out());
-        let read = Provenance::of(self.run.task().as_str(), journal, is_outside);
-        Ok((rules, if self.run.lineage().is_some() { read.of_begun() } else { read }))
+        if self.read.is_none() {
+            let journal = events_after(&mut *view, self.lease.run(), 0).await?;
+            let task = self.run.task().as_str();
+            let is_begun = self.run.lineage().is_some();
+            let mut read = if is_begun { Provenance::begun(task) } else { Provenance::given(task) };
+            // With what is not written yet.
+            let so_far = journal.iter().map(|event| &event.body);
+            for body in so_far.chain(self.outbox.iter().map(|event| &event.body)) {
+                read.note(body, |name| self.is_outside(name));
+            }
+            self.read = Some(read);
+        }
+        Ok(rules)
+    }
+
+    fn decided_by(&self, rules: &ApprovalRules) -> Decided {
+        Decided { rules: rules.version(), from: self.outbox.len() }
+    }
+
+    /// Whether a tool of this name brings in what is not known here.
+    fn is_outside(&self, name: &str) -> bool {
+        self.allowed.tools.get(name).is_none_or(|tool| tool.reaches_out())
+    }
+
+    /// Has an event of a step journalled with the next write.
+    pub(super) fn journal(&mut self, at: DateTime<Utc>, body: EventBody) {
+        if let Some(mut read) = self.read.take() {
+            read.note(&body, |name| self.is_outside(name));
+            self.read = Some(read);
+        }
+        self.outbox.push(NewEvent { at, body });
     }
 
     /// Stores the run as waiting, unless somebody has written to its journal meanwhile: what it would wait for may have

@@ -33,6 +33,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Leaves of it what was there before it was decided what is to begin: so many events, and the bill for them.
+    pub(super) fn keep(&mut self, events: usize) {
+        self.work.events.truncate(events);
+        self.work.rules = None;
+        self.bill.wanted.clear();
+        self.questions.clear();
+    }
+
     /// Where the events are in the journal, if they are there: the answer to a write may have been lost, and not the write.
     pub(super) async fn was_written(&self, view: &mut dyn TenantView) -> Result<Option<u64>, StoreError> {
         let Work { lease, events, .. } = &self.work;
@@ -351,7 +359,12 @@ mod tests {
             prices: None,
             has_terms: false,
         };
-        Entry { work: Work { lease, run, events: Vec::new() }, bill, questions: Vec::new(), seen }
+        Entry {
+            work: Work { lease, run, events: Vec::new(), rules: None },
+            bill,
+            questions: Vec::new(),
+            seen,
+        }
     }
 
     fn slow(knows_plain: bool) -> (Arc<Slow>, Arc<Scribe>) {

@@ -10,17 +10,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::scribe::Scribe;
-use super::{Settings, Workshop, drive};
+use super::{Settings, Shared, Workshop, drive};
 use crate::measure::runs_claimed;
 
 /// A worker that is busy claims when this part of its room is free: a claim of many costs little more than one of one.
 const WORTHWHILE: u32 = 8;
 
-/// How long it waits for that after its last claim.
+/// How long it waits for that from the beginning of its last claim.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How long after its last claim it looks, at the soonest, for the run that it was woken for.
+/// How long after the beginning of its last claim it looks, at the soonest, for the run that it was woken for.
 const PAUSE: Duration = Duration::from_millis(4);
 
 /// Claims and drives runs until it is told to stop.
@@ -34,22 +33,23 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let mut driving = JoinSet::new();
         let settings = self.workshop.settings;
-        let scribe = Arc::new(Scribe::new(Arc::clone(&self.workshop.store)));
+        let shared = Arc::new(Shared::new(Arc::clone(&self.workshop.store)));
         let mut last = LastClaim { at: Instant::now(), left: Left::Nothing, is_wanted: true };
         while !stop.is_cancelled() {
             self.workshop.pulse.claiming();
             let room = room(&settings, driving.len());
             let next = last.next(room, &settings);
             if next.is_some_and(|next| next <= Instant::now()) {
+                let asked_at = Instant::now();
                 let claimed = self.claim(room).await;
                 runs_claimed(claimed.len());
-                last = LastClaim::of(room, claimed.len());
+                last = LastClaim::of(asked_at, room, claimed.len());
                 for lease in &claimed {
                     let span =
                         tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
-                    let (workshop, scribe) = (Arc::clone(&self.workshop), Arc::clone(&scribe));
+                    let (workshop, shared) = (Arc::clone(&self.workshop), Arc::clone(&shared));
                     let holding = workshop.pulse.hold();
-                    let work = drive::drive(workshop, scribe, *lease, holding, stop.clone());
+                    let work = drive::drive(workshop, shared, *lease, holding, stop.clone());
                     driving.spawn(work.instrument(span));
                 }
                 continue;
@@ -110,7 +110,7 @@ struct LastClaim {
 }
 
 impl LastClaim {
-    fn of(room: Room, claimed: usize) -> Self {
+    fn of(at: Instant, room: Room, claimed: usize) -> Self {
         let claimed = u32::try_from(claimed).unwrap_or(u32::MAX);
         let left = if claimed >= room.total() {
             Left::Newcomers
@@ -119,7 +119,7 @@ impl LastClaim {
         } else {
             Left::Nothing
         };
-        Self { at: Instant::now(), left, is_wanted: claimed > 0 && left == Left::Nothing }
+        Self { at, left, is_wanted: claimed > 0 && left == Left::Nothing }
     }
 
     /// When the next claim is due; never while there is no room.

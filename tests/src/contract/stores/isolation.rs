@@ -78,7 +78,7 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     let word = Feedback::new(ours.owner.id(), Verdict::Bad, String::new(), at(8)).expect("feedback");
     assert!(tx.runs().put_feedback(id, &word).await.is_err(), "another tenant's run was judged");
     assert_eq!(tx.runs().feedback(id, theirs.owner.id()).await.expect("feedback"), None);
-    let done = Work { lease, run: cancelled, events: event.to_vec() };
+    let done = Work { lease, run: cancelled, events: event.to_vec(), rules: None };
     let advanced = tx.runs().advance(&[&done]).await.expect("advance").remove(0);
     assert!(matches!(advanced, Err(StoreError::LeaseLost)), "another tenant's run was advanced");
 

@@ -8,7 +8,7 @@ use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::money::{
     Budget, BudgetScope, Caps, Grouping, Period, Price, PriceEntry, UsageGroup, UsageKey,
 };
-use powerhouse_domain::runs::{EventBody, Room, Run};
+use powerhouse_domain::runs::{ApprovalRules, EventBody, Room, Run};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{NewEvent, Plain, Work};
 
@@ -57,7 +57,7 @@ async fn desk(stores: &Stores) -> Desk {
     };
     let key = UsageKey { day: day(), agent: helper.id(), user: office.owner.id(), model: "m".into() };
     let run = accepted.clone().start(at(7)).expect("start").charge(USED).expect("charge");
-    let work = Work { lease, run, events: vec![text("a"), text("b")] };
+    let work = Work { lease, run, events: vec![text("a"), text("b")], rules: None };
     Desk { office, accepted, work, used: [(key, 2, USED)] }
 }
 
@@ -76,6 +76,9 @@ async fn is_untouched(stores: &Stores, desk: &Desk, what: &str) {
     assert_ne!(run, desk.work.run, "{what}");
     assert_eq!(used, None, "{what}");
 }
+
+/// How many cases are not plain.
+const CASES: usize = 7;
 
 /// Makes a case that is not plain, and says which.
 async fn spoil(stores: &Stores, desk: &mut Desk, case: usize) -> &'static str {
@@ -108,10 +111,16 @@ async fn spoil(stores: &Stores, desk: &mut Desk, case: usize) -> &'static str {
             end(work);
             "somebody is told of it"
         }
+        5 => {
+            let rules = ApprovalRules::default().replaced(Vec::new()).expect("rules");
+            tx.approval_rules().replace(&rules).await.expect("replace");
+            work.rules = Some(0);
+            "a call was let begin by older rules"
+        }
         _ => "the run is the worker's no more",
     };
     tx.commit().await.expect("commit");
-    if case == 5 {
+    if case == CASES - 1 {
         stores.platform.release(&work.lease).await.expect("release");
     }
     what
@@ -126,7 +135,7 @@ fn end(work: &mut Work) {
 pub async fn plain_work_is_stored_as_by_its_tenants(stores: &Stores) {
     let mut usual = [desk(stores).await, desk(stores).await];
     let mut unusual = Vec::new();
-    for case in 0..6 {
+    for case in 0..CASES {
         let mut desk = desk(stores).await;
         let what = spoil(stores, &mut desk, case).await;
         unusual.push((desk, what));
@@ -139,8 +148,8 @@ pub async fn plain_work_is_stored_as_by_its_tenants(stores: &Stores) {
     let plain: Vec<_> = std::iter::once(last).chain(between).chain([first]).map(Desk::plain).collect();
     let newest = stores.tenants.record_plain(&plain).await.expect("record");
     let has_way = newest[0].is_some();
-    assert_eq!([newest[0], newest[7]], if has_way { [Some(4), Some(3)] } else { [None, None] });
-    assert_eq!(newest[1..7], [None; 6], "what is not plain");
+    assert_eq!([newest[0], newest[CASES + 1]], if has_way { [Some(4), Some(3)] } else { [None, None] });
+    assert_eq!(newest[1..=CASES], [None; CASES], "what is not plain");
     for (desk, what) in &unusual {
         is_untouched(stores, desk, what).await;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use powerhouse_domain::ids::{RunId, UserId};
 use powerhouse_domain::model::{Channel, Usage};
-use powerhouse_domain::runs::{EventBody, Feedback, Lease, Room, Run, Verdict};
+use powerhouse_domain::runs::{ApprovalRules, EventBody, Feedback, Lease, Room, Run, Verdict};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{Limit, NewEvent, Numbers, StoreError, Work};
 
@@ -112,16 +112,18 @@ pub async fn runs_are_advanced_together(stores: &Stores) {
             lease: lease_of(&runs[0]),
             run: started(&runs[0]).charge(usage).expect("charge"),
             events: events(&["a", "b"]),
+            rules: None,
         },
         // Somebody has written meanwhile.
-        Work { lease: lease_of(&runs[1]), run: runs[1].clone(), events: events(&["old"]) },
+        Work { lease: lease_of(&runs[1]), run: runs[1].clone(), events: events(&["old"]), rules: None },
         Work {
             lease: lease_of(&runs[2]),
             run: started(&runs[2]).succeed("done", at(8)).expect("succeed"),
             events: vec![NewEvent { at: at(8), body: EventBody::Succeeded { answer: "done".into() } }],
+            rules: None,
         },
         // Nobody's any more.
-        Work { lease: lease_of(&runs[3]), run: started(&runs[3]), events: events(&["late"]) },
+        Work { lease: lease_of(&runs[3]), run: started(&runs[3]), events: events(&["late"]), rules: None },
     ];
     record(stores, &work[1].lease, &started(&runs[1]), &[delta("new")]).await.expect("record");
     stores.platform.release(&work[3].lease).await.expect("release");
@@ -226,4 +228,33 @@ pub async fn only_an_owners_runs_are_listed_when_asked(stores: &Stores) {
     let rest = tx.runs().list(Some(one), page.next, two).await.expect("list");
     assert_eq!((rest.items, rest.next), (vec![runs[0].clone()], None));
     assert_eq!(tx.runs().list(None, None, Limit::default()).await.expect("list").items.len(), 4);
+}
+
+/// Work that lets calls of tools begin is stored while the tenant's rules are those that allowed them.
+pub async fn work_that_was_decided_by_other_rules_is_refused(stores: &Stores) {
+    let office = office(&*stores.platform, Plan::Team).await;
+    let scope = office.principal.scope();
+    let accepted = run(office.owner.id(), &agent("helper"), 0);
+    let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+    tx.runs().add(&accepted).await.expect("add");
+    tx.commit().await.expect("commit");
+    let claimed = stores.platform.claim(Room::for_anyone(1), at(6), Duration::from_secs(30)).await;
+    let lease = claimed.expect("claim").remove(0);
+    let run = accepted.start(at(7)).expect("start");
+    let work = |rules| Work { lease, run: run.clone(), events: vec![delta("a")], rules: Some(rules) };
+
+    let mut rules = ApprovalRules::default();
+    for version in 0..3 {
+        for other in (0..4).filter(|other| *other != version) {
+            let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+            let outcome = tx.runs().advance(&[&work(other)]).await.expect("advance").remove(0);
+            assert!(matches!(outcome, Err(StoreError::RulesChanged)), "{version}, {other}: {outcome:?}");
+        }
+        let mut tx = stores.tenants.begin(&scope).await.expect("begin");
+        let outcome = tx.runs().advance(&[&work(version)]).await.expect("advance").remove(0);
+        assert!(outcome.is_ok(), "{version}: {outcome:?}");
+        rules = rules.replaced(Vec::new()).expect("rules");
+        tx.approval_rules().replace(&rules).await.expect("replace");
+        tx.commit().await.expect("commit");
+    }
 }

@@ -187,7 +187,7 @@ async fn change_everything(stores: &Stores, twin: &Twin, lease: &Lease, to: &str
     let run = run.start(at(22)).expect("start");
     let event = |body| [NewEvent { at: at(22), body }];
     let events = event(EventBody::Started { attempt: 1 }).to_vec();
-    let work = Work { lease: *lease, run: run.clone(), events };
+    let work = Work { lease: *lease, run: run.clone(), events, rules: None };
     let numbers = tx.runs().advance(&[&work]).await.expect("advance").remove(0).expect("it is the worker's");
     assert_eq!((numbers.before, numbers.has_budgets), (1, true));
     tx.runs().journal(&[&work], &[numbers]).await.expect("journal");
