@@ -40,9 +40,9 @@ pub(crate) async fn estimate(arguments: &EstimateArguments, settings: &Settings)
     );
     let found = policies(widths).map(|(name, policy)| (name, evaluate(&decisions, policy)));
     if *json {
-        as_json(&decisions, found)
+        as_json(&decisions, found);
     } else {
-        as_text(&decisions, found)
+        as_text(&decisions, found);
     }
     Ok(())
 }

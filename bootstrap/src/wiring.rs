@@ -23,7 +23,7 @@ use powerhouse_ports::events::EventBus;
 use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::models::ProviderOpener;
 use powerhouse_ports::platform::PlatformStore;
-use powerhouse_ports::secrets::SecretBox;
+use powerhouse_ports::secrets::{SecretBox, SecretReader};
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_ports::tools::ToolMaker;
@@ -192,6 +192,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         Arc::new(SystemSecrets),
         Arc::clone(&ids),
     );
+    let reader: Arc<dyn SecretReader> = Arc::new(vault::VaultReader(vault.clone()));
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -206,11 +207,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
         answers: answers(settings)?,
-        maker: Arc::new(TenantTools::new(
-            &settings.tool_hosts,
-            settings.tool_hosts_of.clone(),
-            Arc::new(vault::VaultReader(vault.clone())),
-        )?),
+        maker: Arc::new(TenantTools::new(&settings.tool_hosts, settings.tool_hosts_of.clone(), &reader)?),
         vault,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),

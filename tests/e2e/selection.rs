@@ -196,8 +196,8 @@ async fn other_ways_of_choosing_are_estimated_from_what_was_logged() {
         let definition = json!({"kind": "direct", "description": "Speaks of parrots and their feathers"});
         twins.push(ada.publish(name, &definition).await);
     }
-    let named = ada.run(&json!({"task": "Speaks of parrots", "agent": twins[0]})).await;
-    assert_eq!(named["selection"]["propensities"], json!([]));
+    let by_name = ada.run(&json!({"task": "Speaks of parrots", "agent": twins[0]})).await;
+    assert_eq!(by_name["selection"]["propensities"], json!([]));
     for _ in 0..8 {
         let run = ada.run(&json!({"task": "Speaks of parrots and feathers", "candidates": twins})).await;
         assert_eq!(run["selection"]["propensities"].as_array().unwrap().len(), 2, "{run}");

@@ -57,11 +57,11 @@ impl TenantTools {
     pub fn new(
         trusted: &Hosts,
         for_tenants: BTreeMap<TenantId, Hosts>,
-        secrets: Arc<dyn SecretReader>,
+        secrets: &Arc<dyn SecretReader>,
     ) -> reqwest::Result<Self> {
         let outside = |hosts| {
             let guarded = Guarded::new(hosts, TIMEOUTS)?;
-            reqwest::Result::Ok(Arc::new(Outside { guarded, secrets: Arc::clone(&secrets) }))
+            reqwest::Result::Ok(Arc::new(Outside { guarded, secrets: Arc::clone(secrets) }))
         };
         let wider = for_tenants.into_iter().map(|(tenant, own)| Ok((tenant, outside(trusted.and(&own))?)));
         Ok(Self { outside: outside(trusted.clone())?, wider: wider.collect::<reqwest::Result<_>>()? })
@@ -139,7 +139,7 @@ impl ToolMaker for TenantTools {
             if cut {
                 return Err(format!("the document is longer than {MAX_DOCUMENT} bytes"));
             }
-            String::from_utf8(bytes.to_vec()).map_err(|_| "the document is no text".to_owned())
+            String::from_utf8(bytes).map_err(|_| "the document is no text".to_owned())
         };
         let fetched = tokio::time::timeout(DOCUMENT_TIMEOUT, fetched).await;
         fetched.unwrap_or_else(|_| Err("the endpoint did not answer in time".to_owned())).map_err(Unreachable)

@@ -216,6 +216,7 @@ proptest! {
 /// Twice the text takes about twice the time, also for texts that are made to take long. The bounds are wide: tests run on
 /// busy machines, without optimisation.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn time_grows_with_the_text_and_no_faster() {
     let hard = [
         "a",

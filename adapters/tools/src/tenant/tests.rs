@@ -112,9 +112,9 @@ async fn s40_other_hosts_need_tls_and_literals_are_checked() {
 async fn what_the_operator_opens_to_a_tenant_is_open_to_no_other() {
     let port = stub().await;
     let (ours, theirs) = (scope(), other_scope());
+    let secrets: Arc<dyn SecretReader> = Arc::new(MockSecretReader::new());
     let own = BTreeMap::from([(ours.tenant_id(), Hosts::new(["127.0.0.1"]).expect("hosts"))]);
-    let tools =
-        TenantTools::new(&Hosts::default(), own, Arc::new(MockSecretReader::new())).expect("a client");
+    let tools = TenantTools::new(&Hosts::default(), own, &secrets).expect("a client");
     let url = format!("http://127.0.0.1:{port}/");
     let listed = |hosts: &[&str]| {
         let hosts = hosts.iter().map(|host| host.parse().expect("a host")).collect();

@@ -48,9 +48,9 @@ impl Secrets {
     pub(super) async fn make(&self, scope: &TenantScope, id: WebhookId) -> Result<Made, Refused> {
         let secret = Secret::new(&self.vault.random()[..])
             .map_err(|error| Refused::Internal(Chain(&error).to_string()))?;
-        let sealer = self.vault.sealer(scope).await?;
-        let sealed = sealer.enclose(scope, &name(id), secret.expose())?;
-        Ok(Made { secret, sealed, data_key: sealer.new })
+        let with = self.vault.sealer(scope).await?;
+        let sealed = with.enclose(scope, &name(id), secret.expose())?;
+        Ok(Made { secret, sealed, data_key: with.new })
     }
 
     /// The secrets that sign now. None when the current one is not what was sealed.
