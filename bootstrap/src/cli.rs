@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use powerhouse_domain::audit::AuditHash;
+use powerhouse_domain::ids::TenantId;
 use serde_json::Value;
 
 /// Runs AI agents for many organisations: API, orchestrator and worker in one binary.
@@ -46,6 +47,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Look into how agents are chosen.
+    Selection {
+        #[command(subcommand)]
+        command: SelectionCommand,
+    },
     /// Look after the keys of tenants' secrets.
     Secrets {
         #[command(subcommand)]
@@ -64,6 +70,31 @@ pub(crate) struct SelectionArguments {
     /// Sentences with the agents that they are for, in the form of CLINC150's `data_full.json`.
     #[arg(long, value_name = "FILE", default_value = "tests/data/clinc150.json")]
     pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SelectionCommand {
+    /// Estimate what other ways of choosing would have been worth, from choices that were made. Reads the database.
+    Estimate(EstimateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EstimateArguments {
+    /// Whose choices, `tenant_…`.
+    #[arg(long)]
+    pub(crate) tenant: TenantId,
+    /// Only those of so many days.
+    #[arg(long)]
+    pub(crate) days: Option<u32>,
+    /// At most so many, the newest.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) limit: u32,
+    /// Parts of the probability that would be spread evenly, from 0 to 1, by commas; it is 0.05.
+    #[arg(long = "width", value_delimiter = ',', default_values_t = [0.0, 0.2])]
+    pub(crate) widths: Vec<f64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -200,5 +231,8 @@ mod tests {
         assert!(run(&["--kind", "react", "--agent", "agent_x"]).is_err());
         assert!(run(&["--tools", "a"]).is_err());
         assert!(Cli::try_parse_from(["powerhouse", "bench", "selection"]).is_ok());
+        let estimate =
+            |tenant| Cli::try_parse_from(["powerhouse", "selection", "estimate", "--tenant", tenant]);
+        assert!(estimate("tenant_01h455vb4pex5vsknk084sn02q").is_ok() && estimate("acme").is_err());
     }
 }

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod doctor;
 mod embeddings;
+mod estimate;
 mod first_owner;
 mod logging;
 mod model;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 
-use cli::{AuditCommand, BenchCommand, Cli, Command, ConfigCommand, SecretsCommand};
+use cli::{AuditCommand, BenchCommand, Cli, Command, ConfigCommand, SecretsCommand, SelectionCommand};
 use settings::Layers;
 
 fn main() -> ExitCode {
@@ -64,6 +65,9 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         Command::Audit { command: AuditCommand::Verify(arguments) } => audit::verify(&arguments)?,
         Command::Bench { command: BenchCommand::Selection(arguments) } => {
             bench::selection(&arguments.data)?;
+        }
+        Command::Selection { command: SelectionCommand::Estimate(arguments) } => {
+            estimate::estimate(&arguments, &layers.settings()?).await?;
         }
         Command::Secrets { command: SecretsCommand::RotateMasterKey } => {
             secrets::rotate_master_key(&layers.settings()?).await?;

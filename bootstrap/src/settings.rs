@@ -2,7 +2,7 @@
 //!
 //! Every setting is a row of [`KNOWN`]. All mistakes are named at once, and secrets are never shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use chrono::{Months, TimeDelta};
 use config::{Config, Environment, File, FileFormat};
 use powerhouse_auth::{HashingLimits, LocalMasterKeys, TokenProfile};
 use powerhouse_domain::breaker::BreakerSettings;
+use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::webhooks::Retries;
 use powerhouse_egress::Hosts;
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) http_allow: Option<AllowList>,
     /// Hosts of tenants' tools that the operator answers for.
     pub(crate) tool_hosts: Hosts,
+    /// The same, of single tenants.
+    pub(crate) tool_hosts_of: BTreeMap<TenantId, Hosts>,
     /// When deliveries to webhooks are tried again.
     pub(crate) retries: Retries,
     /// Hosts of tenants' providers of models that the operator answers for.
@@ -317,6 +320,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         AllowList::new(hosts).map(Some).map_err(|error| error.to_string())
     });
     let tool_hosts = hosts(reader, "tools.allow");
+    let tool_hosts_of = reader.checked("tools.allow_for", hosts_of_tenants);
     let retries = reader.checked("webhooks.retries", retries);
     let webhook_hosts = hosts(reader, "webhooks.allow");
     let model_hosts = hosts(reader, "model.allow");
@@ -344,6 +348,7 @@ fn settings(reader: &mut Reader<'_>) -> Option<Settings> {
         worker: worker?,
         http_allow: http_allow?,
         tool_hosts: tool_hosts?,
+        tool_hosts_of: tool_hosts_of?,
         retries: retries?,
         model_hosts: model_hosts?,
         webhook_hosts: webhook_hosts?,
@@ -358,6 +363,19 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
 
 fn hosts(reader: &mut Reader<'_>, key: &str) -> Option<Hosts> {
     reader.checked(key, |text| Hosts::new(entries(text)).map_err(|error| error.to_string()))
+}
+
+/// Hosts of single tenants: `tenant_…=host`, by commas.
+fn hosts_of_tenants(text: &str) -> Result<BTreeMap<TenantId, Hosts>, String> {
+    let mut all = BTreeMap::<TenantId, Hosts>::new();
+    for entry in entries(text) {
+        let (tenant, host) = entry.split_once('=').ok_or("must be entries `tenant_…=host`, by commas")?;
+        let tenant = tenant.trim().parse().map_err(|_| format!("{tenant:?} is no tenant's id"))?;
+        let host = Hosts::new([host.trim()]).map_err(|error| error.to_string())?;
+        let hosts = all.entry(tenant).or_default();
+        *hosts = hosts.and(&host);
+    }
+    Ok(all)
 }
 
 fn retries(text: &str) -> Result<Retries, String> {

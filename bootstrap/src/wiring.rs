@@ -23,6 +23,7 @@ use powerhouse_ports::events::EventBus;
 use powerhouse_ports::limits::RateLimiter;
 use powerhouse_ports::models::ProviderOpener;
 use powerhouse_ports::platform::PlatformStore;
+use powerhouse_ports::secrets::{SecretBox, SecretReader};
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_ports::tools::ToolMaker;
@@ -84,8 +85,8 @@ struct Ports {
     redis: Option<Arc<AtomicBool>>,
     wake: Arc<Notify>,
     pulse: Arc<Pulse>,
-    /// Seals the secrets of webhooks.
-    secrets: webhooks::Secrets,
+    /// Seals the answers that are kept for requests which come again.
+    answers: Arc<dyn SecretBox>,
     /// Seals the secrets of tenants.
     vault: vault::Vault,
     /// Makes tools of what tenants declare.
@@ -110,6 +111,10 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
+    pub(crate) fn tenants(&self) -> &Arc<dyn TenantStore> {
+        &self.tenants
+    }
+
     fn both<S: TenantStore + PlatformStore + 'static>(store: S, observe: fn(&S)) -> Self {
         let store = Arc::new(store);
         let observed = Arc::clone(&store);
@@ -188,16 +193,16 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shared = Shared::with(settings, &clock).await?;
     let callers = sessions::Callers { platform: Arc::clone(&stores.platform), cache: shared.cache };
-    let webhook_secrets = secrets(settings)?;
     let vault = vault::Vault::new(
         Arc::clone(&stores.tenants),
         Arc::new(master_keys(settings)?),
         Arc::new(AeadEnvelopes),
-        Arc::clone(&webhook_secrets.source),
+        Arc::new(SystemSecrets),
         Arc::clone(&ids),
     );
     let embedding = embedding(settings)?;
     let searcher = Searcher::new(Arc::clone(&stores.tenants), embedding.clone());
+    let reader: Arc<dyn SecretReader> = Arc::new(vault::VaultReader(vault.clone()));
     let ports = Ports {
         platform: stores.platform,
         store: stores.tenants,
@@ -211,11 +216,8 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         redis: shared.redis,
         wake: Arc::new(Notify::new()),
         pulse: Pulse::new(Arc::clone(&clock), settings.wedged_after),
-        secrets: webhook_secrets,
-        maker: Arc::new(TenantTools::new(
-            settings.tool_hosts.clone(),
-            Arc::new(vault::VaultReader(vault.clone())),
-        )?),
+        answers: answers(settings)?,
+        maker: Arc::new(TenantTools::new(&settings.tool_hosts, settings.tool_hosts_of.clone(), &reader)?),
         vault,
         sender: Arc::new(HttpWebhookSender::new(settings.webhook_hosts.clone())?),
         wake_deliverer: Arc::new(Notify::new()),
@@ -249,7 +251,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         platform: Arc::clone(&ports.platform),
         store: Arc::clone(&ports.store),
         sender: Arc::clone(&ports.sender),
-        secrets: ports.secrets.clone(),
+        secrets: webhooks::Secrets { vault: ports.vault.clone() },
         retries: settings.retries.clone(),
         clock: Arc::clone(&ports.clock),
         wake: Arc::clone(&ports.wake_deliverer),
@@ -335,7 +337,8 @@ fn models(
         is_hedged: settings.model.is_hedged,
     };
     let opener: Arc<dyn ProviderOpener> = Arc::new(EgressOpener::new(settings.model_hosts.clone())?);
-    let openers = models::Openers { opener: Arc::clone(&opener), sealer: Arc::clone(&ports.secrets.sealer) };
+    let reader = Arc::new(vault::VaultReader(ports.vault.clone()));
+    let openers = models::Openers { opener: Arc::clone(&opener), reader };
     Ok((Arc::new(models::Models::new(platform, settings.model.breaker, Some(openers))), opener))
 }
 
@@ -344,11 +347,11 @@ fn embedding(settings: &Settings) -> anyhow::Result<Option<Embedding>> {
     Ok(chosen.map(|chosen| Embedding::new(chosen.embedder, chosen.model)))
 }
 
-fn secrets(settings: &Settings) -> anyhow::Result<webhooks::Secrets> {
+fn answers(settings: &Settings) -> anyhow::Result<Arc<dyn SecretBox>> {
     let file = settings.secrets_key();
     let sealer = AeadSecretBox::load_or_generate(&file)
-        .with_context(|| format!("the key of secrets in {} cannot be used", file.display()))?;
-    Ok(webhooks::Secrets { sealer: Arc::new(sealer), source: Arc::new(SystemSecrets) })
+        .with_context(|| format!("the key of kept answers in {} cannot be used", file.display()))?;
+    Ok(Arc::new(sealer))
 }
 
 /// The master keys: as configured, or in a file, with a new one in it if there is none.

@@ -529,6 +529,10 @@ privileges! {
     CreateModelProvider(TenantId) = ModelProvidersUpdate;
     /// Change or remove a provider of models.
     UpdateModelProvider(ModelProviderId) = ModelProvidersUpdate;
+    /// See what is masked in what is sent to models.
+    ReadMaskingRules(TenantId) = ModelProvidersRead;
+    /// Say what is masked in what is sent to models.
+    UpdateMaskingRules(TenantId) = ModelProvidersUpdate;
     /// List the tenant's secrets.
     ListSecrets(TenantId) = SecretsRead;
     /// See that a secret is there, and since when.

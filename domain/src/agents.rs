@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 
 use crate::ids::AgentId;
-use crate::runs::RunLimits;
+use crate::runs::{Formation, RunLimits};
 use crate::strategies::Strategy;
 
 /// The most characters that an agent's instructions may have.
@@ -77,6 +77,8 @@ pub struct Definition {
     pub approvals: Vec<String>,
     /// Agents that its runs may begin runs of.
     pub agents: Vec<SubAgent>,
+    /// Agents that work on each task before it, if any do: then it is what a team or a pipeline is known by, and chosen as.
+    pub formation: Option<Formation>,
     /// How many of its runs may be worked on at the same time; no bound of its own when absent.
     pub max_concurrent_runs: Option<u32>,
 }
@@ -96,6 +98,7 @@ impl Definition {
             ("limits", self.limits != other.limits),
             ("approvals", self.approvals != other.approvals),
             ("agents", self.agents != other.agents),
+            ("formation", self.formation != other.formation),
             ("max_concurrent_runs", self.max_concurrent_runs != other.max_concurrent_runs),
         ]
         .into_iter()

@@ -87,6 +87,8 @@ named_enum! {
         ModelProviderChanged = "model_provider.changed",
         /// A provider of models was removed.
         ModelProviderRemoved = "model_provider.removed",
+        /// What is masked in what is sent to models was replaced.
+        MaskingRulesReplaced = "masking_rules.replaced",
         /// A secret was put in.
         SecretCreated = "secret.created",
         /// A secret got another value.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::named_enum;
 use crate::ids::{ModelProviderId, UserId};
+use crate::secrets::SecretName;
 
 /// The most providers of a tenant.
 pub const MAX_PROVIDERS: u64 = 20;
@@ -183,13 +184,15 @@ impl ProviderModels {
     }
 }
 
-/// All that people choose of a provider, but for its name and its key.
+/// All that people choose of a provider, but for its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderSettings {
     /// What it speaks.
     pub kind: ProviderKind,
     /// Where it is.
     pub base_url: ProviderUrl,
+    /// The secret that is its key, where it wants one.
+    pub key: Option<SecretName>,
     /// Whether it is asked to keep prompts, where it does not by itself.
     pub cache_prompts: bool,
     /// Its models.
@@ -205,8 +208,6 @@ pub struct Provider {
     pub name: ProviderName,
     /// What people chose.
     pub settings: ProviderSettings,
-    /// Whether there is a key. Nobody is shown it.
-    pub has_key: bool,
     /// Who made it.
     pub created_by: UserId,
     /// When.
@@ -251,10 +252,10 @@ mod tests {
             settings: ProviderSettings {
                 kind: ProviderKind::OpenAi,
                 base_url: "https://llm.example.org/v1".parse().unwrap(),
+                key: None,
                 cache_prompts: false,
                 models: ProviderModels::new(models).unwrap(),
             },
-            has_key: false,
             created_by: UserId::from_uuid(Uuid::nil()),
             created_at: DateTime::UNIX_EPOCH,
             version: 1,

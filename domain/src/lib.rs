@@ -12,6 +12,7 @@ pub mod effects;
 pub mod idempotency;
 pub mod ids;
 pub mod knowledge;
+pub mod masking;
 pub mod memory;
 pub mod model;
 pub mod money;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::access::Role;
+use crate::agents::AgentName;
 use crate::ids::{AgentId, RunId, UserId};
 use crate::model::Usage;
 use crate::threads::InThread;
@@ -112,6 +113,19 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The same, by an agent whose definition has others work before it.
+    #[must_use]
+    pub fn after(self, formation: Option<&Formation>) -> Self {
+        let Some(formation) = formation else { return self };
+        let what = match formation {
+            Formation::Team(_) => "a team",
+            Formation::Pipeline(_) => "a pipeline",
+        };
+        let names: Vec<_> = formation.agents().iter().map(AgentName::as_str).collect();
+        let reason = format!("{}; it is {what}: {} work before it", self.reason, names.join(", "));
+        Self { formation: Some(formation.clone()), reason, ..self }
+    }
+
     /// How likely the agent was to be chosen; nothing when the caller named it, or nobody kept it.
     pub fn propensity(&self) -> Option<f64> {
         let own = self.propensities.iter().find(|(agent, _)| *agent == self.agent);

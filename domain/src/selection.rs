@@ -27,8 +27,8 @@ mod svm;
 
 pub use classifier::{Classifier, Example, Scores};
 pub use lesson::{Lesson, MIN_EXAMPLES, Praised, Trained};
-pub use off_policy::{Estimate, Logged, estimate};
-pub use record::{AgentRecord, Outcome, Record, WEIGHT_OF_WORD, record};
+pub use off_policy::{Decision, Estimate, Evaluation, Interval, Logged, Policy, estimate, evaluate};
+pub use record::{AgentRecord, Outcome, Record, WEIGHT_OF_WORD, record, rewards};
 pub use selector::{Learnt, Selector};
 
 use explore::{Arm, drawn, propensities};

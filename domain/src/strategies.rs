@@ -39,6 +39,7 @@ mod governor;
 mod hierarchical;
 mod llm_compiler;
 mod memory;
+mod meta_evolver;
 mod mixture_of_agents;
 mod orchestrator_workers;
 mod plan_and_execute;

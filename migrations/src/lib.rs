@@ -28,6 +28,7 @@ mod m0018_tenant_tools;
 mod m0019_sub_runs;
 mod m0020_knowledge;
 mod m0021_memory;
+mod m0023_keys_and_masks;
 mod m0024_rules_when_written;
 mod m0025_room_in_pages;
 #[cfg(test)]
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_sub_runs::Migration),
             Box::new(m0020_knowledge::Migration),
             Box::new(m0021_memory::Migration),
+            Box::new(m0023_keys_and_masks::Migration),
             Box::new(m0024_rules_when_written::Migration),
             Box::new(m0025_room_in_pages::Migration),
         ]

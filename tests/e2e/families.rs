@@ -176,3 +176,57 @@ async fn a_formation_that_cannot_work_is_refused() {
         assert_eq!(problem["pointer"], pointer, "{body}: {problem}");
     }
 }
+
+/// A team that is saved as an agent is chosen and scored like any other, with the reason and the probabilities.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saved_team_is_chosen_like_an_agent() {
+    let stub = StubModel::answering(|received: &Received| {
+        Answer::text([if role(received).contains("chair") { "We decided." } else { "Agreed." }], 10, 2)
+    });
+    let stub = stub.await.unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let caller = server.tenant("acme").await;
+    office(&caller).await;
+    let definition = |before: &Value, name: &str| {
+        let mut definition = json!({"kind": "direct", "model": MODEL, "instructions": "You are the chair.",
+            "description": "Decides whether contracts on ships are signed"});
+        definition[name] = before.clone();
+        definition
+    };
+    let board = caller.publish("board", &definition(&json!(["lawyer", "engineer"]), "team")).await;
+    let task = json!({"task": "Decides on contracts: ships are signed for?"});
+    let run = caller.run(&task).await;
+    assert_eq!((&run["selection"]["agent"], &run["answer"]), (&json!(board), &json!("We decided.")), "{run}");
+    assert_eq!(run["formation"], json!({"team": ["lawyer", "engineer"]}));
+    assert!(run["selection"]["propensity"].as_f64().unwrap() > 0.0, "{run}");
+    let reason = run["selection"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("`board`") && reason.contains("a team: lawyer, engineer work before it"),
+        "{reason}"
+    );
+    assert_eq!(tree(&caller, &run["id"]).await.len(), 3);
+    let chairs = stub.received().iter().filter(|asked| role(asked).contains("chair")).count();
+    assert_eq!(chairs, 1);
+
+    // Named, and begun by another, it is the same; a caller's own formation goes before.
+    let run = caller.run(&json!({"task": "Go", "agent": board})).await;
+    assert_eq!(run["formation"], json!({"team": ["lawyer", "engineer"]}));
+    let run = caller.run(&json!({"task": "Go", "agent": board, "team": ["editor"]})).await;
+    assert_eq!(run["formation"], json!({"team": ["editor"]}));
+    let run = caller.run(&json!({"task": "Go", "pipeline": ["editor", "board"]})).await;
+    assert_eq!(run["formation"], json!({"pipeline": ["editor"]}));
+    let run =
+        caller.run(&json!({"task": "Go", "team": ["board"], "agent": caller.agent("editor").await})).await;
+    assert_eq!(tree(&caller, &run["id"]).await.len(), 4, "the board's run has its team");
+
+    // Without one of its members it is not there to be chosen.
+    caller.publish("committee", &definition(&json!(["nobody"]), "pipeline")).await;
+    let refused = caller
+        .request(Method::POST, "/v1/runs")
+        .json(&json!({"task": "Decides on contracts", "candidates": [caller.agent("committee").await]}));
+    assert_eq!(refused.send().await.unwrap().status(), StatusCode::CONFLICT);
+    let both = json!({"name": "both", "definition": {"kind": "direct", "description": "d", "team": ["a"], "pipeline": ["b"]}});
+    let refused = caller.request(Method::POST, "/v1/agents").json(&both).send().await.unwrap();
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["pointer"], "/definition/pipeline", "{problem}");
+}

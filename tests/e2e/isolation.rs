@@ -72,7 +72,7 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
             json!({"name": "llm", "kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}]})
         }
         "update_model_provider" => {
-            json!({"kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}], "api_key": ""})
+            json!({"kind": "openai", "base_url": "https://llm.invalid/v1", "models": [{"name": "m"}], "key": {"secret": "crm"}})
         }
         "create_secret" => json!({"name": "token", "value": "a good value"}),
         "update_secret" => json!({"value": "another value"}),
@@ -87,6 +87,7 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "update_egress_rules" => json!({"hosts": null}),
         "create_thread" => json!({"title": "Tea"}),
         "create_memory" => json!({"text": "drinks tea"}),
+        "update_masking_rules" => json!({"classes": ["email", "secret"]}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
     }
@@ -183,7 +184,7 @@ impl Property {
         let document = caller.post(&documents, &document).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
-        let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
+        let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "key": {"secret": "llm"},
             "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
         let provider = caller.post("/v1/model-providers", &provider).await;
         let thread = caller.post("/v1/threads", &json!({"title": CANARY})).await;

@@ -16,6 +16,7 @@ mod idempotency;
 mod injection;
 mod isolation;
 mod knowledge;
+mod masking;
 mod mcp;
 mod memories;
 mod metrics;

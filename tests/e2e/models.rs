@@ -1,5 +1,7 @@
 //! Tenants' own providers of models, as a caller has them.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -15,7 +17,14 @@ fn server() -> Server {
 }
 
 fn provider(name: &str, kind: &str, stub: &StubModel, models: &Value) -> Value {
-    json!({"name": name, "kind": kind, "base_url": stub.base_url(), "api_key": KEY, "models": models})
+    json!({"name": name, "kind": kind, "base_url": stub.base_url(), "key": {"secret": "llm"}, "models": models})
+}
+
+/// A tenant that has put its key in.
+async fn with_key(server: &Server, slug: &str) -> Caller {
+    let caller = server.tenant(slug).await;
+    caller.post("/v1/secrets", &json!({"name": "llm", "value": KEY})).await;
+    caller
 }
 
 async fn made(caller: &Caller, body: &Value) -> String {
@@ -43,7 +52,7 @@ async fn a_tenants_own_provider_answers_its_agents_with_its_key() {
     let stub =
         StubModel::answering(|_: &Received| Api::Messages.text(["forty", "-two"], 7, 3)).await.unwrap();
     let server = server();
-    let (ada, eve) = (server.tenant("acme").await, server.tenant("other").await);
+    let (ada, eve) = (with_key(&server, "acme").await, server.tenant("other").await);
     let model = json!([{"name": "claude-x", "max_output_tokens": 77}]);
     let id = made(&ada, &provider("own", "anthropic", &stub, &model)).await;
     let run = ada.run(&json!({"task": "6 × 7?", "agent": agent(&ada, "a", "claude-x").await})).await;
@@ -55,7 +64,7 @@ async fn a_tenants_own_provider_answers_its_agents_with_its_key() {
 
     // Nobody is shown the key, and nobody else has the provider.
     let shown = ada.get(&format!("/v1/model-providers/{id}")).await;
-    assert_eq!((&shown["has_key"], &shown["name"]), (&json!(true), &json!("own")));
+    assert_eq!((&shown["key"], &shown["name"]), (&json!({"secret": "llm"}), &json!("own")));
     let journal = json!(ada.events(run["id"].as_str().unwrap(), 0).await);
     let told = [shown, journal, ada.get("/v1/model-providers").await, ada.get("/v1/audit").await, step];
     assert!(told.iter().all(|told| !told.to_string().contains("canary")));
@@ -80,7 +89,7 @@ async fn what_stands_in_for_a_model_answers_while_its_provider_is_down() {
     let down = StubModel::answering(|_: &Received| Answer::error(503, "down")).await.unwrap();
     let up = StubModel::answering(|_: &Received| Answer::text(["from the other"], 5, 2)).await.unwrap();
     let server = server();
-    let ada = server.tenant("acme").await;
+    let ada = with_key(&server, "acme").await;
     let models = json!([{"name": "large", "fallbacks": ["spare/large", "powerhouse-offline"]}]);
     made(&ada, &provider("main", "openai", &down, &models)).await;
     let spare = made(&ada, &provider("spare", "openai", &up, &json!([{"name": "large"}]))).await;
@@ -96,32 +105,36 @@ async fn what_stands_in_for_a_model_answers_while_its_provider_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_goes_only_to_the_address_that_it_was_given_for() {
-    let (stub, thief) = (StubModel::start([]).await.unwrap(), StubModel::start([]).await.unwrap());
+async fn a_providers_key_is_the_value_that_its_secret_has_now() {
+    let stub = StubModel::answering(|_: &Received| Answer::text(["done"], 5, 2)).await.unwrap();
     let server = server();
     let ada = server.tenant("acme").await;
     let models = json!([{"name": "m"}]);
     let id = made(&ada, &provider("own", "openai", &stub, &models)).await;
-    let mut body = json!({"kind": "openai", "base_url": thief.base_url(), "models": models});
-    let (status, problem) = put(&ada, &id, &body).await;
-    assert_eq!(
-        (status, &problem["pointer"]),
-        (StatusCode::UNPROCESSABLE_ENTITY, &json!("/api_key")),
-        "{problem}"
-    );
-    body["api_key"] = json!("");
-    let (status, changed) = put(&ada, &id, &body).await;
-    assert_eq!((status, &changed["has_key"]), (StatusCode::OK, &json!(false)), "{changed}");
-    let run = ada.run(&json!({"task": "Go", "agent": agent(&ada, "a", "own/m").await})).await;
-    assert_eq!(run["status"], "failed");
-    assert!(!thief.received().is_empty());
-    assert!(thief.received().iter().all(|call| !call.head.contains("canary")));
-    // The same address keeps it.
-    body = json!({"kind": "openai", "base_url": thief.base_url(), "models": models, "api_key": KEY});
-    assert_eq!(put(&ada, &id, &body).await.1["has_key"], true);
-    body.as_object_mut().unwrap().remove("api_key");
-    body["cache_prompts"] = json!(true);
-    assert_eq!(put(&ada, &id, &body).await.1["has_key"], true);
+    let agent = agent(&ada, "a", "own/m").await;
+    let run = ada.run(&json!({"task": "Go", "agent": agent})).await;
+    assert_eq!(run["failure"]["code"], "model_rejected", "{run}");
+    assert!(run["failure"]["message"].as_str().unwrap().contains("no secret `llm`"), "{run}");
+    assert!(stub.received().is_empty(), "nobody is asked without it");
+
+    ada.post("/v1/secrets", &json!({"name": "llm", "value": KEY})).await;
+    let sent = async || {
+        let run = ada.run(&json!({"task": "Go", "agent": agent})).await;
+        assert_eq!(run["answer"], "done", "{run}");
+        stub.received().last().unwrap().header("authorization").map(str::to_owned)
+    };
+    assert_eq!(sent().await, Some(format!("Bearer {KEY}")));
+    let other = json!({"value": "sk-another-canary"});
+    ada.request(Method::PUT, "/v1/secrets/llm").json(&other).send().await.unwrap();
+    let by_then = Instant::now() + Duration::from_secs(8);
+    while sent().await.as_deref() != Some("Bearer sk-another-canary") {
+        assert!(Instant::now() < by_then, "another value holds within five seconds");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let body = json!({"kind": "openai", "base_url": stub.base_url(), "models": models});
+    assert_eq!(put(&ada, &id, &body).await.1["key"], Value::Null);
+    assert_eq!(sent().await, None, "without a key nothing is sent");
+    assert!(!server.log().contains("canary"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +155,9 @@ async fn what_is_no_provider_is_refused_with_a_reason() {
         (with("base_url", json!("https://169.254.169.254/latest")), "/base_url"),
         (with("models", json!([])), "/models"),
         (with("models", json!([{"name": "m"}, {"name": "n", "max_concurrent": 0}])), "/models/1"),
-        (with("api_key", json!("schlüssel")), "/api_key"),
+        (with("key", json!({"secret": "Schlüssel"})), "/key/secret"),
+        (with("key", json!(KEY)), "key"),
+        (with("api_key", json!(KEY)), "api_key"),
         (with("colour", json!("red")), "/colour"),
     ] {
         let answer = ada.request(Method::POST, "/v1/model-providers").json(&body).send().await.unwrap();

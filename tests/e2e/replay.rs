@@ -31,7 +31,7 @@ fn shown(output: &Output) -> String {
 }
 
 /// Replays a run, of which all must be the same; gives the file with its journal, and what was shown.
-async fn replays(server: &Server, ada: &Caller, run: &Value) -> (PathBuf, String) {
+pub(crate) async fn replays(server: &Server, ada: &Caller, run: &Value) -> (PathBuf, String) {
     let told = ada.get(&path(run, "/explain")).await;
     let id = run["id"].as_str().unwrap();
     let file = server.folder().join(format!("{id}.json"));

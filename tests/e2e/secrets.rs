@@ -6,6 +6,7 @@ use std::process::Output;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use powerhouse_tests::own_database::OwnDatabase;
+use powerhouse_tests::stub_model::{Answer, Api, Received, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -119,6 +120,50 @@ async fn a_database_has_nothing_but_what_is_sealed() {
     assert!(all.contains("crm-token"), "the dump has the rows");
     assert!(!all.contains(CANARY) && !all.contains(&hex(CANARY)), "{all}");
     assert!(!all.contains(&STANDARD.encode(CANARY)), "{all}");
+}
+
+/// S44, of the keys of providers: the provider itself says the key in what it refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_provider_is_nowhere_but_in_its_requests() {
+    let stub = StubModel::answering(|received: &Received| {
+        let key = received.header("x-api-key").unwrap_or_default().to_owned();
+        if received.body["messages"].to_string().contains("refuse") {
+            return Answer::error(401, &format!("no such key: {key}"));
+        }
+        Api::Messages.text(["done"], 7, 3)
+    });
+    let stub = stub.await.unwrap();
+    let own = migrated().await;
+    let urls = urls(&own);
+    let mut with = settings(&urls, "offline");
+    with.extend([("POWERHOUSE__MODEL__ALLOW", "127.0.0.1"), ("POWERHOUSE__LOG__FILTER", "trace")]);
+    let server = Server::with(&with);
+    let ada = server.tenant("acme").await;
+    let put = json!({"name": "llm", "value": CANARY});
+    let put = ada.request(Method::POST, "/v1/secrets").header("Idempotency-Key", "k").json(&put);
+    assert_eq!(put.send().await.unwrap().status(), StatusCode::CREATED);
+    let provider = json!({"name": "own", "kind": "anthropic", "base_url": stub.base_url(),
+        "key": {"secret": "llm"}, "models": [{"name": "m"}]});
+    let provider = ada.post("/v1/model-providers", &provider).await;
+    let agent = ada.publish("a", &json!({"kind": "direct", "description": "Answers", "model": "m"})).await;
+    let mut seen = vec![provider.to_string()];
+    for (task, status) in [("Go", "succeeded"), ("refuse", "failed")] {
+        let run = ada.run(&json!({"task": task, "agent": agent})).await;
+        assert_eq!(run["status"], status, "{run}");
+        let id = run["id"].as_str().unwrap();
+        seen.push(run.to_string());
+        seen.push(json!(ada.events(id, 0).await).to_string());
+        seen.push(ada.get(&format!("/v1/runs/{id}/explain")).await.to_string());
+    }
+    assert!(stub.received().iter().all(|received| received.header("x-api-key") == Some(CANARY)));
+    for path in ["/v1/model-providers", "/v1/models", "/v1/audit", "/v1/secrets"] {
+        seen.push(ada.get(path).await.to_string());
+    }
+    seen.push(server.log());
+    seen.push(dump(&own).await);
+    for seen in seen {
+        assert!(!seen.contains(CANARY) && !seen.contains(&STANDARD.encode(CANARY)), "{seen}");
+    }
 }
 
 fn rotated(output: &Output) -> String {

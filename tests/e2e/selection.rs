@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::postgres::{migrated, settings, urls};
-use crate::server::{Caller, Server};
+use crate::server::{Caller, Server, binary};
 
 /// Half a sentence of each agent's. Which of the two fits it better is what is learnt.
 const TASK: &str = "how much has the hotel in lisbon charged";
@@ -178,4 +178,61 @@ async fn an_agent_without_budget_is_passed_over() {
     assert_eq!(agency.selection(&ada, task).await["agent"], agency.banker);
     ada.post("/v1/budgets", &json!({"scope": agency.banker, "period": "day", "cap_tokens": 1})).await;
     assert_eq!(agency.selection(&ada, task).await["agent"], agency.traveller);
+}
+
+/// What was logged lets another way of choosing be estimated, by a command that has the database and no server.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_ways_of_choosing_are_estimated_from_what_was_logged() {
+    let server = Server::with(&[("POWERHOUSE__MODEL__PROVIDER", "offline")]);
+    let (ada, eve) = (server.tenant("acme").await, server.tenant("evil").await);
+    let tenant = async |caller: &Caller| caller.get("/v1/tenant").await["id"].as_str().unwrap().to_owned();
+    let estimate = |tenant: &str, more: &[&str]| {
+        let mut command = binary(server.folder());
+        command.args(["selection", "estimate", "--tenant", tenant]).args(more);
+        command.output().unwrap()
+    };
+    let mut twins = Vec::new();
+    for name in ["first", "second"] {
+        let definition = json!({"kind": "direct", "description": "Speaks of parrots and their feathers"});
+        twins.push(ada.publish(name, &definition).await);
+    }
+    let by_name = ada.run(&json!({"task": "Speaks of parrots", "agent": twins[0]})).await;
+    assert_eq!(by_name["selection"]["propensities"], json!([]));
+    for _ in 0..8 {
+        let run = ada.run(&json!({"task": "Speaks of parrots and feathers", "candidates": twins})).await;
+        assert_eq!(run["selection"]["propensities"].as_array().unwrap().len(), 2, "{run}");
+        let verdict = if run["selection"]["agent"] == json!(twins[0]) { "good" } else { "bad" };
+        let path = format!("/v1/runs/{}/feedback", run["id"].as_str().unwrap());
+        ada.post(&path, &json!({"verdict": verdict})).await;
+    }
+    let id = tenant(&ada).await;
+    let output = estimate(&id, &["--json", "--width", "0.05,1"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["choices"], &told["confidence"]), (&json!(8), &json!(0.95)), "{told}");
+    let policies = told["policies"].as_array().unwrap();
+    let names: Vec<_> = policies.iter().map(|policy| policy["policy"].as_str().unwrap()).collect();
+    assert_eq!(names, ["greedy", "even", "width 0.05", "width 1"]);
+    // The width that there was: each weight is 1, and nothing is left to guess.
+    let near = |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < 1e-6;
+    let mean = told["mean_reward"].as_f64().unwrap();
+    for estimate in ["ips", "snips"] {
+        assert!(near(&policies[2][estimate]["value"], mean), "{told:#}");
+    }
+    assert!(near(&policies[2]["effective"], 8.0), "{told:#}");
+    assert!(near(&policies[3]["snips"]["value"], policies[1]["snips"]["value"].as_f64().unwrap()));
+
+    let output = estimate(&id, &["--days", "1"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("8 choices;") && text.contains("\ngreedy ") && text.contains("too few to rely on"),
+        "{text}"
+    );
+    for (of, more, says) in
+        [(tenant(&eve).await, &[][..], "no run of"), (id, &["--width", "2"][..], "from 0 to 1")]
+    {
+        let output = estimate(&of, more);
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains(says));
+    }
 }

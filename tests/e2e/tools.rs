@@ -50,6 +50,7 @@ impl Echo {
         };
         let body = match text.split(' ').nth(1).unwrap_or_default() {
             path if path.starts_with("/large") => "x".repeat(100_000),
+            path if path.starts_with("/openapi.yaml") => "# Pets\nopenapi: 3.1.0\npaths: {}\n".to_owned(),
             path if path.starts_with("/openapi.json") => {
                 json!({"openapi": "3.0.3", "servers": [{"url": self.url}],
                 "paths": {"/pets/{id}": {"get": {"operationId": "getPet", "summary": "A pet", "parameters": [
@@ -282,6 +283,20 @@ async fn tools_come_from_an_openapi_document_at_an_address() {
     )
     .await;
     assert_eq!(problem["pointer"], "/document_url");
+    // S33: nobody's YAML is read, and it is said what to do instead.
+    let yaml = "openapi: 3.1.0\npaths: {}\n";
+    for (at, document) in
+        [("/document_url", json!(format!("{}/openapi.yaml", echo.url))), ("/document", json!(yaml))]
+    {
+        let body = json!({&at[1..]: document, "operations": ["getPet"]});
+        let problem = refused(&ada, Method::POST, "/v1/tools/import", &body).await;
+        assert_eq!(
+            (&problem["code"], &problem["pointer"]),
+            (&json!("openapi_yaml"), &json!(at)),
+            "{problem}"
+        );
+        assert!(problem["detail"].as_str().unwrap().contains("convert the document to JSON"), "{problem}");
+    }
 }
 
 /// A tool that is declared anew while a run that has it is under way: the run goes on being offered what it was offered, its

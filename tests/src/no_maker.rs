@@ -36,7 +36,7 @@ fn nobody() -> Unreachable {
 
 #[async_trait]
 impl ToolMaker for NoMaker {
-    fn check_url(&self, _: &str, _: &EgressRules) -> Result<(), Unreachable> {
+    fn check_url(&self, _: &TenantScope, _: &str, _: &EgressRules) -> Result<(), Unreachable> {
         Err(nobody())
     }
 
@@ -68,7 +68,7 @@ impl ToolMaker for NoMaker {
         Err(nobody())
     }
 
-    async fn document(&self, _: &str, _: &EgressRules) -> Result<Value, Unreachable> {
+    async fn document(&self, _: &TenantScope, _: &str, _: &EgressRules) -> Result<String, Unreachable> {
         Err(nobody())
     }
 }

@@ -111,6 +111,7 @@ async fn measure(stores: &Stores, steps: u32) -> Measured {
         examples: Vec::new(),
         limits,
         max_concurrent_runs: None,
+        formation: None,
         agents: Vec::new(),
     };
     let (now, ids) = (Utc::now(), UuidV7Source);

@@ -105,6 +105,7 @@ impl Scene {
             examples: Vec::new(),
             limits,
             max_concurrent_runs: Some(5),
+            formation: None,
             agents: Vec::new(),
         };
         let agent = AgentId::from_uuid(ids.next());

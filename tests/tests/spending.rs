@@ -158,6 +158,7 @@ impl Scene {
             capabilities: Vec::new(),
             approvals: Vec::new(),
             max_concurrent_runs: None,
+            formation: None,
             agents: Vec::new(),
             examples: Vec::new(),
             limits,

@@ -23,6 +23,12 @@ impl Hosts {
         Ok(Self(entries.into_iter().map(read).collect::<Result<_, _>>()?))
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.union(&others.0).cloned().collect())
+    }
+
     pub(crate) fn has(&self, host: &str) -> bool {
         self.0.contains(host)
     }

@@ -136,6 +136,9 @@ impl From<Refused> for Problem {
             Refused::Invalid { pointer, reason } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", reason).at(pointer)
             }
+            Refused::Unsupported { code, pointer, reason } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, reason).at(pointer)
+            }
             Refused::Conflict { code, reason } => Self::new(StatusCode::CONFLICT, code, reason),
             Refused::KeyReused => idempotency::reused(),
             Refused::DoneBefore(_) => {

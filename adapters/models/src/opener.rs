@@ -76,6 +76,7 @@ mod tests {
         let settings = |kind| ProviderSettings {
             kind,
             base_url: base_url.parse().unwrap(),
+            key: Some("llm".parse().unwrap()),
             cache_prompts: false,
             models: ProviderModels::new(vec![CatalogueModel::named("m")]).unwrap(),
         };

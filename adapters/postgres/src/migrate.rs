@@ -136,8 +136,8 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE ON webhook_deliveries TO {application};
         GRANT SELECT, INSERT, DELETE ON prices TO {application};
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
-        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules, selectors, egress_rules
-            TO {application};
+        GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules, selectors, egress_rules,
+            masking_rules TO {application};
         REVOKE ALL ON FUNCTION record_work, add_usage FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION record_work, add_usage TO {application};
         GRANT SELECT, INSERT ON audit_records TO {application};

@@ -15,6 +15,7 @@ pub(crate) mod document_chunk;
 pub(crate) mod document_word;
 pub(crate) mod egress_rules;
 pub(crate) mod idempotency_key;
+pub(crate) mod masking_rules;
 pub(crate) mod memory;
 pub(crate) mod model_provider;
 pub(crate) mod price;

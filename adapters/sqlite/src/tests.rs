@@ -58,6 +58,7 @@ fn agent(number: u128) -> Agent {
         examples: Vec::new(),
         limits: limits(),
         max_concurrent_runs: None,
+        formation: None,
         agents: Vec::new(),
     };
     let name = format!("agent-{number}").parse().unwrap();

@@ -7,11 +7,13 @@ mod mcp;
 mod request;
 mod schema;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
+use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName};
 use powerhouse_egress::{Failure, Guarded, Hosts, Timeouts};
 use powerhouse_ports::secrets::SecretReader;
@@ -44,24 +46,43 @@ impl Outside {
 }
 
 /// Makes tools of what tenants have declared.
-pub struct TenantTools(Arc<Outside>);
+pub struct TenantTools {
+    outside: Arc<Outside>,
+    /// The same for tenants that may reach hosts which others may not.
+    wider: BTreeMap<TenantId, Arc<Outside>>,
+}
 
 impl TenantTools {
-    /// Tools that reach public addresses with TLS, and hosts that the operator answers for.
-    pub fn new(trusted: Hosts, secrets: Arc<dyn SecretReader>) -> reqwest::Result<Self> {
-        Ok(Self::through(Guarded::new(trusted, TIMEOUTS)?, secrets))
+    /// Tools that reach public addresses with TLS, and hosts that the operator answers for: to every tenant, and to some.
+    pub fn new(
+        trusted: &Hosts,
+        for_tenants: BTreeMap<TenantId, Hosts>,
+        secrets: &Arc<dyn SecretReader>,
+    ) -> reqwest::Result<Self> {
+        let outside = |hosts| {
+            let guarded = Guarded::new(hosts, TIMEOUTS)?;
+            reqwest::Result::Ok(Arc::new(Outside { guarded, secrets: Arc::clone(secrets) }))
+        };
+        let wider = for_tenants.into_iter().map(|(tenant, own)| Ok((tenant, outside(trusted.and(&own))?)));
+        Ok(Self { outside: outside(trusted.clone())?, wider: wider.collect::<reqwest::Result<_>>()? })
     }
 
+    #[cfg(test)]
     fn through(guarded: Guarded, secrets: Arc<dyn SecretReader>) -> Self {
-        Self(Arc::new(Outside { guarded, secrets }))
+        Self { outside: Arc::new(Outside { guarded, secrets }), wider: BTreeMap::new() }
+    }
+
+    fn outside(&self, scope: &TenantScope) -> &Arc<Outside> {
+        self.wider.get(&scope.tenant_id()).unwrap_or(&self.outside)
     }
 }
 
 #[async_trait]
 impl ToolMaker for TenantTools {
-    fn check_url(&self, url: &str, rules: &EgressRules) -> Result<(), Unreachable> {
+    fn check_url(&self, scope: &TenantScope, url: &str, rules: &EgressRules) -> Result<(), Unreachable> {
         // What stands for an argument is no part of the host.
-        self.0.checked(&url.replace(['{', '}'], "x"), rules).map(drop).map_err(Unreachable)
+        let url = url.replace(['{', '}'], "x");
+        self.outside(scope).checked(&url, rules).map(drop).map_err(Unreachable)
     }
 
     fn check_schema(&self, schema: &Value) -> Result<(), String> {
@@ -75,7 +96,7 @@ impl ToolMaker for TenantTools {
         tool: &HttpTool,
         rules: &EgressRules,
     ) -> Arc<dyn Tool> {
-        let (outside, scope, rules) = (Arc::clone(&self.0), *scope, rules.clone());
+        let (outside, scope, rules) = (Arc::clone(self.outside(scope)), *scope, rules.clone());
         Arc::new(http::DeclaredTool { outside, scope, rules, name: name.clone(), tool: tool.clone() })
     }
 
@@ -87,7 +108,7 @@ impl ToolMaker for TenantTools {
         tool: &McpTool,
         rules: &EgressRules,
     ) -> Arc<dyn Tool> {
-        let at = mcp::Connection::new(&self.0, scope, server, rules);
+        let at = mcp::Connection::new(self.outside(scope), scope, server, rules);
         Arc::new(mcp::ServedTool { at, server: name.clone(), tool: tool.clone() })
     }
 
@@ -97,14 +118,20 @@ impl ToolMaker for TenantTools {
         server: &McpServer,
         rules: &EgressRules,
     ) -> Result<Vec<McpTool>, Unreachable> {
-        mcp::Connection::new(&self.0, scope, server, rules).tools().await.map_err(Unreachable)
+        mcp::Connection::new(self.outside(scope), scope, server, rules).tools().await.map_err(Unreachable)
     }
 
-    async fn document(&self, url: &str, rules: &EgressRules) -> Result<Value, Unreachable> {
-        let url = self.0.checked(url, rules).map_err(Unreachable)?;
+    async fn document(
+        &self,
+        scope: &TenantScope,
+        url: &str,
+        rules: &EgressRules,
+    ) -> Result<String, Unreachable> {
+        let outside = self.outside(scope);
+        let url = outside.checked(url, rules).map_err(Unreachable)?;
         let fetched = async {
             let failed = |error: reqwest::Error| Failure::from(&error).to_string();
-            let mut response = self.0.guarded.client().get(url).send().await.map_err(failed)?;
+            let mut response = outside.guarded.client().get(url).send().await.map_err(failed)?;
             if !response.status().is_success() {
                 return Err(format!("the endpoint answered {}", response.status().as_u16()));
             }
@@ -112,7 +139,7 @@ impl ToolMaker for TenantTools {
             if cut {
                 return Err(format!("the document is longer than {MAX_DOCUMENT} bytes"));
             }
-            serde_json::from_slice(&bytes).map_err(|_| "the document is not JSON".to_owned())
+            String::from_utf8(bytes).map_err(|_| "the document is no text".to_owned())
         };
         let fetched = tokio::time::timeout(DOCUMENT_TIMEOUT, fetched).await;
         fetched.unwrap_or_else(|_| Err("the endpoint did not answer in time".to_owned())).map_err(Unreachable)

@@ -10,6 +10,8 @@ use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::model::{ModelReply, ModelRequest};
 use zeroize::Zeroizing;
 
+use crate::secrets::SecretUnreadable;
+
 /// Why a model gave no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -21,6 +23,9 @@ pub enum ModelError {
         /// What happened, for the log.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is no key to send.
+    #[error("the model's provider was not asked: {0}")]
+    NoKey(#[source] SecretUnreadable),
     /// The provider does not take the key.
     #[error("the model's provider does not accept the key: set one that is valid there")]
     KeyRefused(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -41,8 +46,13 @@ impl ModelError {
     /// What a run makes of it.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Unavailable { .. } | Self::Malformed(_) => FailureClass::Unavailable,
-            Self::KeyRefused(_) | Self::UnknownModel(_) | Self::Rejected(_) => FailureClass::Rejected,
+            Self::Unavailable { .. }
+            | Self::Malformed(_)
+            | Self::NoKey(SecretUnreadable::Unavailable { .. }) => FailureClass::Unavailable,
+            Self::NoKey(SecretUnreadable::Missing(_))
+            | Self::KeyRefused(_)
+            | Self::UnknownModel(_)
+            | Self::Rejected(_) => FailureClass::Rejected,
         }
     }
 }

@@ -27,7 +27,7 @@ mod webhooks;
 mod work;
 
 pub use audit::{AuditFilter, AuditRepository};
-pub use catalogue::{KeyChange, ModelProviderRepository, SealedKey};
+pub use catalogue::ModelProviderRepository;
 pub use idempotency::IdempotencyRepository;
 pub use knowledge::{FoundChunk, KnowledgeRepository};
 pub use memories::MemoryRepository;
@@ -35,7 +35,7 @@ pub use money::{BudgetRepository, PriceRepository, UsageRepository};
 pub use page::{Limit, LimitOutOfBounds, Page};
 pub use schedules::ScheduleRepository;
 pub use secrets::{SealedValue, SecretRepository, StoredDataKey};
-pub use selection::SelectionRepository;
+pub use selection::{Decided, SelectionRepository};
 pub use threads::ThreadRepository;
 pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};

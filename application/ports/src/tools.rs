@@ -66,13 +66,13 @@ pub trait ToolFactory: Send + Sync {
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
-/// Makes tools of what tenants have declared. All that these send goes through one guard: to what the platform allows and
-/// the tenant's rules do, with secrets that are put in as it leaves.
+/// Makes tools of what tenants have declared. All that these send goes through one guard: to what the platform allows this
+/// tenant and the tenant's rules do, with secrets that are put in as it leaves.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait ToolMaker: Send + Sync {
     /// Refuses a URL that could never be reached, as far as it tells without asking anybody.
-    fn check_url(&self, url: &str, rules: &EgressRules) -> Result<(), Unreachable>;
+    fn check_url(&self, scope: &TenantScope, url: &str, rules: &EgressRules) -> Result<(), Unreachable>;
 
     /// Refuses what is no JSON Schema, or refers to another document.
     fn check_schema(&self, schema: &serde_json::Value) -> Result<(), String>;
@@ -104,6 +104,11 @@ pub trait ToolMaker: Send + Sync {
         rules: &EgressRules,
     ) -> Result<Vec<McpTool>, Unreachable>;
 
-    /// Fetches a JSON document.
-    async fn document(&self, url: &str, rules: &EgressRules) -> Result<serde_json::Value, Unreachable>;
+    /// Fetches the text of a document.
+    async fn document(
+        &self,
+        scope: &TenantScope,
+        url: &str,
+        rules: &EgressRules,
+    ) -> Result<String, Unreachable>;
 }

@@ -7,6 +7,7 @@ mod circuits;
 mod own;
 mod race;
 mod route;
+mod unveiled;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +17,9 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::breaker::BreakerSettings;
 use powerhouse_domain::catalogue::{CatalogueModel, find};
 use powerhouse_domain::ids::TenantId;
+use powerhouse_domain::masking::Classes;
 use powerhouse_ports::models::{ModelProvider, ProviderOpener};
-use powerhouse_ports::secrets::SecretBox;
+use powerhouse_ports::secrets::SecretReader;
 use powerhouse_ports::store::{StoreError, TenantView};
 
 use circuits::Circuits;
@@ -44,11 +46,12 @@ pub struct Platform {
 }
 
 /// How tenants' own providers are called.
+#[derive(Clone)]
 pub struct Openers {
     /// Opens them.
     pub opener: Arc<dyn ProviderOpener>,
-    /// Opens their keys.
-    pub sealer: Arc<dyn SecretBox>,
+    /// Reads their keys.
+    pub reader: Arc<dyn SecretReader>,
 }
 
 /// Finds who answers.
@@ -60,11 +63,13 @@ pub struct Models {
     known: Mutex<HashMap<TenantId, Known>>,
 }
 
-/// What a tenant has, in the order of the providers' names.
+/// What a tenant has: providers, in the order of their names.
 #[derive(Clone)]
 struct Known {
     read_at: DateTime<Utc>,
     providers: Arc<[Opened]>,
+    /// What no model is told.
+    masked: Classes,
 }
 
 impl Models {
@@ -111,19 +116,20 @@ impl Models {
     ) -> Result<(), StoreError> {
         let Some(openers) = &self.openers else { return Ok(()) };
         let stored = view.model_providers().catalogue().await?;
+        let masked = view.model_providers().masking().await?.classes;
         let before = self.known().get(&scope.tenant_id()).map(|known| Arc::clone(&known.providers));
-        let opened = stored.into_iter().map(|(provider, key)| {
-            // What has not changed keeps its connections and its turns.
-            let same = before.iter().flat_map(|before| before.iter());
-            let mut same = same.filter(|opened| opened.is(&provider));
-            same.next().cloned().unwrap_or_else(|| Opened::open(openers, scope, provider, key.as_deref()))
+        let opened = stored.into_iter().map(|(provider, secret)| {
+            // What has not changed keeps its key and its turns.
+            let mut same = before.iter().flat_map(|before| before.iter());
+            let same = same.find(|opened| opened.is(&provider, secret));
+            same.cloned().unwrap_or_else(|| Opened::open(openers, scope, provider, secret))
         });
         let providers = opened.collect();
         let mut known = self.known();
         if known.len() >= MAX_TENANTS {
             known.retain(|_, known| now - known.read_at < FRESH);
         }
-        known.insert(scope.tenant_id(), Known { read_at: now, providers });
+        known.insert(scope.tenant_id(), Known { read_at: now, providers, masked });
         Ok(())
     }
 
@@ -150,15 +156,18 @@ impl Models {
 
     /// Who answers a tenant's calls of a model, or of the usual one.
     pub(crate) fn route(&self, scope: &TenantScope, model: Option<&str>) -> Arc<Route> {
-        let known = self.known().get(&scope.tenant_id()).map(|known| Arc::clone(&known.providers));
-        let own = known.as_deref().unwrap_or_default();
+        let known = self.known().get(&scope.tenant_id()).cloned();
+        let (own, masked) = known.as_ref().map_or((&[][..], Classes::NONE), |k| (&*k.providers, k.masked));
         let asked = model.unwrap_or(&self.platform.default_model);
-        let Some((first, entry)) = self.own(own, asked) else { return Arc::new(self.platform(asked)) };
+        let Some((first, entry)) = self.own(own, asked) else {
+            return Arc::new(Route { masked, ..self.platform(asked) });
+        };
         let others = entry.fallbacks.iter().map(|name| match self.own(own, name) {
             Some((choice, _)) => choice,
             None => self.of_platform_named(name),
         });
-        Arc::new(Route { choices: [first].into_iter().chain(others).collect(), is_hedged: entry.is_hedged })
+        let choices = [first].into_iter().chain(others).collect();
+        Arc::new(Route { choices, is_hedged: entry.is_hedged, masked })
     }
 
     fn own<'a>(&self, own: &'a [Opened], name: &str) -> Option<(Choice, &'a CatalogueModel)> {
@@ -171,7 +180,7 @@ impl Models {
     fn platform(&self, asked: &str) -> Route {
         let others = self.platform.fallbacks.iter().map(String::as_str).filter(|name| *name != asked);
         let choices = [asked].into_iter().chain(others).map(|name| self.of_platform_named(name));
-        Route { choices: choices.collect(), is_hedged: self.platform.is_hedged }
+        Route { choices: choices.collect(), is_hedged: self.platform.is_hedged, masked: Classes::NONE }
     }
 
     fn of_platform_named(&self, name: &str) -> Choice {
@@ -195,9 +204,14 @@ impl Models {
 mod tests {
     use powerhouse_domain::access::{Principal, Role};
     use powerhouse_domain::catalogue::{Provider, ProviderKind, ProviderModels, ProviderSettings};
+    use powerhouse_domain::effects::FailureClass;
     use powerhouse_domain::ids::{ModelProviderId, SessionId, UserId};
-    use powerhouse_ports::models::{MockModelProvider, MockProviderOpener, ProviderRefused};
-    use powerhouse_ports::secrets::{MockSecretBox, OpenFailed};
+    use powerhouse_domain::masking::MaskingRules;
+    use powerhouse_domain::secrets::SecretValue;
+    use powerhouse_ports::models::{
+        MockDeltaSink, MockModelProvider, MockProviderOpener, ModelError, ProviderRefused,
+    };
+    use powerhouse_ports::secrets::{MockSecretReader, SecretUnreadable};
     use powerhouse_ports::store::MockTenantTx;
     use uuid::Uuid;
 
@@ -220,10 +234,10 @@ mod tests {
             settings: ProviderSettings {
                 kind: ProviderKind::OpenAi,
                 base_url: "https://llm.example.org/v1".parse().unwrap(),
+                key: Some("llm".parse().unwrap()),
                 cache_prompts: false,
                 models: ProviderModels::new(models).unwrap(),
             },
-            has_key: true,
             created_by: UserId::from_uuid(Uuid::nil()),
             created_at: at(0),
             version: 1,
@@ -231,7 +245,7 @@ mod tests {
     }
 
     /// Models with these openers; the platform has `house`, and `shed` in its place.
-    fn models(opener: MockProviderOpener, sealer: MockSecretBox) -> Models {
+    fn models(opener: MockProviderOpener, reader: MockSecretReader) -> Models {
         let platform = Platform {
             provider: Arc::new(MockModelProvider::new()),
             default_model: "house".into(),
@@ -240,28 +254,49 @@ mod tests {
         };
         let breaker =
             BreakerSettings { failures: 5, window: TimeDelta::minutes(1), cool_down: TimeDelta::minutes(1) };
-        Models::new(platform, breaker, Some(Openers { opener: Arc::new(opener), sealer: Arc::new(sealer) }))
+        Models::new(platform, breaker, Some(Openers { opener: Arc::new(opener), reader: Arc::new(reader) }))
     }
 
-    fn opening(times: usize) -> (MockProviderOpener, MockSecretBox) {
-        let (mut opener, mut sealer) = (MockProviderOpener::new(), MockSecretBox::new());
-        sealer.expect_open().returning(|_, name, sealed| {
-            assert!(name.starts_with("model_provider:modelprovider_"), "{name}");
-            Ok(sealed.to_vec().into())
+    /// A reader that is asked so often.
+    fn reading(times: usize) -> MockSecretReader {
+        let mut reader = MockSecretReader::new();
+        reader.expect_read().times(times).returning(|_, name| {
+            assert_eq!(name.as_str(), "llm");
+            Ok(SecretValue::new("sk-canary".to_owned().into()).unwrap())
         });
+        reader
+    }
+
+    /// An opener that is asked so often, for providers that refuse.
+    fn opening(times: usize) -> MockProviderOpener {
+        let mut opener = MockProviderOpener::new();
         opener.expect_open().times(times).returning(|_, key| {
-            assert_eq!(key.as_deref().map(String::as_str), Some("key"));
-            Ok(Arc::new(MockModelProvider::new()))
+            assert_eq!(key.as_deref().map(String::as_str), Some("sk-canary"));
+            let mut provider = MockModelProvider::new();
+            provider.expect_complete().returning(|_, _, _, _| Err(ModelError::Rejected("it refuses".into())));
+            Ok(Arc::new(provider))
         });
-        (opener, sealer)
+        opener
     }
 
-    fn stored(providers: Vec<Provider>) -> MockTenantTx {
+    /// What a tenant has, each with a key of this version.
+    fn stored(providers: Vec<Provider>, secret: Option<u64>) -> MockTenantTx {
         let mut tx = MockTenantTx::default();
-        tx.model_providers.expect_catalogue().returning(move || {
-            Ok(providers.iter().map(|provider| (provider.clone(), Some(b"key".to_vec()))).collect())
-        });
+        let catalogue: Vec<_> = providers.into_iter().map(|provider| (provider, secret)).collect();
+        tx.model_providers.expect_catalogue().returning(move || Ok(catalogue.clone()));
+        tx.model_providers.expect_masking().returning(|| Ok(MaskingRules::default()));
         tx
+    }
+
+    /// Why a model does not answer.
+    async fn refusal(models: &Models, name: &str) -> ModelError {
+        let choice = models.route(&scope(), Some(name)).choices[0].clone();
+        let request = powerhouse_domain::model::ModelRequest::answer("answer", Vec::new());
+        let effect = powerhouse_domain::effects::EffectRequest::Model(request.clone());
+        let run = "run_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+        let key = powerhouse_domain::idempotency::CallKey::of(run, &"0".parse().unwrap(), &effect);
+        let sink = Box::new(MockDeltaSink::new());
+        choice.provider.complete(&key, name, &request, sink).await.unwrap_err()
     }
 
     fn routed(models: &Models, model: Option<&str>) -> Vec<(String, Option<String>)> {
@@ -279,8 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tenants_own_go_first_with_those_who_stand_in_for_them() {
-        let (opener, sealer) = opening(2);
-        let models = models(opener, sealer);
+        let models = models(opening(0), reading(0));
         assert_eq!(routed(&models, None), [platforms("house"), platforms("shed")]);
         let large = CatalogueModel {
             fallbacks: vec!["west/small".into(), "house".into(), "gpt-5".into()],
@@ -292,7 +326,7 @@ mod tests {
             provider(1, "east", vec![large]),
             provider(2, "west", vec![CatalogueModel::named("small"), CatalogueModel::named("house")]),
         ];
-        models.refresh(&scope(), &mut stored(catalogue), at(0)).await.unwrap();
+        models.refresh(&scope(), &mut stored(catalogue, Some(1)), at(0)).await.unwrap();
         let expected = [own("large", "east"), own("small", "west"), own("house", "west"), platforms("gpt-5")];
         assert_eq!(routed(&models, Some("large")), expected);
         let route = models.route(&scope(), Some("large"));
@@ -307,23 +341,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_not_changed_is_not_opened_again() {
-        let (opener, sealer) = opening(2);
-        let models = models(opener, sealer);
+    async fn a_key_is_read_when_it_is_first_needed_and_again_when_it_or_its_provider_changes() {
+        let models = models(opening(3), reading(3));
         let first = provider(1, "east", vec![CatalogueModel::named("m")]);
-        for _ in 0..3 {
-            models.refresh(&scope(), &mut stored(vec![first.clone()]), at(0)).await.unwrap();
+        let changed = Provider { version: 2, ..first.clone() };
+        for (provider, secret) in [(&first, 1), (&first, 1), (&first, 2), (&changed, 2), (&changed, 2)] {
+            models.refresh(&scope(), &mut stored(vec![provider.clone()], Some(secret)), at(0)).await.unwrap();
+            assert_eq!(refusal(&models, "m").await.class(), FailureClass::Rejected);
         }
-        let changed = Provider { version: 2, ..first };
-        models.refresh(&scope(), &mut stored(vec![changed]), at(0)).await.unwrap();
     }
 
     #[tokio::test]
     async fn one_reads_anew_what_is_old_and_all_what_was_changed_here() {
-        let (opener, sealer) = opening(0);
-        let models = models(opener, sealer);
+        let models = models(opening(0), reading(0));
         assert!(models.is_stale(&scope(), at(0)) && models.is_stale(&scope(), at(0)), "nothing is known");
-        models.refresh(&scope(), &mut stored(Vec::new()), at(0)).await.unwrap();
+        models.refresh(&scope(), &mut stored(Vec::new(), None), at(0)).await.unwrap();
         assert!(!models.is_stale(&scope(), at(4)));
         assert!(models.is_stale(&scope(), at(5)));
         assert!(!models.is_stale(&scope(), at(5)), "somebody reads it");
@@ -332,32 +364,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_provider_that_cannot_be_called_refuses_and_says_nothing_of_its_key() {
-        let (mut opener, mut sealer) = (MockProviderOpener::new(), MockSecretBox::new());
-        sealer.expect_open().returning(|_, _, sealed| match sealed {
-            b"bad" => Err(OpenFailed),
-            _ => Ok(b"sk-canary".to_vec().into()),
-        });
+    async fn a_provider_that_cannot_be_called_says_why_and_nothing_of_its_key() {
+        let mut opener = MockProviderOpener::new();
         opener
             .expect_open()
             .returning(|_, _| Err(ProviderRefused("the URL must begin with https://".into())));
-        let models = models(opener, sealer);
-        let catalogue = [(1, "east", "bad"), (2, "west", "good")].map(|(number, name, key)| {
-            (provider(number, name, vec![CatalogueModel::named(name)]), Some(key.as_bytes().to_vec()))
-        });
-        let mut tx = MockTenantTx::default();
-        tx.model_providers.expect_catalogue().returning(move || Ok(catalogue.to_vec()));
-        models.refresh(&scope(), &mut tx, at(0)).await.unwrap();
-        for name in ["east", "west"] {
-            let choice = models.route(&scope(), Some(name)).choices[0].clone();
-            let request = powerhouse_domain::model::ModelRequest::answer("answer", Vec::new());
-            let effect = powerhouse_domain::effects::EffectRequest::Model(request.clone());
-            let run = "run_01h455vb4pex5vsknk084sn02q".parse().unwrap();
-            let key = powerhouse_domain::idempotency::CallKey::of(run, &"0".parse().unwrap(), &effect);
-            let sink = Box::new(powerhouse_ports::models::MockDeltaSink::new());
-            let error = choice.provider.complete(&key, name, &request, sink).await.unwrap_err();
-            assert_eq!(error.class(), powerhouse_domain::effects::FailureClass::Rejected);
-            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
-        }
+        let models = models(opener, reading(1));
+        let own = vec![provider(1, "east", vec![CatalogueModel::named("m")])];
+        models.refresh(&scope(), &mut stored(own, Some(1)), at(0)).await.unwrap();
+        let error = refusal(&models, "m").await;
+        assert_eq!(error.class(), FailureClass::Rejected);
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn without_its_key_a_provider_is_not_asked_until_there_is_one() {
+        let mut reader = MockSecretReader::new();
+        reader.expect_read().times(1).returning(|_, name| Err(SecretUnreadable::Missing(name.clone())));
+        reader.expect_read().returning(|_, _| Ok(SecretValue::new("sk-canary".to_owned().into()).unwrap()));
+        let models = models(opening(1), reader);
+        let own = vec![provider(1, "east", vec![CatalogueModel::named("m")])];
+        models.refresh(&scope(), &mut stored(own, None), at(0)).await.unwrap();
+        let error = refusal(&models, "m").await;
+        assert_eq!(error.class(), FailureClass::Rejected);
+        assert!(error.to_string().contains("no secret `llm`"), "{error}");
+        assert!(refusal(&models, "m").await.to_string().contains("refuses"));
     }
 }

@@ -24,6 +24,16 @@ pub enum Refused {
         /// The rule.
         reason: String,
     },
+    /// A part of the request is in a form that is not taken.
+    #[error("{reason}")]
+    Unsupported {
+        /// Stable, for programs.
+        code: &'static str,
+        /// JSON Pointer to the part.
+        pointer: String,
+        /// What to do instead.
+        reason: String,
+    },
     /// The request is fine, but things are not so that it could be done.
     #[error("{reason}")]
     Conflict {
@@ -71,6 +81,11 @@ impl Refused {
     #[expect(clippy::needless_pass_by_value, reason = "takes an error as it comes, or a text")]
     pub fn invalid(pointer: impl Into<String>, reason: impl ToString) -> Self {
         Self::Invalid { pointer: pointer.into(), reason: reason.to_string() }
+    }
+
+    /// A form that is not taken, at `pointer`.
+    pub(crate) fn unsupported(code: &'static str, pointer: &str, reason: &str) -> Self {
+        Self::Unsupported { code, pointer: pointer.to_owned(), reason: reason.to_owned() }
     }
 
     /// The same of a part of a larger body; what is at `but` stays there.

@@ -12,6 +12,7 @@ pub use change_secret::{ChangeSecret, DeleteSecret};
 pub use create_secret::CreateSecret;
 pub use read_secrets::{ListSecrets, ReadSecret};
 pub use rotate_master_key::{RotateFailed, RotateMasterKey, Rotated};
+pub(crate) use vault::Failure;
 pub use vault::{Vault, VaultReader};
 
 use powerhouse_domain::access::{self, Permit, Principal};

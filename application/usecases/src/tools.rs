@@ -19,7 +19,7 @@ pub use refresh_server::RefreshServer;
 pub use resolve::{Factories, Names, Resolver};
 pub(crate) use resolve::{Resolved, declared_names, missing};
 
-use powerhouse_domain::access::{self, Permit, Principal};
+use powerhouse_domain::access::{self, Permit, Principal, TenantScope};
 use powerhouse_domain::audit::AuditAction;
 use powerhouse_domain::tools::{BadTool, EgressRules, SourceKind, TenantTool, ToolName, ToolSource};
 use powerhouse_ports::store::TenantTx;
@@ -73,7 +73,12 @@ fn action(kind: SourceKind, http: AuditAction, mcp: AuditAction) -> AuditAction 
 }
 
 /// Refuses what could never be called.
-fn check(maker: &dyn ToolMaker, source: &ToolSource, rules: &EgressRules) -> Result<(), Refused> {
+fn check(
+    maker: &dyn ToolMaker,
+    scope: &TenantScope,
+    source: &ToolSource,
+    rules: &EgressRules,
+) -> Result<(), Refused> {
     let url = match source {
         ToolSource::Http(tool) => {
             maker.check_schema(&tool.parameters).map_err(|error| Refused::invalid("/parameters", error))?;
@@ -81,5 +86,5 @@ fn check(maker: &dyn ToolMaker, source: &ToolSource, rules: &EgressRules) -> Res
         }
         ToolSource::Mcp(server) => &server.url,
     };
-    maker.check_url(url, rules).map_err(|error| Refused::invalid("/url", error))
+    maker.check_url(scope, url, rules).map_err(|error| Refused::invalid("/url", error))
 }

@@ -120,6 +120,7 @@ pub(super) const KNOWN: &[Known] = &[
         "",
         "hosts that tenants' tools may reach though not public, or without TLS, by commas",
     ),
+    known("tools.allow_for", "", "the same for single tenants: entries `tenant_…=host`, by commas"),
     known(
         "webhooks.retries",
         "5,300,1800,7200,18000,36000,50400,72000,86400",

@@ -82,6 +82,7 @@ fn every_mistake_is_named_at_once() {
         ("POWERHOUSE__WEBHOOKS__RETRIES", "5,soon"),
         ("POWERHOUSE__WEBHOOKS__ALLOW", "http://localhost"),
         ("POWERHOUSE__LOG__FILTER", "a=b=c"),
+        ("POWERHOUSE__TOOLS__ALLOW_FOR", "acme=10.0.0.7"),
         ("POWERHOUSE__TOKENS__ISSUER", "two words"),
         ("POWERHOUSE__DATA__FOLDER", ""),
     ]);
@@ -93,6 +94,7 @@ fn every_mistake_is_named_at_once() {
         "`model.provider` must be one of auto, openai_compatible, anthropic, offline",
         "`model.base_url` must be a URL",
         "`tools.http_allow`",
+        "`tools.allow_for` \"acme\" is no tenant's id",
         "`webhooks.retries` must be whole numbers",
         "`webhooks.allow`",
         "`log.filter`",
@@ -119,4 +121,17 @@ fn the_documentation_lists_every_setting_as_it_is() {
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         assert!(page.contains(&format!("| `{key}` | {default} | {about} |")), "{key} is not as documented");
     }
+}
+
+#[test]
+fn hosts_of_single_tenants_are_read_by_their_ids() {
+    let tenant = "tenant_01h455vb4pex5vsknk084sn02q";
+    let read = hosts_of_tenants(&format!("{tenant}=10.0.0.7, {tenant}=crm.internal")).unwrap();
+    assert_eq!(read.keys().map(ToString::to_string).collect::<Vec<_>>(), [tenant]);
+    let both = Hosts::new(["crm.internal", "10.0.0.7"]).unwrap();
+    assert_eq!(read.values().collect::<Vec<_>>(), [&both]);
+    for bad in [tenant.to_owned(), format!("{tenant}=a b"), "=host".to_owned()] {
+        assert!(hosts_of_tenants(&bad).is_err(), "{bad}");
+    }
+    assert_eq!(hosts_of_tenants("").unwrap(), BTreeMap::new());
 }

@@ -31,7 +31,6 @@ pub(super) fn models_slice(
         create: catalogue::CreateProvider {
             store: store(),
             opener: Arc::clone(opener),
-            sealer: Arc::clone(&ports.secrets.sealer),
             models: Arc::clone(models),
             clock: clock(),
             ids: Arc::clone(&ports.ids),
@@ -39,11 +38,16 @@ pub(super) fn models_slice(
         change: catalogue::ChangeProvider {
             store: store(),
             opener: Arc::clone(opener),
-            sealer: Arc::clone(&ports.secrets.sealer),
             models: Arc::clone(models),
             clock: clock(),
         },
         delete: catalogue::DeleteProvider { store: store(), models: Arc::clone(models), clock: clock() },
+        masking: catalogue::ReadMaskingRules { store: store() },
+        replace_masking: catalogue::ReplaceMaskingRules {
+            store: store(),
+            models: Arc::clone(models),
+            clock: clock(),
+        },
     }
 }
 
@@ -96,7 +100,7 @@ pub(super) fn api(
 /// How answers are kept.
 fn keeper(settings: &Settings, ports: &Ports) -> Keeper {
     Keeper {
-        sealer: Arc::clone(&ports.secrets.sealer),
+        sealer: Arc::clone(&ports.answers),
         clock: Arc::clone(&ports.clock),
         kept: settings.answers_kept,
     }
@@ -326,12 +330,16 @@ fn webhooks_slice(ports: &Ports) -> Webhooks {
         create: webhooks::CreateWebhook {
             store: store(),
             sender: sender(),
-            secrets: ports.secrets.clone(),
+            secrets: webhooks::Secrets { vault: ports.vault.clone() },
             clock: clock(),
             ids: Arc::clone(&ports.ids),
         },
         change: webhooks::ChangeWebhook { store: store(), sender: sender(), clock: clock() },
-        rotate: webhooks::RotateSecret { store: store(), secrets: ports.secrets.clone(), clock: clock() },
+        rotate: webhooks::RotateSecret {
+            store: store(),
+            secrets: webhooks::Secrets { vault: ports.vault.clone() },
+            clock: clock(),
+        },
         delete: webhooks::DeleteWebhook { store: store(), clock: clock() },
         deliveries: webhooks::ListDeliveries { store: store() },
         replay: webhooks::ReplayDelivery {

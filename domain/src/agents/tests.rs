@@ -24,6 +24,7 @@ fn definition(description: &str) -> Definition {
         examples: Vec::new(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
         max_concurrent_runs: None,
+        formation: None,
         agents: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use super::lexical::as_f64;
 const POINTS: usize = 512;
 /// The part of the probability that is spread evenly, so that every agent in question stays likely enough to be learnt
 /// about, and no estimate divides by next to nothing.
-const EVEN: f64 = 0.05;
+pub(super) const EVEN: f64 = 0.05;
 
 /// An agent in question.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -40,6 +40,43 @@ pub struct Outcome {
     pub ended_at: DateTime<Utc>,
 }
 
+impl Outcome {
+    fn is_judged(&self) -> bool {
+        self.good != self.bad
+    }
+
+    fn is_good(&self) -> bool {
+        if self.is_judged() { self.good > self.bad } else { self.succeeded }
+    }
+}
+
+/// What is typical of a tenant's runs.
+struct Typical {
+    millis: u64,
+    cost: u64,
+}
+
+impl Typical {
+    fn of(outcomes: &[Outcome]) -> Self {
+        Self {
+            millis: median(outcomes.iter().map(|outcome| millis(outcome.took))),
+            cost: median(outcomes.iter().map(|outcome| outcome.cost_micros)),
+        }
+    }
+
+    fn reward(&self, outcome: &Outcome) -> f64 {
+        let discount = SHARE_OF_TIME * against(millis(outcome.took), self.millis)
+            + SHARE_OF_COST * against(outcome.cost_micros, self.cost);
+        if outcome.is_good() { 1.0 - discount } else { 0.0 }
+    }
+}
+
+/// The reward of each of these, in their order.
+pub fn rewards(outcomes: &[Outcome]) -> Vec<f64> {
+    let typical = Typical::of(outcomes);
+    outcomes.iter().map(|outcome| typical.reward(outcome)).collect()
+}
+
 /// How one agent has done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentRecord {
@@ -85,23 +122,19 @@ pub type Record = BTreeMap<AgentId, AgentRecord>;
 
 /// The record that these outcomes make, the newest first.
 pub fn record(outcomes: &[Outcome]) -> Record {
-    let typical_millis = median(outcomes.iter().map(|outcome| millis(outcome.took)));
-    let typical_cost = median(outcomes.iter().map(|outcome| outcome.cost_micros));
+    let typical = Typical::of(outcomes);
     let mut record = Record::new();
     let mut sums: BTreeMap<AgentId, (u64, u64, bool)> = BTreeMap::new();
     for outcome in outcomes {
         let own = record.entry(outcome.agent).or_default();
         let (took, cost, has_succeeded) = sums.entry(outcome.agent).or_default();
-        let is_judged = outcome.good != outcome.bad;
-        let is_good = if is_judged { outcome.good > outcome.bad } else { outcome.succeeded };
+        let (is_judged, is_good) = (outcome.is_judged(), outcome.is_good());
         let weight = if is_judged { WEIGHT_OF_WORD } else { 1.0 };
-        let discount = SHARE_OF_TIME * against(millis(outcome.took), typical_millis)
-            + SHARE_OF_COST * against(outcome.cost_micros, typical_cost);
         own.runs += 1;
         own.succeeded += u32::from(outcome.succeeded);
         own.good += u32::from(is_judged && is_good);
         own.bad += u32::from(is_judged && !is_good);
-        own.reward += if is_good { weight * (1.0 - discount) } else { 0.0 };
+        own.reward += weight * typical.reward(outcome);
         own.weight += weight;
         *took = took.saturating_add(millis(outcome.took));
         *cost = cost.saturating_add(outcome.cost_micros);

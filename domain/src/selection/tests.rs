@@ -23,6 +23,7 @@ fn agent(number: u128, name: &str, description: &str, capabilities: &[&str], exa
         examples: examples.iter().map(ToString::to_string).collect(),
         limits: RunLimits { steps: 8, tokens: 1_000, cost_micros: 0, wall_clock: Duration::from_mins(1) },
         max_concurrent_runs: None,
+        formation: None,
         agents: Vec::new(),
     };
     let now = DateTime::UNIX_EPOCH;

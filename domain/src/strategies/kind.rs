@@ -239,6 +239,7 @@ kinds! {
     TreeOfThought: tree_of_thought,
     Debate: debate,
     MixtureOfAgents: mixture_of_agents,
+    MetaEvolver: meta_evolver,
     Toolformer: toolformer,
     AutoLoop: auto_loop,
     Cascade: cascade,

@@ -24,6 +24,7 @@ fn all() -> Vec<Strategy> {
         (AgentKind::Cascade, json!({"models": ["small", "middle"], "scorer": "self_report"})),
         (AgentKind::Router, json!({"otherwise": "refuse"})),
         (AgentKind::Swarm, json!({"by": "voting"})),
+        (AgentKind::MetaEvolver, json!({"examples": ["a => 1", "b => 2"], "score": "judge"})),
         (AgentKind::Governor, json!({"policies": [], "protected_tools": ["add"]})),
     ];
     let defaults = AgentKind::ALL.iter().map(|kind| (*kind, json!({})));
@@ -36,7 +37,7 @@ fn work() -> Brief {
         |name: &str| ToolSpec { name: name.into(), description: "Does it.".into(), parameters: json!({}) };
     let tools = ["sql_schema", "sql_query", "knowledge_search", "memory_search", "memory_apply"].map(tool);
     let tools = brief().tools.into_iter().chain(tools).collect();
-    let task = "What is 6 × 7?\nAnswer A: 42\nAnswer B: 41".into();
+    let task = "What is 6 × 7?\n6 × 7 => 42\nAnswer A: 42\nAnswer B: 41".into();
     Brief { task, tools, ..among_agents(&["helper", "other"]) }
 }
 

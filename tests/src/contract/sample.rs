@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::agents::{Agent, Definition};
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, TenantId, UserId, earliest_uuid};
-use powerhouse_domain::runs::{Run, RunLimits, Task};
+use powerhouse_domain::runs::{Formation, Run, RunLimits, Task};
 use powerhouse_domain::selection;
 use powerhouse_domain::strategies::Strategy;
 use powerhouse_domain::tenants::{Plan, Tenant};
@@ -90,6 +90,7 @@ pub fn definition(description: &str) -> Definition {
         examples: vec!["2 + 2".into()],
         limits: limits(),
         max_concurrent_runs: Some(7),
+        formation: Some(Formation::Team(vec!["helper".parse().expect("a name")])),
         agents: Vec::new(),
     }
 }

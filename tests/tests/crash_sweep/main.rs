@@ -175,6 +175,7 @@ impl Scene {
             approvals: if scenario.careful == Careful::Agent { vec!["pay".into()] } else { Vec::new() },
             examples: Vec::new(),
             max_concurrent_runs: None,
+            formation: None,
             agents: helpers.to_vec(),
             limits: RunLimits {
                 steps: 100,

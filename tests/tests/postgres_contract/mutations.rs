@@ -54,6 +54,7 @@ const TABLES: &[&str] = &[
     "documents",
     "document_chunks",
     "document_words",
+    "masking_rules",
     "prices",
     "budgets",
     "budget_windows",
@@ -239,6 +240,7 @@ async fn isolate(stores: &Stores) {
     knowledge::documents_are_their_tenants_own(stores).await;
     webhooks::webhooks_are_their_tenants_own(stores).await;
     catalogue::providers_are_their_tenants_own(stores).await;
+    catalogue::what_is_masked_survives(stores).await;
     audit::trails_are_their_tenants_own(stores).await;
     selection::knowledge_is_its_tenants_own(stores).await;
     memories::memories_are_their_tenants_own(stores).await;

@@ -15,6 +15,7 @@ use powerhouse_domain::ids::{
     ScheduleId, SessionId, TenantId, ThreadId, UserId, WebhookId,
 };
 use powerhouse_domain::knowledge::{CollectionName, Place};
+use powerhouse_domain::masking::Classes;
 use powerhouse_domain::memory::{MemoryKind, Whose};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{BudgetWindow, Grouping};
@@ -23,7 +24,7 @@ use powerhouse_domain::schedules::PauseReason;
 use powerhouse_domain::threads::Summary;
 use powerhouse_domain::tools::{SourceKind, ToolName};
 use powerhouse_ports::platform::{PlatformStore, Rotation};
-use powerhouse_ports::store::{AuditFilter, KeyChange, Limit, NewEvent, TenantStore as _, TenantTx};
+use powerhouse_ports::store::{AuditFilter, Limit, NewEvent, TenantStore as _, TenantTx};
 use powerhouse_postgres::{PoolSettings, PostgresStore};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
 use serde_json::Value;
@@ -95,7 +96,7 @@ const ROWS: &str = "
     INSERT INTO webhooks SELECT id(t), id(t * 1000 + n), 'https://example.org', '', NULL, NULL, '', NULL, NULL,
         id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO model_providers SELECT id(t), id(t * 1000 + n), 'p' || n, 'openai', 'https://example.org', false,
-        '[{\"name\": \"m\"}]', NULL, id(t * 1000 + 1), now(), 1 FROM generate_series(1, 100) t, generate_series(1, 300) n;
+        '[{\"name\": \"m\"}]', id(t * 1000 + 1), now(), 1, 's' || n FROM generate_series(1, 100) t, generate_series(1, 300) n;
     INSERT INTO webhook_deliveries (tenant_id, webhook_id, id, event, payload, attempts, before_replay, status, next_at,
                                     ended_at, created_at)
         SELECT id(t), id(t * 1000 + 107), id(t * 1000 + n), 'run.failed', '{}', 0, 0,
@@ -121,6 +122,7 @@ const ROWS: &str = "
     INSERT INTO document_words SELECT tenant_id, collection, 'w' || n, id, decode(lpad('', 24, '0'), 'hex')
         FROM documents, generate_series(1, 5) n;
     INSERT INTO egress_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
+    INSERT INTO masking_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO approval_rules SELECT id(t), '[]', 1 FROM generate_series(1, 3000) t;
     INSERT INTO memories SELECT id(t), id(t * 1000 + n), id(t * 1000 + 1 + n % 3), id(t * 1000 + 100 + n % 10), 'fact', 'x', 5,
         now(), now(), NULL, NULL, NULL FROM generate_series(1, 100) t, generate_series(1, 300) n;
@@ -540,6 +542,8 @@ async fn runs(watched: &mut Watched) {
         .own("selection.outcomes", &["runs_pkey"], async |tx| {
             assert!(tx.selection().outcomes(None, 50).await.unwrap().is_empty());
             assert!(tx.selection().outcomes(since, 50).await.unwrap().is_empty());
+            assert!(tx.selection().decisions(None, 50).await.unwrap().is_empty());
+            assert!(tx.selection().decisions(since, 50).await.unwrap().is_empty());
         })
         .await;
     watched
@@ -763,19 +767,25 @@ async fn threads(watched: &mut Watched) {
 
 async fn model_providers(watched: &mut Watched) {
     let id = ModelProviderId::from_uuid(watched.caller.user_id().as_uuid());
-    let keys = ["tenants_pkey", "model_providers_pkey", "model_providers_by_name"];
+    let keys = ["tenants_pkey", "model_providers_pkey", "model_providers_by_name", "secrets_pkey"];
     watched
         .own("model_providers", &keys, async |tx| {
             let providers = tx.model_providers();
             let provider = providers.find(id).await.unwrap().unwrap();
             let changed = Provider { version: 2, ..provider.clone() };
-            providers.update(&changed, &KeyChange::Put(vec![1])).await.unwrap();
+            providers.update(&changed).await.unwrap();
             assert_eq!(providers.list(None, page()).await.unwrap().items.len(), 20);
             assert_eq!(providers.list(Some(id), page()).await.unwrap().items.len(), 20);
             assert_eq!(providers.catalogue().await.unwrap().len(), 300);
             assert_eq!(providers.count().await.unwrap(), 300);
             assert!(providers.remove(id).await.unwrap());
-            providers.add(&provider, None).await.unwrap();
+            providers.add(&provider).await.unwrap();
+        })
+        .await;
+    watched
+        .own("masking_rules", &["masking_rules_pkey"], async |tx| {
+            let rules = tx.model_providers().masking().await.unwrap();
+            tx.model_providers().replace_masking(&rules.replaced(Classes::ALL)).await.unwrap();
         })
         .await;
 }

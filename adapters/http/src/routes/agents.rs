@@ -22,7 +22,7 @@ use crate::guard::principal;
 use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{Reply, instant};
-use crate::routes::runs::SubAgentBody;
+use crate::routes::runs::{FormationBody, SubAgentBody};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -95,6 +95,12 @@ struct DefinitionBody {
     /// Agents that its runs may begin runs of, for kinds that do.
     #[serde(default)]
     agents: Vec<SubAgentBody>,
+    /// Names of agents that all answer each task first; this one has their answers. So it is a team that can be chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    team: Option<Vec<String>>,
+    /// Names of agents that work on each task first, one after the other; this one is the last. A team, or a pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pipeline: Option<Vec<String>>,
 }
 
 fn empty() -> Value {
@@ -139,6 +145,8 @@ impl DefinitionBody {
         let strategy = Strategy::from_parameters(kind, &self.parameters)
             .map_err(|error| invalid(&format!("/definition/parameters{}", error.pointer()), error))?;
         let agents = SubAgentBody::into_domain(self.agents, "/definition/agents")?;
+        let formation = FormationBody { team: self.team, pipeline: self.pipeline }.into_domain();
+        let formation = formation.map_err(|problem| problem.below("/definition"))?;
         let LimitsBody { steps, tokens, cost_micros, seconds } = self.limits;
         Ok(Definition {
             description: self.description,
@@ -152,12 +160,15 @@ impl DefinitionBody {
             approvals: self.approvals,
             max_concurrent_runs: self.max_concurrent_runs,
             agents,
+            formation,
         })
     }
 }
 
 impl From<&Definition> for DefinitionBody {
     fn from(definition: &Definition) -> Self {
+        let FormationBody { team, pipeline } =
+            definition.formation.as_ref().map(FormationBody::from).unwrap_or_default();
         Self {
             kind: definition.strategy.kind().to_string(),
             parameters: definition.strategy.parameters(),
@@ -171,6 +182,8 @@ impl From<&Definition> for DefinitionBody {
             limits: (&definition.limits).into(),
             max_concurrent_runs: definition.max_concurrent_runs,
             agents: definition.agents.iter().map(SubAgentBody::from).collect(),
+            team,
+            pipeline,
         }
     }
 }

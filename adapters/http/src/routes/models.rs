@@ -5,8 +5,8 @@ use powerhouse_domain::catalogue::{
     ProviderSettings,
 };
 use powerhouse_usecases::catalogue::{
-    ChangeProvider, ChangeProviderCommand, CreateProvider, CreateProviderCommand, DeleteProvider, ListModels,
-    ListProviders, ProviderKey, ReadProvider,
+    ChangeProvider, CreateProvider, CreateProviderCommand, DeleteProvider, ListModels, ListProviders,
+    ReadMaskingRules, ReadProvider, ReplaceMaskingRules,
 };
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -20,9 +20,10 @@ use crate::idempotency::{answer, once};
 use crate::problem::Problem;
 use crate::reply::{NoContent, Reply};
 
+mod masking;
 mod views;
 
-use views::{ModelBody, ModelsView, ProviderPage, ProviderView};
+use views::{KeyBody, ModelBody, ModelsView, ProviderPage, ProviderView};
 
 /// What the slice uses.
 #[derive(Clone)]
@@ -39,6 +40,10 @@ pub struct Models {
     pub change: ChangeProvider,
     /// Removes.
     pub delete: DeleteProvider,
+    /// Reads what is masked.
+    pub masking: ReadMaskingRules,
+    /// Replaces what is masked.
+    pub replace_masking: ReplaceMaskingRules,
 }
 
 impl Models {
@@ -51,7 +56,8 @@ impl Models {
             .get(GetProviders(self.list.clone()))
             .post(NewProvider(self.create.clone()))
             .push(one);
-        Router::new().push(Router::with_path("models").get(GetModels(self.models.clone()))).push(providers)
+        let models = Router::with_path("models").get(GetModels(self.models.clone()));
+        Router::new().push(models).push(providers).push(masking::routes(self))
     }
 }
 
@@ -67,9 +73,9 @@ struct NewModelProvider {
     /// Where the API begins: an https URL on the public Internet, or on a host that the operator allows.
     #[salvo(schema(example = "https://api.openai.com/v1"))]
     base_url: String,
-    /// The key of the API. It is kept sealed, and shown to nobody.
+    /// The key of the API, where it wants one.
     #[serde(default)]
-    api_key: Option<String>,
+    key: Option<KeyBody>,
     /// Whether the provider is asked to keep prompts, where it does not by itself.
     #[serde(default)]
     cache_prompts: bool,
@@ -85,9 +91,9 @@ struct ModelProviderBody {
     kind: String,
     /// Where the API begins.
     base_url: String,
-    /// The key of the API: the one before when left out, none when empty. It must be given again with another `base_url`.
+    /// The key of the API; none when left out.
     #[serde(default)]
-    api_key: Option<String>,
+    key: Option<KeyBody>,
     /// Whether the provider is asked to keep prompts, where it does not by itself.
     #[serde(default)]
     cache_prompts: bool,
@@ -98,6 +104,7 @@ struct ModelProviderBody {
 fn settings(
     kind: &str,
     base_url: &str,
+    key: Option<&KeyBody>,
     cache_prompts: bool,
     models: Vec<ModelBody>,
 ) -> Result<ProviderSettings, Problem> {
@@ -113,7 +120,8 @@ fn settings(
         other => invalid("/models", other),
     })?;
     let kind = field::<ProviderKind>("/kind", kind)?;
-    Ok(ProviderSettings { kind, base_url: field("/base_url", base_url)?, cache_prompts, models })
+    let key = key.map(|key| field("/key/secret", &key.secret)).transpose()?;
+    Ok(ProviderSettings { kind, base_url: field("/base_url", base_url)?, key, cache_prompts, models })
 }
 
 fn created(provider: &Provider) -> Reply<ProviderView> {
@@ -153,17 +161,16 @@ impl GetProviders {
 
 struct NewProvider(CreateProvider);
 
-/// Name a provider of models with its key
+/// Name a provider of models
 #[endpoint(operation_id = "create_model_provider", tags("models"), security(["bearer" = []]),
     request_body = NewModelProvider,
     responses((status_code = 201, description = "The provider.", body = ProviderView)))]
 impl NewProvider {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ProviderView>, Problem> {
-        let NewModelProvider { name, kind, base_url, api_key, cache_prompts, models } = json(req).await?;
+        let NewModelProvider { name, kind, base_url, key, cache_prompts, models } = json(req).await?;
         let command = CreateProviderCommand {
             name: field("/name", &name)?,
-            settings: settings(&kind, &base_url, cache_prompts, models)?,
-            key: api_key.filter(|key| !key.is_empty()).map(ProviderKey::new),
+            settings: settings(&kind, &base_url, key.as_ref(), cache_prompts, models)?,
         };
         answer(self.0.execute(principal(depot)?, command, &once(depot, created)).await, created)
     }
@@ -194,17 +201,16 @@ struct PutProvider(ChangeProvider);
 impl PutProvider {
     async fn handle(&self, req: &mut Request, depot: &mut Depot) -> Result<Reply<ProviderView>, Problem> {
         let (id, version) = (id(req, "model_provider_id", "model provider")?, if_match(req)?);
-        let ModelProviderBody { kind, base_url, api_key, cache_prompts, models } = json(req).await?;
-        let settings = settings(&kind, &base_url, cache_prompts, models)?;
-        let command = ChangeProviderCommand { settings, key: api_key.map(ProviderKey::new) };
-        let provider = self.0.execute(principal(depot)?, id, version, command).await?;
+        let ModelProviderBody { kind, base_url, key, cache_prompts, models } = json(req).await?;
+        let settings = settings(&kind, &base_url, key.as_ref(), cache_prompts, models)?;
+        let provider = self.0.execute(principal(depot)?, id, version, settings).await?;
         Ok(Reply::ok(ProviderView::from(&provider)).version(provider.version))
     }
 }
 
 struct RemoveProvider(DeleteProvider);
 
-/// Remove a provider with its key
+/// Remove a provider; the secret that was its key stays
 #[endpoint(operation_id = "delete_model_provider", tags("models"), security(["bearer" = []]),
     parameters(("model_provider_id" = String, Path, description = "`modelprovider_…`"),
                ("If-Match" = Option<String>, Header, description = "The ETag that was read")))]

@@ -29,8 +29,7 @@ mod steer;
 mod stream;
 mod views;
 
-use formation::FormationBody;
-pub(crate) use formation::SubAgentBody;
+pub(crate) use formation::{FormationBody, SubAgentBody};
 pub use journal::{JournalDocument, NotReplayable};
 
 use views::{BranchView, FeedbackView, RunPage, RunView, StepsView, TreeView};

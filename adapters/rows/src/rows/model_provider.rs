@@ -5,6 +5,7 @@ use powerhouse_domain::catalogue::{CatalogueModel, Provider, ProviderModels, Pro
 use powerhouse_domain::ids::{ModelProviderId, UserId};
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
+use sea_orm::FromQueryResult;
 use sea_orm::entity::prelude::*;
 
 use super::{corrupt, signed, unsigned};
@@ -24,11 +25,11 @@ pub(crate) struct Model {
     pub(crate) cache_prompts: bool,
     /// A list of [`CatalogueModel`].
     pub(crate) models: Json,
-    /// Sealed.
-    pub(crate) api_key: Option<Vec<u8>>,
     pub(crate) created_by: Uuid,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) version: i64,
+    /// The name of the secret that is its key.
+    pub(crate) secret: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -36,9 +37,31 @@ pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What changes of a provider, but for its key.
+/// A provider, and the version of the secret that is its key.
+#[derive(FromQueryResult)]
+pub(crate) struct Keyed {
+    #[sea_orm(nested)]
+    provider: Model,
+    secret_version: Option<i64>,
+}
+
+impl Keyed {
+    /// The secret's version, as a column of providers.
+    pub(crate) const VERSION: (&str, &str) = (
+        "(SELECT s.version FROM secrets s WHERE s.tenant_id = model_providers.tenant_id AND s.name = model_providers.secret)",
+        "secret_version",
+    );
+
+    pub(crate) fn into_domain(self) -> Result<(Provider, Option<u64>), StoreError> {
+        let version =
+            self.secret_version.map(|version| unsigned("secrets", "version", version)).transpose()?;
+        Ok((self.provider.try_into()?, version))
+    }
+}
+
+/// What changes of a provider.
 pub(crate) fn changes(provider: &Provider) -> Result<ActiveModel, StoreError> {
-    let ProviderSettings { kind, base_url, cache_prompts, models } = &provider.settings;
+    let ProviderSettings { kind, base_url, key, cache_prompts, models } = &provider.settings;
     let models =
         serde_json::to_value(models.as_slice()).map_err(|error| StoreError::Internal(error.into()))?;
     Ok(ActiveModel {
@@ -46,6 +69,7 @@ pub(crate) fn changes(provider: &Provider) -> Result<ActiveModel, StoreError> {
         base_url: Set(base_url.as_str().to_owned()),
         cache_prompts: Set(*cache_prompts),
         models: Set(models),
+        secret: Set(key.as_ref().map(ToString::to_string)),
         version: Set(signed(provider.version)),
         ..Default::default()
     })
@@ -63,10 +87,10 @@ impl TryFrom<Model> for Provider {
             settings: ProviderSettings {
                 kind: row.kind.parse().map_err(corrupt(TABLE, "kind"))?,
                 base_url: row.base_url.parse().map_err(corrupt(TABLE, "base_url"))?,
+                key: row.secret.map(|name| name.parse()).transpose().map_err(corrupt(TABLE, "secret"))?,
                 cache_prompts: row.cache_prompts,
                 models: ProviderModels::new(models).map_err(corrupt(TABLE, "models"))?,
             },
-            has_key: row.api_key.is_some(),
             created_by: UserId::from_uuid(row.created_by),
             created_at: row.created_at,
             version: unsigned(TABLE, "version", row.version)?,

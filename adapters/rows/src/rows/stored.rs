@@ -75,6 +75,8 @@ pub(crate) struct StoredDefinition {
     max_concurrent_runs: Option<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     agents: Vec<StoredSubAgent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    formation: Option<StoredFormation>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +114,7 @@ impl From<&Definition> for StoredDefinition {
             approvals: definition.approvals.clone(),
             max_concurrent_runs: definition.max_concurrent_runs,
             agents: definition.agents.iter().map(StoredSubAgent::from).collect(),
+            formation: definition.formation.as_ref().map(StoredFormation::from),
         }
     }
 }
@@ -134,6 +137,11 @@ impl StoredDefinition {
             limits: self.limits.into(),
             approvals: self.approvals,
             max_concurrent_runs: self.max_concurrent_runs,
+            formation: self
+                .formation
+                .map(StoredFormation::into_domain)
+                .transpose()
+                .map_err(corrupt(table, column))?,
             agents: self
                 .agents
                 .into_iter()

@@ -7,15 +7,17 @@ use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{AgentId, earliest_uuid};
 use powerhouse_domain::runs::{RunStatus, Verdict};
 use powerhouse_domain::selection::{Outcome, Praised, Selector};
-use powerhouse_ports::store::{SelectionRepository, StoreError};
+use powerhouse_ports::store::{Decided, SelectionRepository, StoreError};
 use sea_orm::ActiveValue::Set;
+use sea_orm::prelude::Json;
 use sea_orm::sea_query::{Expr, Func};
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::{Own, Transaction, changed_one};
 use crate::error::{read_error, store_error};
 use crate::rows::selector::{ActiveModel, Column, Entity, changes};
+use crate::rows::stored::{StoredSelection, read};
 use crate::rows::{corrupt, run, run_feedback as feedback, signed, unsigned};
 
 const SELECTION: &str = "selection";
@@ -31,6 +33,14 @@ struct EndedRun {
     cost_micros: i64,
     started_at: Option<String>,
     ended_at: Option<String>,
+}
+
+/// The same, with how its agent was chosen.
+#[derive(FromQueryResult)]
+struct DecidedRun {
+    #[sea_orm(nested)]
+    run: EndedRun,
+    selection: Json,
 }
 
 #[derive(FromQueryResult)]
@@ -69,6 +79,24 @@ impl EndedRun {
 }
 
 impl<C: Transaction> Own<C> {
+    /// Runs that ended by themselves, the newest first.
+    fn ended_runs(&self, since: Option<DateTime<Utc>>, limit: u32) -> Select<run::Entity> {
+        let ended = [RunStatus::Succeeded, RunStatus::Failed, RunStatus::TimedOut].map(RunStatus::as_str);
+        let mut query = self
+            .own(run::Entity::find(), run::Column::TenantId)
+            .filter(run::Column::Status.is_in(ended))
+            .order_by_desc(run::Column::Id)
+            .limit(u64::from(limit));
+        if let Some(since) = since {
+            query = query.filter(run::Column::Id.gte(earliest_uuid(since)));
+        }
+        query
+            .select_only()
+            .columns([run::Column::Id, run::Column::AgentId, run::Column::Status, run::Column::CostMicros])
+            .column_as(Expr::cust("state ->> 'started_at'"), "started_at")
+            .column_as(Expr::cust("state ->> 'ended_at'"), "ended_at")
+    }
+
     /// How many called each run good and how many bad, of those from `first` on.
     async fn words(&self, first: Uuid) -> Result<HashMap<Uuid, (u32, u32)>, StoreError> {
         let query = self
@@ -114,20 +142,7 @@ impl<C: Transaction> SelectionRepository for Own<C> {
         since: Option<DateTime<Utc>>,
         limit: u32,
     ) -> Result<Vec<Outcome>, StoreError> {
-        let ended = [RunStatus::Succeeded, RunStatus::Failed, RunStatus::TimedOut].map(RunStatus::as_str);
-        let mut query = self
-            .own(run::Entity::find(), run::Column::TenantId)
-            .filter(run::Column::Status.is_in(ended))
-            .order_by_desc(run::Column::Id)
-            .limit(u64::from(limit));
-        if let Some(since) = since {
-            query = query.filter(run::Column::Id.gte(earliest_uuid(since)));
-        }
-        let query = query
-            .select_only()
-            .columns([run::Column::Id, run::Column::AgentId, run::Column::Status, run::Column::CostMicros])
-            .column_as(Expr::cust("state ->> 'started_at'"), "started_at")
-            .column_as(Expr::cust("state ->> 'ended_at'"), "ended_at");
+        let query = self.ended_runs(since, limit);
         let rows = query.into_model::<EndedRun>().all(&self.tx).await.map_err(store_error(SELECTION))?;
         let Some(first) = rows.iter().map(|row| row.id).min() else { return Ok(Vec::new()) };
         let words = self.words(first).await?;
@@ -136,6 +151,27 @@ impl<C: Transaction> SelectionRepository for Own<C> {
             row.outcome(said).transpose()
         };
         rows.into_iter().filter_map(outcome).collect()
+    }
+
+    async fn decisions(
+        &mut self,
+        since: Option<DateTime<Utc>>,
+        limit: u32,
+    ) -> Result<Vec<Decided>, StoreError> {
+        let query = self
+            .ended_runs(since, limit)
+            .column(run::Column::Selection)
+            .filter(Expr::cust("selection ->> 'revision' IS NOT NULL"));
+        let rows = query.into_model::<DecidedRun>().all(&self.tx).await.map_err(store_error(SELECTION))?;
+        let Some(first) = rows.iter().map(|row| row.run.id).min() else { return Ok(Vec::new()) };
+        let words = self.words(first).await?;
+        let decided = |row: DecidedRun| {
+            let said = words.get(&row.run.id).copied().unwrap_or_default();
+            let Some(outcome) = row.run.outcome(said)? else { return Ok(None) };
+            let selection = read::<StoredSelection>("runs", "selection", row.selection)?.into_domain()?;
+            Ok(Some((outcome, selection.propensities)))
+        };
+        rows.into_iter().filter_map(|row| decided(row).transpose()).collect()
     }
 
     async fn praised(

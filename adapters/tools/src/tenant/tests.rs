@@ -34,6 +34,11 @@ fn scope() -> TenantScope {
     Principal::verified(tenant, user, SessionId::from_uuid(Uuid::from_u128(3)), Role::Owner).scope()
 }
 
+fn other_scope() -> TenantScope {
+    let (tenant, user) = (TenantId::from_uuid(Uuid::from_u128(9)), UserId::from_uuid(Uuid::from_u128(2)));
+    Principal::verified(tenant, user, SessionId::from_uuid(Uuid::from_u128(3)), Role::Owner).scope()
+}
+
 /// Tools that may reach 127.0.0.1 alone, by a resolver that answers so.
 fn tools(answers: Vec<&'static [&'static str]>) -> TenantTools {
     let policy = AddressPolicy::new(|_, address| address == IpAddr::from([127, 0, 0, 1]));
@@ -98,6 +103,33 @@ async fn s40_other_hosts_need_tls_and_literals_are_checked() {
     ] {
         let output = call(&tools, url.to_owned()).await;
         assert!(output.is_error && output.content.contains(said), "{url}: {output:?}");
-        assert!(tools.check_url(url, &EgressRules::default()).is_err(), "{url}");
+        assert!(tools.check_url(&scope(), url, &EgressRules::default()).is_err(), "{url}");
     }
+}
+
+/// S40, S41: a private address is reached by the tenants that the operator names, and by nobody on its own word.
+#[tokio::test]
+async fn what_the_operator_opens_to_a_tenant_is_open_to_no_other() {
+    let port = stub().await;
+    let (ours, theirs) = (scope(), other_scope());
+    let secrets: Arc<dyn SecretReader> = Arc::new(MockSecretReader::new());
+    let own = BTreeMap::from([(ours.tenant_id(), Hosts::new(["127.0.0.1"]).expect("hosts"))]);
+    let tools = TenantTools::new(&Hosts::default(), own, &secrets).expect("a client");
+    let url = format!("http://127.0.0.1:{port}/");
+    let listed = |hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| host.parse().expect("a host")).collect();
+        EgressRules::default().replaced(Some(hosts)).expect("rules")
+    };
+    let all = EgressRules::default();
+    assert!(tools.check_url(&ours, &url, &all).is_ok());
+    assert_eq!(tools.document(&ours, &url, &all).await.as_deref(), Ok("hello"));
+    assert!(tools.check_url(&ours, &url, &listed(&["example.org"])).is_err(), "its own list still narrows");
+    for rules in [&all, &listed(&["127.0.0.1"])] {
+        assert!(tools.check_url(&theirs, &url, rules).is_err(), "a tenant opens nothing by itself");
+        assert!(tools.document(&theirs, &url, rules).await.is_err());
+    }
+    assert!(
+        tools.check_url(&theirs, "https://example.org/", &all).is_ok(),
+        "what is public is open without a list"
+    );
 }

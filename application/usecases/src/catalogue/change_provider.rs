@@ -8,22 +8,12 @@ use powerhouse_domain::catalogue::{Provider, ProviderSettings};
 use powerhouse_domain::ids::ModelProviderId;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::models::ProviderOpener;
-use powerhouse_ports::secrets::SecretBox;
-use powerhouse_ports::store::{KeyChange, TenantStore};
+use powerhouse_ports::store::TenantStore;
 
-use super::{NO_PROVIDER, ProviderKey, check_url};
+use super::{NO_PROVIDER, check_url};
 use crate::models::Models;
 use crate::refused::expect_version;
 use crate::{Refused, audited, permit};
-
-/// What is to become of a provider.
-#[derive(Clone, Debug)]
-pub struct ChangeProviderCommand {
-    /// All that people choose of it.
-    pub settings: ProviderSettings,
-    /// Its key: the one before when absent, and none when it is empty.
-    pub key: Option<ProviderKey>,
-}
 
 /// Changes providers.
 #[derive(Clone)]
@@ -32,8 +22,6 @@ pub struct ChangeProvider {
     pub store: Arc<dyn TenantStore>,
     /// Says which addresses may be called.
     pub opener: Arc<dyn ProviderOpener>,
-    /// Seals their keys.
-    pub sealer: Arc<dyn SecretBox>,
     /// Is told.
     pub models: Arc<Models>,
     /// Gives the time.
@@ -41,49 +29,32 @@ pub struct ChangeProvider {
 }
 
 impl ChangeProvider {
-    /// Replaces all that people chose. A key goes only to the address that it was given for.
+    /// Replaces all that people chose.
     pub async fn execute(
         &self,
         principal: &Principal,
         id: ModelProviderId,
         version: Option<u64>,
-        command: ChangeProviderCommand,
+        settings: ProviderSettings,
     ) -> Result<Provider, Refused> {
         let permit = changing(principal, id)?;
         let scope = permit.scope();
         let mut tx = self.store.begin(&scope).await?;
         let before = tx.model_providers().find(permit.redeem()).await?.ok_or(NO_PROVIDER)?;
-        let ChangeProviderCommand { settings, key } = command;
         check_url(&*self.opener, settings.base_url.as_str())?;
         expect_version(before.version, version)?;
-        let has_moved = settings.base_url != before.settings.base_url;
-        let key = match &key {
-            None if has_moved && before.has_key => {
-                let reason =
-                    "give the key again, or an empty one: it goes only to the address that it was given for";
-                return Err(Refused::invalid("/api_key", reason));
-            }
-            None => KeyChange::Keep,
-            Some(key) if key.0.is_empty() => KeyChange::Remove,
-            Some(key) => KeyChange::Put(key.sealed(&*self.sealer, &scope, id)?),
-        };
         let mut changed = Vec::new();
         for (name, has_changed) in [
             ("kind", settings.kind != before.settings.kind),
-            ("base_url", has_moved),
+            ("base_url", settings.base_url != before.settings.base_url),
             ("cache_prompts", settings.cache_prompts != before.settings.cache_prompts),
             ("models", settings.models != before.settings.models),
-            ("api_key", key != KeyChange::Keep),
+            ("key", settings.key != before.settings.key),
         ] {
             changed.extend(has_changed.then_some(name));
         }
-        let has_key = match key {
-            KeyChange::Keep => before.has_key,
-            KeyChange::Remove => false,
-            KeyChange::Put(_) => true,
-        };
-        let provider = Provider { settings, has_key, version: before.version + 1, ..before };
-        tx.model_providers().update(&provider, &key).await.map_err(Refused::stale)?;
+        let provider = Provider { settings, version: before.version + 1, ..before };
+        tx.model_providers().update(&provider).await.map_err(Refused::stale)?;
         let entry = Entry::by(principal, AuditAction::ModelProviderChanged, id, self.clock.now());
         audited::commit(tx, entry.changing(&changed)).await?;
         self.models.forget(&scope);
@@ -103,7 +74,7 @@ pub struct DeleteProvider {
 }
 
 impl DeleteProvider {
-    /// Removes a provider with its key. Agents that name its models ask the platform for them from then on.
+    /// Removes a provider; the secret that was its key stays. Agents that name its models ask the platform for them from then on.
     pub async fn execute(
         &self,
         principal: &Principal,

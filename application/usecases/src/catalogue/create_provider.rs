@@ -8,10 +8,9 @@ use powerhouse_domain::catalogue::{MAX_PROVIDERS, Provider, ProviderName, Provid
 use powerhouse_domain::ids::ModelProviderId;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::models::ProviderOpener;
-use powerhouse_ports::secrets::SecretBox;
 use powerhouse_ports::store::TenantStore;
 
-use super::{ProviderKey, check_url};
+use super::check_url;
 use crate::models::Models;
 use crate::{Once, Refused, permit};
 
@@ -22,8 +21,6 @@ pub struct CreateProviderCommand {
     pub name: ProviderName,
     /// What it is.
     pub settings: ProviderSettings,
-    /// Its key, where it wants one.
-    pub key: Option<ProviderKey>,
 }
 
 /// Makes providers.
@@ -33,8 +30,6 @@ pub struct CreateProvider {
     pub store: Arc<dyn TenantStore>,
     /// Says which addresses may be called.
     pub opener: Arc<dyn ProviderOpener>,
-    /// Seals their keys.
-    pub sealer: Arc<dyn SecretBox>,
     /// Is told.
     pub models: Arc<Models>,
     /// Gives the time.
@@ -53,15 +48,13 @@ impl CreateProvider {
     ) -> Result<Provider, Refused> {
         let permit =
             permit::<access::CreateModelProvider>(principal, principal.tenant_id(), "model providers", true)?;
-        let CreateProviderCommand { name, settings, key } = command;
+        let CreateProviderCommand { name, settings } = command;
         check_url(&*self.opener, settings.base_url.as_str())?;
         let (scope, id) = (permit.scope(), ModelProviderId::from_uuid(self.ids.next()));
-        let sealed = key.map(|key| key.sealed(&*self.sealer, &scope, id)).transpose()?;
         let provider = Provider {
             id,
             name,
             settings,
-            has_key: sealed.is_some(),
             created_by: permit.granted_to(),
             created_at: self.clock.now(),
             version: 1,
@@ -72,7 +65,7 @@ impl CreateProvider {
             return Err(Refused::conflict("too_many_model_providers", reason));
         }
         let taken = Refused::taken("name_taken", "another provider of this tenant has this name");
-        tx.model_providers().add(&provider, sealed).await.map_err(taken)?;
+        tx.model_providers().add(&provider).await.map_err(taken)?;
         let entry = Entry::by(principal, AuditAction::ModelProviderCreated, id, provider.created_at);
         once.commit_audited(tx, &provider, entry).await?;
         self.models.forget(&scope);

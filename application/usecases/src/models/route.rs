@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use powerhouse_domain::effects::FailureClass;
 use powerhouse_domain::idempotency::CallKey;
+use powerhouse_domain::masking::{Classes, Veil};
 use powerhouse_domain::model::{ModelReply, ModelRequest, Routed};
 use powerhouse_domain::money::{Price, input_bound, worst_case};
 use powerhouse_ports::Chain;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 use super::circuits::Circuit;
 use super::race::{Finish, race};
+use super::unveiled::Unveiled;
 use crate::measure::{call_hedged, call_passed_over};
 
 /// How long a call waits for its turn where only so many may be under way.
@@ -47,6 +49,8 @@ pub struct Route {
     pub(crate) choices: Vec<Choice>,
     /// Whether the first may be asked twice.
     pub(crate) is_hedged: bool,
+    /// What none of them is told.
+    pub(crate) masked: Classes,
 }
 
 impl std::fmt::Debug for Route {
@@ -71,7 +75,8 @@ impl Route {
         self.choices.first().and_then(|choice| choice.max_output)
     }
 
-    /// Asks them in turn until one answers. Once anything was heard, nobody else is asked: no reader hears two texts.
+    /// Asks them in turn until one answers, without telling what is masked. The journal has the request as it is, and the
+    /// reply with what the placeholders stand for: so a replay asks for the same, whatever is masked by then.
     pub(crate) async fn complete(
         &self,
         clock: &dyn Clock,
@@ -80,11 +85,30 @@ impl Route {
         may_hedge: bool,
         mut deltas: Box<dyn DeltaSink>,
     ) -> Result<ModelReply, ModelError> {
+        if self.masked.is_empty() {
+            return self.ask(clock, key, request, may_hedge, &mut *deltas).await;
+        }
+        let (request, veil) = Veil::over(request, self.masked);
+        let mut unveiled = Unveiled::new(&veil, deltas);
+        let reply = self.ask(clock, key, &request, may_hedge, &mut unveiled).await?;
+        unveiled.finish().await;
+        Ok(veil.lifted_reply(reply))
+    }
+
+    /// Asks them in turn until one answers. Once anything was heard, nobody else is asked: no reader hears two texts.
+    async fn ask(
+        &self,
+        clock: &dyn Clock,
+        key: &CallKey,
+        request: &ModelRequest,
+        may_hedge: bool,
+        deltas: &mut dyn DeltaSink,
+    ) -> Result<ModelReply, ModelError> {
         let mut passed_over = Vec::new();
         let mut failure = None;
         for choice in &self.choices {
             let is_first = passed_over.is_empty();
-            match choice.ask(clock, key, request, may_hedge && is_first, &mut *deltas).await {
+            match choice.ask(clock, key, request, may_hedge && is_first, deltas).await {
                 Asked::Answered(reply) => return Ok(choice.sign(reply, passed_over)),
                 Asked::Failed(error) => return Err(error),
                 Asked::PassedOver(error) => {
@@ -313,7 +337,7 @@ mod tests {
                     turns: None,
                 }
             });
-            let route = Route { choices: choices.collect(), is_hedged: true };
+            let route = Route { choices: choices.collect(), is_hedged: true, masked: Classes::NONE };
             Self { clock: At(Mutex::new(1_700_000_000)), stubs, route }
         }
 

@@ -119,7 +119,8 @@ impl Drive {
             return Ok(Err(format!("there is no agent `{agent}` with a published version")));
         };
         let reason = "named by the run that began it".into();
-        let selection = Selection { reason, ..selection::named(agent, version.number) };
+        let selection = Selection { reason, ..selection::named(agent, version.number) }
+            .after(version.definition.formation.as_ref());
         let limits = version.definition.limits.narrowed_by(&share);
         let placement = Placement {
             not_before: None,

@@ -1,11 +1,12 @@
 //! Accepting a task: who does it, within which limits, and the run that a worker will claim.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::{self, Principal, TenantScope};
-use powerhouse_domain::agents::Agent;
+use powerhouse_domain::agents::{Agent, AgentName, PublishedVersion};
 use powerhouse_domain::ids::{AgentId, RunId, ThreadId};
 use powerhouse_domain::money::{BudgetScope, LEAST_OUTPUT};
 use powerhouse_domain::runs::{Formation, InvalidPlacement, Placement, Run, RunLimits, Selection, Task};
@@ -91,10 +92,13 @@ impl SubmitRun {
             Target::Agent(agent) => named(tx, agent).await?,
             Target::Auto(wish) => self.choose(tx, principal, &task, &wish, id, now).await?,
         };
-        let selection = Selection { formation, ..selection };
         permit::<access::CreateRun>(principal, agent.id(), "agent", true)?.redeem();
         let tenant = tx.tenant().await?.ok_or(Refused::NotFound("tenant"))?;
         let version = agent.runnable().ok_or(Refused::NotFound("agent"))?;
+        let selection = match formation {
+            Some(formation) => Selection { formation: Some(formation), ..selection },
+            None => selection.after(version.definition.formation.as_ref()),
+        };
         let limits = version.definition.limits.narrowed_by(&plan_limits(&tenant.plan().limits()));
         let placement = Placement { agent_limit: version.definition.max_concurrent_runs, ..placement };
         let run = Run::accept(id, principal.user_id(), task, selection, limits, now)
@@ -108,7 +112,7 @@ impl SubmitRun {
         Ok(run)
     }
 
-    /// Chooses among the agents that the caller may use and whose tools are there, passing over those whose own budget is used up
+    /// Chooses among the agents that the caller may use, and whose tools and formations are there, passing over those whose own budget is used up
     /// while there is another.
     async fn choose(
         &self,
@@ -127,9 +131,13 @@ impl SubmitRun {
         let names = tools::declared_names(listed, |name| self.tools.contains(name));
         let declared = if names.is_empty() { Vec::new() } else { tx.tools().named(&names).await? };
         let is_there = |tool: &String| tools::missing(tool, &self.tools, &declared).is_none();
+        agents.retain(|agent| principal.permit::<access::CreateRun>(agent.id()).is_ok());
+        let names: BTreeSet<AgentName> = agents.iter().map(|agent| agent.name().clone()).collect();
         agents.retain(|agent| {
-            principal.permit::<access::CreateRun>(agent.id()).is_ok()
-                && agent.runnable().is_some_and(|version| version.definition.tools.iter().all(is_there))
+            agent.runnable().is_some_and(|PublishedVersion { definition, .. }| {
+                let mut before = definition.formation.iter().flat_map(Formation::agents);
+                definition.tools.iter().all(is_there) && before.all(|name| names.contains(name))
+            })
         });
         let draw = selection::draw(id);
         let knowledge = Knowledge { selector: &selector, trained: trained.as_deref(), now, draw };

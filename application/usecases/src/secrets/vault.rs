@@ -14,6 +14,7 @@ use powerhouse_ports::secrets::{DataKey, Envelopes, KeyManagement, SecretReader,
 use powerhouse_ports::store::{SealedValue, StoredDataKey, TenantStore};
 use powerhouse_ports::webhooks::SecretSource;
 use tokio::time::Instant;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::Refused;
@@ -23,7 +24,7 @@ const KEPT: Duration = Duration::from_mins(5);
 /// The most opened data keys that are kept.
 const MAX_KEPT: usize = 1_024;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Data keys that were opened not long ago. They are wiped when they leave.
 #[derive(Default)]
@@ -57,12 +58,12 @@ pub struct Vault {
 }
 
 /// What a tenant's values are sealed with.
-pub(super) struct Sealer {
+pub(crate) struct Sealer {
     id: DataKeyId,
     key: Arc<DataKey>,
     envelopes: Arc<dyn Envelopes>,
     /// It is new, and has to be stored with what it seals.
-    pub(super) new: Option<StoredDataKey>,
+    pub(crate) new: Option<StoredDataKey>,
 }
 
 impl Sealer {
@@ -73,12 +74,23 @@ impl Sealer {
         secret: &Secret,
         value: &SecretValue,
     ) -> Result<SealedValue, Refused> {
-        let sealed = self
-            .envelopes
-            .locked_by(&self.key)
-            .seal(scope, &bound_to(secret), value.expose().as_bytes())
-            .map_err(|error| Refused::Internal(Chain(&error).to_string()))?;
+        let sealed = self.sealed(scope, &bound_to(secret), value.expose().as_bytes())?;
         Ok(SealedValue { data_key: self.id, sealed })
+    }
+
+    /// What is no named secret, sealed for whatever `bound_to` says, with the id of the data key before it.
+    pub(crate) fn enclose(
+        &self,
+        scope: &TenantScope,
+        bound_to: &str,
+        content: &[u8],
+    ) -> Result<Vec<u8>, Refused> {
+        Ok([&self.id.as_uuid().as_bytes()[..], &self.sealed(scope, bound_to, content)?].concat())
+    }
+
+    fn sealed(&self, scope: &TenantScope, bound_to: &str, content: &[u8]) -> Result<Vec<u8>, Refused> {
+        let sealed = self.envelopes.locked_by(&self.key).seal(scope, bound_to, content);
+        sealed.map_err(|error| Refused::Internal(Chain(&error).to_string()))
     }
 }
 
@@ -99,8 +111,13 @@ impl Vault {
         Self { store, masters, envelopes, source, ids, opened: Arc::default() }
     }
 
+    /// 256 random bits.
+    pub(crate) fn random(&self) -> DataKey {
+        self.source.random()
+    }
+
     /// What this tenant's values are sealed with from now on. The master key is asked here, where no transaction is open.
-    pub(super) async fn sealer(&self, scope: &TenantScope) -> Result<Sealer, Refused> {
+    pub(crate) async fn sealer(&self, scope: &TenantScope) -> Result<Sealer, Refused> {
         let mut view = self.store.read(scope).await?;
         let newest = view.secrets().newest_data_key().await?;
         drop(view);
@@ -126,6 +143,28 @@ impl Vault {
         let key = Arc::new(self.masters.unwrap(scope.tenant_id(), stored.id, &stored.key).await?);
         self.opened.put(stored.id, &key);
         Ok(key)
+    }
+
+    /// Opens what was [enclosed](Sealer::enclose). None when it is not what was enclosed for this; an error when something
+    /// is away, and trying again may help.
+    pub(crate) async fn disclose(
+        &self,
+        scope: &TenantScope,
+        bound_to: &str,
+        enclosed: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let Some((id, sealed)) = enclosed.split_first_chunk() else { return Ok(None) };
+        let id = DataKeyId::from_uuid(Uuid::from_bytes(*id));
+        let key = if let Some(key) = self.opened.get(id) {
+            key
+        } else {
+            let mut view = self.store.read(scope).await?;
+            let stored = view.secrets().data_key(id).await?;
+            drop(view);
+            let Some(stored) = stored else { return Ok(None) };
+            self.open(scope, &stored).await?
+        };
+        Ok(self.envelopes.locked_by(&key).open(scope, bound_to, sealed).ok())
     }
 
     /// The value that a secret has now; none when there is no such secret. The value itself is never kept.

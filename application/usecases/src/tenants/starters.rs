@@ -80,6 +80,7 @@ pub(super) fn starters(
                 examples: owned(examples),
                 limits,
                 max_concurrent_runs: None,
+                formation: None,
                 agents: Vec::new(),
             };
             let name = name.parse().map_err(|error| internal(&error))?;

@@ -36,9 +36,10 @@ impl ChangeTool {
     ) -> Result<TenantTool, Refused> {
         let kind = source.kind();
         let permit = changing(principal, name, kind)?;
-        let mut tx = self.store.begin(&permit.scope()).await?;
+        let scope = permit.scope();
+        let mut tx = self.store.begin(&scope).await?;
         let tool = find(&mut *tx, &permit.redeem(), kind).await?;
-        check(&*self.maker, &source, &tx.tools().egress().await?)?;
+        check(&*self.maker, &scope, &source, &tx.tools().egress().await?)?;
         expect_version(tool.version, version)?;
         let source = match (source, &tool.source) {
             (ToolSource::Mcp(new), ToolSource::Mcp(old)) if new.url == old.url => {

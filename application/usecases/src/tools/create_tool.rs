@@ -61,7 +61,7 @@ impl CreateTool {
         let scope = permit.scope();
         check_name(&self.built_in, &name, "/name")?;
         let rules = self.store.read(&scope).await?.tools().egress().await?;
-        check(&*self.maker, &source, &rules)?;
+        check(&*self.maker, &scope, &source, &rules)?;
         let source = match source {
             ToolSource::Mcp(mut server) => {
                 let said = self.maker.tools_of(&scope, &server, &rules).await;

@@ -89,13 +89,14 @@ impl RotateSecret {
     ) -> Result<Created, Refused> {
         let permit = changing(principal, id)?;
         let scope = permit.scope();
+        let made = self.secrets.make(&scope, id).await?;
         let mut tx = once.begin(&*self.store, &scope).await?;
         let endpoint = tx.webhooks().find(permit.redeem()).await?.ok_or(NO_WEBHOOK)?;
         let before = tx.webhooks().secrets(id).await?.ok_or(NO_WEBHOOK)?;
         let now = self.clock.now();
-        let (secret, sealed) = self.secrets.rotate(&scope, id, before, now)?;
+        let sealed = made.store(&mut *tx, Some((before, now))).await?;
         tx.webhooks().put_secrets(id, &sealed).await.map_err(Refused::stale)?;
-        let created = Created { endpoint, secret };
+        let created = Created { endpoint, secret: made.secret };
         once.commit_audited(tx, &created, Entry::by(principal, AuditAction::WebhookSecretRotated, id, now))
             .await?;
         Ok(created)

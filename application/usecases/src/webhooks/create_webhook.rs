@@ -57,15 +57,16 @@ impl CreateWebhook {
             created_at: self.clock.now(),
             version: 1,
         };
-        let (secret, sealed) = self.secrets.make(&permit.scope(), endpoint.id)?;
+        let made = self.secrets.make(&permit.scope(), endpoint.id).await?;
         let mut tx = once.begin(&*self.store, &permit.scope()).await?;
         if tx.webhooks().count().await? >= MAX_WEBHOOKS {
             let reason = format!("a tenant has at most {MAX_WEBHOOKS} webhooks");
             return Err(Refused::conflict("too_many_webhooks", reason));
         }
+        let sealed = made.store(&mut *tx, None).await?;
         tx.webhooks().add(&endpoint, &sealed).await?;
         let entry = Entry::by(principal, AuditAction::WebhookCreated, endpoint.id, endpoint.created_at);
-        let created = Created { endpoint, secret };
+        let created = Created { endpoint, secret: made.secret };
         once.commit_audited(tx, &created, entry).await?;
         permit.redeem();
         Ok(created)

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Secrets;
 use crate::audited;
+use crate::secrets::Failure;
 
 /// Requests at the same time.
 const AT_ONCE: usize = 32;
@@ -88,15 +89,15 @@ impl Deliverer {
     async fn deliver(&self, due: DueDelivery) {
         if let Err(error) = self.try_deliver(&due).await {
             // The claim ends by itself.
-            tracing::warn!(error = %Chain(&error), webhook = %due.webhook(), "a delivery was not written down");
+            tracing::warn!(error = %Chain(&*error), webhook = %due.webhook(), "a delivery was not written down");
         }
     }
 
-    async fn try_deliver(&self, due: &DueDelivery) -> Result<(), StoreError> {
+    async fn try_deliver(&self, due: &DueDelivery) -> Result<(), Failure> {
         let Some(Known { endpoint, delivery, secrets }) = self.find(due).await? else { return Ok(()) };
         let tried = match self.obstacle(due, &endpoint, &delivery) {
             Some(why) => delivery.given_up(why, self.clock.now()),
-            None => match self.secrets.open(&due.scope(), endpoint.id, &secrets, self.clock.now()) {
+            None => match self.secrets.open(&due.scope(), endpoint.id, &secrets, self.clock.now()).await? {
                 None => delivery.given_up("the secret cannot be opened", self.clock.now()),
                 Some(secrets) => {
                     let post = self.post(&endpoint, &delivery, &secrets);
@@ -105,7 +106,7 @@ impl Deliverer {
                 }
             },
         };
-        self.record(due, &tried).await
+        Ok(self.record(due, &tried).await?)
     }
 
     /// What is to be sent, if it is still to be sent by this claim.

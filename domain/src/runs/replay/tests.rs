@@ -24,7 +24,7 @@ fn brief() -> Brief {
         .map(tool)
         .into();
     Brief {
-        task: "Pay the bill".into(),
+        task: "Pay the bill\nrent => paid".into(),
         instructions: String::new(),
         tools,
         agents: vec![SubAgent { name: "helper".parse().expect("a name"), description: "Helps".into() }],

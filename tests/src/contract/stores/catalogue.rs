@@ -4,10 +4,13 @@ use powerhouse_domain::catalogue::{
     CatalogueModel, Provider, ProviderKind, ProviderModels, ProviderSettings,
 };
 use powerhouse_domain::ids::ModelProviderId;
+use powerhouse_domain::masking::{Class, Classes, MaskingRules};
+use powerhouse_domain::secrets::Secret;
 use powerhouse_domain::tenants::Plan;
-use powerhouse_ports::store::{KeyChange, Limit, SealedKey, StoreError};
+use powerhouse_ports::store::{Limit, SealedValue, StoreError, TenantTx};
 
 use super::Stores;
+use super::secrets::data_key;
 use crate::contract::sample::{Office, at, next_id, office};
 
 fn provider(office: &Office, name: &str) -> Provider {
@@ -25,25 +28,39 @@ fn provider(office: &Office, name: &str) -> Provider {
         settings: ProviderSettings {
             kind: ProviderKind::Anthropic,
             base_url: "https://llm.example.org/v1".parse().expect("an address"),
+            key: Some("llm".parse().expect("a name")),
             cache_prompts: true,
             models: ProviderModels::new(vec![model, CatalogueModel::named("small")]).expect("models"),
         },
-        has_key: true,
         created_by: office.owner.id(),
         created_at: at(0),
         version: 1,
     }
 }
 
-/// What is stored comes back, with its key; changes, and the key with them, are kept.
+/// Puts a version of the secret `llm` in.
+async fn put_key(tx: &mut dyn TenantTx, office: &Office, version: u64) {
+    let secret = Secret::new("llm".parse().expect("a name"), office.owner.id(), at(0));
+    let key = data_key("first");
+    let value = SealedValue { data_key: key.id, sealed: vec![1] };
+    tx.secrets().add_data_key(&key).await.expect("add");
+    if version == 1 {
+        tx.secrets().add(&secret, &value).await.expect("add");
+    } else {
+        tx.secrets().update(&Secret { version, ..secret }, &value).await.expect("update");
+    }
+}
+
+/// What is stored comes back, with the version of its key; changes are kept.
 pub async fn providers_survive(stores: &Stores) {
     let office = office(&*stores.platform, Plan::Team).await;
     let (second, first) = (provider(&office, "west"), provider(&office, "east"));
-    let keyless = Provider { has_key: false, ..first };
+    let mut keyless = first;
+    keyless.settings.key = None;
     let scope = office.principal.scope();
     let mut tx = stores.tenants.begin(&scope).await.expect("begin");
-    tx.model_providers().add(&second, Some(vec![1, 2, 3])).await.expect("add");
-    tx.model_providers().add(&keyless, None).await.expect("add");
+    tx.model_providers().add(&second).await.expect("add");
+    tx.model_providers().add(&keyless).await.expect("add");
     tx.commit().await.expect("commit");
 
     let mut tx = stores.tenants.begin(&scope).await.expect("begin");
@@ -55,24 +72,26 @@ pub async fn providers_survive(stores: &Stores) {
     let rest = providers.list(listed.next, Limit::default()).await.expect("list");
     assert_eq!((rest.items, rest.next), (vec![keyless.clone()], None));
     let catalogue = providers.catalogue().await.expect("catalogue");
-    assert_eq!(catalogue, [(keyless.clone(), None), (second.clone(), Some(vec![1, 2, 3]))], "by their names");
+    assert_eq!(catalogue, [(keyless.clone(), None), (second.clone(), None)], "by their names");
 
     let mut changed = Provider { version: 2, ..second.clone() };
     changed.settings.kind = ProviderKind::OpenAi;
     changed.settings.cache_prompts = false;
-    providers.update(&changed, &KeyChange::Keep).await.expect("update");
-    let stale = providers.update(&changed, &KeyChange::Remove).await;
+    providers.update(&changed).await.expect("update");
+    let stale = providers.update(&changed).await;
     assert!(matches!(stale, Err(StoreError::Conflict { .. })), "{stale:?}");
-    let sealed = |catalogue: &[(Provider, Option<SealedKey>)]| catalogue[1].clone();
-    assert_eq!(sealed(&providers.catalogue().await.expect("read")), (changed.clone(), Some(vec![1, 2, 3])));
-    let changed = Provider { version: 3, ..changed };
-    providers.update(&changed, &KeyChange::Put(vec![9])).await.expect("update");
-    assert_eq!(sealed(&providers.catalogue().await.expect("read")), (changed.clone(), Some(vec![9])));
-    let changed = Provider { version: 4, has_key: false, ..changed };
-    providers.update(&changed, &KeyChange::Remove).await.expect("update");
-    assert_eq!(sealed(&providers.catalogue().await.expect("read")), (changed, None));
+    put_key(&mut *tx, &office, 1).await;
+    let catalogue = tx.model_providers().catalogue().await.expect("read");
+    assert_eq!(catalogue, [(keyless.clone(), None), (changed.clone(), Some(1))]);
+    put_key(&mut *tx, &office, 2).await;
+    assert_eq!(tx.model_providers().catalogue().await.expect("read")[1], (changed.clone(), Some(2)));
+    let mut changed = Provider { version: 3, ..changed };
+    changed.settings.key = None;
+    let providers = tx.model_providers();
+    providers.update(&changed).await.expect("update");
+    assert_eq!(providers.catalogue().await.expect("read")[1], (changed, None));
 
-    let taken = providers.add(&provider(&office, "west"), None).await;
+    let taken = providers.add(&provider(&office, "west")).await;
     assert!(matches!(taken, Err(StoreError::Conflict { .. })), "{taken:?}");
     assert!(providers.remove(second.id).await.expect("remove"));
     assert!(!providers.remove(second.id).await.expect("remove"));
@@ -88,7 +107,8 @@ pub async fn providers_are_their_tenants_own(stores: &Stores) {
         (office(&*stores.platform, Plan::Team).await, office(&*stores.platform, Plan::Team).await);
     let theirs_own = provider(&theirs, "llm");
     let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
-    tx.model_providers().add(&theirs_own, Some(vec![7])).await.expect("add");
+    tx.model_providers().add(&theirs_own).await.expect("add");
+    put_key(&mut *tx, &theirs, 1).await;
     tx.commit().await.expect("commit");
 
     let mut tx = stores.tenants.begin(&ours.principal.scope()).await.expect("begin");
@@ -98,17 +118,47 @@ pub async fn providers_are_their_tenants_own(stores: &Stores) {
     assert!(providers.catalogue().await.expect("catalogue").is_empty());
     assert_eq!(providers.count().await.expect("count"), 0);
     let changed = Provider { version: 2, ..theirs_own.clone() };
-    assert!(providers.update(&changed, &KeyChange::Remove).await.is_err());
+    assert!(providers.update(&changed).await.is_err());
     assert!(!providers.remove(theirs_own.id).await.expect("remove"));
     // The same id and name, of one's own.
     let twin = Provider { created_by: ours.owner.id(), ..theirs_own.clone() };
-    providers.add(&twin, Some(vec![8])).await.expect("names and ids are a tenant's own");
+    providers.add(&twin).await.expect("names and ids are a tenant's own");
     let changed = Provider { version: 2, ..twin };
-    providers.update(&changed, &KeyChange::Put(vec![5])).await.expect("update");
+    providers.update(&changed).await.expect("update");
+    let catalogue = providers.catalogue().await.expect("catalogue");
+    assert_eq!(catalogue, [(changed.clone(), None)], "their secret is not our key");
     assert!(providers.remove(changed.id).await.expect("remove"));
     tx.commit().await.expect("commit");
 
     let mut view = stores.tenants.read(&theirs.principal.scope()).await.expect("read");
     let kept = view.model_providers().catalogue().await.expect("catalogue");
-    assert_eq!(kept, [(theirs_own, Some(vec![7]))]);
+    assert_eq!(kept, [(theirs_own, Some(1))]);
+}
+
+/// What is masked is kept, and changed by whoever has read what is there; it is each tenant's own.
+pub async fn what_is_masked_survives(stores: &Stores) {
+    let (ours, theirs) =
+        (office(&*stores.platform, Plan::Team).await, office(&*stores.platform, Plan::Team).await);
+    let mut tx = stores.tenants.begin(&theirs.principal.scope()).await.expect("begin");
+    let their_rules = MaskingRules::default().replaced(Classes::ALL);
+    tx.model_providers().replace_masking(&their_rules).await.expect("replace");
+    tx.commit().await.expect("commit");
+
+    let mut tx = stores.tenants.begin(&ours.principal.scope()).await.expect("begin");
+    let providers = tx.model_providers();
+    assert_eq!(providers.masking().await.expect("read"), MaskingRules::default());
+    let first = MaskingRules::default().replaced([Class::Email, Class::Secret].into_iter().collect());
+    providers.replace_masking(&first).await.expect("replace");
+    for stale in [first, first.replaced(Classes::ALL).replaced(Classes::ALL)] {
+        let refused = providers.replace_masking(&stale).await;
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    }
+    assert_eq!(providers.masking().await.expect("read"), first);
+    let second = first.replaced(Classes::NONE);
+    providers.replace_masking(&second).await.expect("replace");
+    assert_eq!(providers.masking().await.expect("read"), second);
+    tx.commit().await.expect("commit");
+
+    let mut view = stores.tenants.read(&theirs.principal.scope()).await.expect("read");
+    assert_eq!(view.model_providers().masking().await.expect("read"), their_rules);
 }

@@ -15,7 +15,7 @@ fn wrapped(master: &str) -> WrappedKey {
     WrappedKey { master: master.to_owned(), wrapped: vec![0, 255, 7] }
 }
 
-fn data_key(master: &str) -> StoredDataKey {
+pub(super) fn data_key(master: &str) -> StoredDataKey {
     StoredDataKey { id: DataKeyId::from_uuid(next_id()), key: wrapped(master) }
 }
 

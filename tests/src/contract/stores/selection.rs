@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use powerhouse_domain::agents::Agent;
 use powerhouse_domain::ids::UserId;
-use powerhouse_domain::runs::{Feedback, Run, RunFailure, Verdict};
+use powerhouse_domain::runs::{Feedback, Run, RunFailure, Selection, Verdict};
 use powerhouse_domain::selection::{AgentRecord, Learnt, Selector};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::StoreError;
@@ -155,6 +155,23 @@ pub async fn outcomes_are_those_of_runs_that_ended_by_themselves(stores: &Stores
     assert_eq!(view.selection().outcomes(None, 1).await.expect("outcomes"), outcomes[..1]);
     assert_eq!(view.selection().outcomes(Some(minute(2)), 9).await.expect("outcomes"), outcomes[..2]);
     assert!(view.selection().outcomes(Some(minute(11)), 9).await.expect("outcomes").is_empty());
+    assert!(view.selection().decisions(None, 9).await.expect("decisions").is_empty(), "all were named");
+    drop(view);
+
+    let one = succeeded(&office, &helper, 20);
+    let propensities = vec![(other.id(), 0.75), (helper.id(), 0.25)];
+    let selection =
+        Selection { propensities: propensities.clone(), revision: Some(3), ..one.selection().clone() };
+    let chosen = Run::accept(one.id(), owner, one.task().clone(), selection, *one.limits(), minute(20));
+    let chosen = chosen.start(minute(21)).expect("start").succeed("4", minute(22)).expect("succeed");
+    store(stores, &office, std::slice::from_ref(&chosen)).await;
+    judge(stores, &office, &chosen, two, Verdict::Bad, 23).await;
+    let mut view = stores.tenants.read(&office.principal.scope()).await.expect("read");
+    let decisions = view.selection().decisions(None, 9).await.expect("decisions");
+    let told: Vec<_> =
+        decisions.iter().map(|(outcome, shares)| (outcome.agent, outcome.bad, shares.clone())).collect();
+    assert_eq!(told, [(helper.id(), 1, propensities)]);
+    assert!(view.selection().decisions(Some(minute(30)), 9).await.expect("decisions").is_empty());
 }
 
 /// Tasks of runs that were called good come by when that was said, each once, to a bound of their length.

@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::reply::instant;
 
+/// The key of an API: a secret of the tenant's, which is put in as a request leaves.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[salvo(schema(name = "ModelProviderKey"))]
+pub(super) struct KeyBody {
+    /// The secret's name, as at `/v1/secrets`. It may be put in later.
+    #[salvo(schema(example = "openai"))]
+    pub(super) secret: String,
+}
+
 /// A model of a provider.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -63,8 +73,8 @@ pub(super) struct ProviderView {
     /// `openai` or `anthropic`.
     kind: &'static str,
     base_url: String,
-    /// Whether there is a key. It is shown to nobody.
-    has_key: bool,
+    /// The key of its API.
+    key: Option<KeyBody>,
     cache_prompts: bool,
     models: Vec<ModelBody>,
     created_by: String,
@@ -79,7 +89,7 @@ impl From<&Provider> for ProviderView {
             name: provider.name.to_string(),
             kind: settings.kind.as_str(),
             base_url: settings.base_url.as_str().to_owned(),
-            has_key: provider.has_key,
+            key: settings.key.as_ref().map(|name| KeyBody { secret: name.to_string() }),
             cache_prompts: settings.cache_prompts,
             models: settings.models.as_slice().iter().map(Into::into).collect(),
             created_by: provider.created_by.to_string(),
