@@ -1,4 +1,4 @@
-//! Markdown: CommonMark with tables, as `pulldown-cmark` reads it. HTML in it is read as HTML.
+//! Markdown: `CommonMark` with tables, as `pulldown-cmark` reads it. HTML in it is read as HTML.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 

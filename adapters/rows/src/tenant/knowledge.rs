@@ -50,11 +50,11 @@ impl<C: Transaction> KnowledgeRepository for Own<C> {
     }
 
     async fn collections(&mut self) -> Result<Vec<Collection>, StoreError> {
-        let query = self
-            .own(collection::Entity::find(), collection::Column::TenantId)
-            .order_by_asc(collection::Column::Name);
+        let query = self.own(collection::Entity::find(), collection::Column::TenantId);
         let rows = query.all(&self.tx).await.map_err(read_error::<collection::Entity>(COLLECTION))?;
-        rows.into_iter().map(Collection::try_from).collect()
+        let mut all = rows.into_iter().map(Collection::try_from).collect::<Result<Vec<_>, _>>()?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
     }
 
     async fn add_collection(&mut self, new: &Collection) -> Result<(), StoreError> {
