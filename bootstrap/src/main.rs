@@ -50,7 +50,7 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         Command::Serve => {
             let settings = layers.settings()?;
             logging::start(&settings.log);
-            serve::serve(settings).await?;
+            Box::pin(serve::serve(settings)).await?;
         }
         Command::Migrate => {
             let what = wiring::migrate(&layers.settings()?).await?;

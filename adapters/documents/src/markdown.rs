@@ -41,7 +41,7 @@ pub(crate) fn read(content: &str, text: &mut Text) {
                     text.paragraph();
                 }
                 TagEnd::Paragraph | TagEnd::List(_) | TagEnd::Table | TagEnd::BlockQuote(_) => {
-                    text.paragraph()
+                    text.paragraph();
                 }
                 TagEnd::HtmlBlock => html::read(&std::mem::take(&mut html), text),
                 _ => {}

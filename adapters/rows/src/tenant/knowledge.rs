@@ -211,7 +211,7 @@ impl<C: Transaction> KnowledgeRepository for Own<C> {
         let mut query = self
             .own(chunk::Entity::find(), chunk::Column::TenantId)
             .filter(chunk::Column::Collection.eq(collection.as_str()))
-            .filter(chunk::Column::Model.eq(model))
+            .filter(chunk::Column::Embedder.eq(model))
             .order_by_asc(chunk::Column::DocumentId)
             .order_by_asc(chunk::Column::Ordinal);
         if let Some((document, ordinal)) = after {
