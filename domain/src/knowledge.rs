@@ -80,7 +80,7 @@ named_enum! {
     MediaType as "media type" {
         /// Text as it is.
         Plain = "text/plain",
-        /// Markdown (CommonMark, with tables).
+        /// Markdown (`CommonMark`, with tables).
         Markdown = "text/markdown",
         /// HTML.
         Html = "text/html",

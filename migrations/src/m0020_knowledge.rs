@@ -42,8 +42,8 @@ impl MigrationTrait for Migration {
             .col(integer("bytes"))
             .col(integer("chunks"))
             .col(integer("words"))
-            // Of its chunks' vectors, where they have some.
-            .col(ColumnDef::new("model").text().null())
+            // The model of its chunks' vectors, where they have some.
+            .col(ColumnDef::new("embedder").text().null())
             .col(integer("tokens"))
             .col(uuid("created_by"))
             .col(instant("created_at"))
@@ -62,7 +62,7 @@ impl MigrationTrait for Migration {
             .col(integer("ends"))
             .col(json("headings"))
             .col(text("text"))
-            .col(ColumnDef::new("model").text().null())
+            .col(ColumnDef::new("embedder").text().null())
             .col(ColumnDef::new("vector").blob().null())
             .foreign_key(&mut foreign_key("document_chunks", &document, "documents", &["collection", "id"]));
         manager.create_table(chunks).await?;

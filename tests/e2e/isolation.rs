@@ -1,6 +1,7 @@
 //! Two tenants with the same names for everything. The routes come from the OpenAPI document, so that a new one
 //! cannot be forgotten.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use reqwest::{Client, Method, StatusCode};
@@ -310,8 +311,11 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
 
     // The same requests by their owner do well: the test asks for what is there. What deletes comes last.
     let mut operations = operations(&server).await;
-    operations
-        .sort_by_key(|operation| (operation.method == Method::DELETE, operation.id == "erase_memories"));
+    // And what is in something else before that, and one memory before all.
+    operations.sort_by_key(|operation| match operation.method {
+        Method::DELETE => (true, operation.id == "erase_memories", Reverse(operation.path.len())),
+        _ => (false, false, Reverse(0)),
+    });
     for operation in operations.iter().filter(|operation| operation.is_guarded) {
         if matches!(operation.id.as_str(), "create_agent" | "delete_session") {
             continue;

@@ -63,7 +63,6 @@ pub(crate) fn read(content: &str, text: &mut Text) {
                     skipped = None;
                 }
             }
-            (_, Some(_)) => {}
             (Token::StartTag(tag), None) => {
                 let name = str::from_utf8(&tag.name).unwrap_or_default();
                 if SKIPPED.contains(&name) && !tag.self_closing {

@@ -1,4 +1,4 @@
-//! Markdown: CommonMark with tables, as `pulldown-cmark` reads it. HTML in it is read as HTML.
+//! Markdown: `CommonMark` with tables, as `pulldown-cmark` reads it. HTML in it is read as HTML.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -41,7 +41,7 @@ pub(crate) fn read(content: &str, text: &mut Text) {
                     text.paragraph();
                 }
                 TagEnd::Paragraph | TagEnd::List(_) | TagEnd::Table | TagEnd::BlockQuote(_) => {
-                    text.paragraph()
+                    text.paragraph();
                 }
                 TagEnd::HtmlBlock => html::read(&std::mem::take(&mut html), text),
                 _ => {}

@@ -21,7 +21,8 @@ enum Gap {
 /// A text that grows.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
-    text: String,
+    /// So far.
+    whole: String,
     title: Option<String>,
     headings: Vec<Heading>,
     gap: Gap,
@@ -83,7 +84,7 @@ impl Text {
     pub(crate) fn end_heading(&mut self) {
         self.paragraph();
         if let Some((level, Some(at))) = self.heading.take() {
-            let text = self.text[at..].chars().take(MAX_HEADING).collect::<String>().trim_end().to_owned();
+            let text = self.whole[at..].chars().take(MAX_HEADING).collect::<String>().trim_end().to_owned();
             self.headings.push(Heading { at, level, text });
         }
     }
@@ -98,8 +99,8 @@ impl Text {
 
     pub(crate) fn finish(mut self) -> Extracted {
         self.end_heading();
-        let Self { text, title, headings, .. } = self;
-        Extracted { title, text, headings }
+        let Self { whole, title, headings, .. } = self;
+        Extracted { title, text: whole, headings }
     }
 
     fn widen(&mut self, gap: Gap) {
@@ -109,8 +110,8 @@ impl Text {
     }
 
     fn put(&mut self, word: &str) {
-        if !self.text.is_empty() {
-            self.text.push_str(match self.gap {
+        if !self.whole.is_empty() {
+            self.whole.push_str(match self.gap {
                 Gap::None => "",
                 Gap::Space => " ",
                 Gap::Line => "\n",
@@ -119,8 +120,8 @@ impl Text {
         }
         self.gap = Gap::None;
         if let Some((_, at @ None)) = &mut self.heading {
-            *at = Some(self.text.len());
+            *at = Some(self.whole.len());
         }
-        self.text.push_str(word);
+        self.whole.push_str(word);
     }
 }

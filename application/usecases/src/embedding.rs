@@ -89,7 +89,6 @@ mod tests {
         let mut embedder = MockEmbedder::new();
         let mut models = models.into_iter();
         embedder.expect_embed().withf(|model, _| model == "m").times(2).returning(move |_, texts| {
-            #[expect(clippy::cast_possible_truncation, reason = "few letters")]
             #[expect(clippy::cast_precision_loss, reason = "few letters")]
             let vectors = texts.iter().map(|text| vec![text.len() as f32]).collect();
             let model = models.next().unwrap().to_owned();

@@ -63,7 +63,7 @@ impl Indexed {
 
 fn titled(title: &str, own: Option<&str>, headings: &[Heading]) -> String {
     let first = || headings.first().map(|heading| heading.text.as_str());
-    let given = Some(title).map(str::trim).filter(|title| !title.is_empty());
+    let given = Some(title.trim()).filter(|title| !title.is_empty());
     let title = given.or(own.filter(|own| !own.trim().is_empty())).or_else(first).unwrap_or_default();
     title.trim().chars().take(super::MAX_TITLE).collect()
 }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn what_has_no_text_or_too_many_words_is_refused() {
         assert_eq!(Indexed::of("t", &extracted(" \n ")).unwrap_err().pointer, "/content");
-        let many = (0..=MAX_DISTINCT_WORDS).map(|n| format!("w{n}x ")).collect::<String>();
+        let many = (0..=MAX_DISTINCT_WORDS).map(|n| format!("w{n}x ")).collect::<Vec<_>>().concat();
         assert!(Indexed::of("t", &extracted(&many)).is_err());
     }
 }

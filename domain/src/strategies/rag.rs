@@ -212,7 +212,7 @@ impl Reader<'_> {
         let mut request = ModelRequest::thought("answer", messages);
         let mut said = ask(self.fx, request.clone()).await?.text;
         if let Err(flaw) = check(&said, passages.len()) {
-            request.purpose = "repair_answer".to_owned();
+            "repair_answer".clone_into(&mut request.purpose);
             let complaint =
                 format!("This answer cannot be used: {flaw}. Give it again with citations that exist.");
             request.messages.extend([Message::assistant(said), Message::user(complaint)]);

@@ -849,7 +849,7 @@ async fn knowledge(watched: &mut Watched) {
             assert_eq!(tx.knowledge().chunks(&name(), id).await.unwrap().len(), 3);
             assert_eq!(tx.knowledge().found(&places).await.unwrap().len(), 3);
             assert_eq!(tx.knowledge().vectors(&name(), "m", None, 9).await.unwrap().len(), 9);
-            assert_eq!(tx.knowledge().vectors(&name(), "m", Some((id, 1)), 100).await.unwrap().len(), 28);
+            assert_eq!(tx.knowledge().vectors(&name(), "m", Some((id, 1)), 9).await.unwrap().len(), 9);
         })
         .await;
     watched

@@ -27,7 +27,7 @@ pub(crate) struct Model {
     pub(crate) ends: i64,
     pub(crate) headings: Json,
     pub(crate) text: String,
-    pub(crate) model: Option<String>,
+    pub(crate) embedder: Option<String>,
     pub(crate) vector: Option<Vec<u8>>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn row(
         ends: Set(signed(chunk.range.end as u64)),
         headings: Set(write(&chunk.headings)),
         text: Set(chunk.text.clone()),
-        model: Set(document.model.clone().filter(|_| vector.is_some())),
+        embedder: Set(document.model.clone().filter(|_| vector.is_some())),
         vector: Set(vector.map(|vector| vector.iter().flat_map(|part| part.to_le_bytes()).collect())),
     }
 }

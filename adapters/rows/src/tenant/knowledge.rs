@@ -50,11 +50,11 @@ impl<C: Transaction> KnowledgeRepository for Own<C> {
     }
 
     async fn collections(&mut self) -> Result<Vec<Collection>, StoreError> {
-        let query = self
-            .own(collection::Entity::find(), collection::Column::TenantId)
-            .order_by_asc(collection::Column::Name);
+        let query = self.own(collection::Entity::find(), collection::Column::TenantId);
         let rows = query.all(&self.tx).await.map_err(read_error::<collection::Entity>(COLLECTION))?;
-        rows.into_iter().map(Collection::try_from).collect()
+        let mut all = rows.into_iter().map(Collection::try_from).collect::<Result<Vec<_>, _>>()?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
     }
 
     async fn add_collection(&mut self, new: &Collection) -> Result<(), StoreError> {
@@ -211,7 +211,7 @@ impl<C: Transaction> KnowledgeRepository for Own<C> {
         let mut query = self
             .own(chunk::Entity::find(), chunk::Column::TenantId)
             .filter(chunk::Column::Collection.eq(collection.as_str()))
-            .filter(chunk::Column::Model.eq(model))
+            .filter(chunk::Column::Embedder.eq(model))
             .order_by_asc(chunk::Column::DocumentId)
             .order_by_asc(chunk::Column::Ordinal);
         if let Some((document, ordinal)) = after {
