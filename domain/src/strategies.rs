@@ -26,6 +26,7 @@ mod tests;
 mod auto_loop;
 mod cascade;
 mod chain_of_thought;
+mod code_interpreter;
 mod debate;
 mod direct;
 mod evaluator;

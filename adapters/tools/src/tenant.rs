@@ -1,19 +1,22 @@
-//! Tools that tenants declare: one request by HTTP, or a tool of an MCP server. All go through one guarded client, with the
-//! tenant's own rules on top, and with secrets that are put in as a request leaves.
+//! Tools that tenants declare: one request by HTTP, a tool of an MCP server, or a database that is read. All go out by one
+//! guard, with the tenant's own rules on top, and with secrets that are put in as a request leaves.
 
+mod database;
 mod http;
 mod mask;
 mod mcp;
 mod request;
 mod schema;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
-use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName};
-use powerhouse_egress::{Failure, Guarded, Hosts, Timeouts};
+use powerhouse_domain::tools::{
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName,
+};
+use powerhouse_egress::{Failure, Guarded, Hosts, Sockets, Timeouts};
 use powerhouse_ports::secrets::SecretReader;
 use powerhouse_ports::tools::{Tool, ToolMaker, Unreachable};
 use serde_json::Value;
@@ -29,15 +32,21 @@ const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the tools share.
 struct Outside {
     guarded: Guarded,
+    sockets: Sockets,
     secrets: Arc<dyn SecretReader>,
+    /// How servers are verified by whom the system trusts. Made when it is first wanted: it reads files.
+    verified: OnceLock<Arc<rustls::ClientConfig>>,
 }
+
+/// Why a host may not be reached, as far as the tenant is concerned.
+const NOT_LISTED: &str = "the host is not on the tenant's list of hosts: see /v1/egress-rules";
 
 impl Outside {
     /// A URL that this tenant's tools may ask for.
     fn checked(&self, url: &str, rules: &EgressRules) -> Result<Url, String> {
         let url = self.guarded.checked(url).map_err(|failure| failure.to_string())?;
         if !rules.allow(url.host_str().unwrap_or_default()) {
-            return Err("the host is not on the tenant's list of hosts: see /v1/egress-rules".to_owned());
+            return Err(NOT_LISTED.to_owned());
         }
         Ok(url)
     }
@@ -49,11 +58,11 @@ pub struct TenantTools(Arc<Outside>);
 impl TenantTools {
     /// Tools that reach public addresses with TLS, and hosts that the operator answers for.
     pub fn new(trusted: Hosts, secrets: Arc<dyn SecretReader>) -> reqwest::Result<Self> {
-        Ok(Self::through(Guarded::new(trusted, TIMEOUTS)?, secrets))
+        Ok(Self::through(Guarded::new(trusted.clone(), TIMEOUTS)?, Sockets::new(trusted), secrets))
     }
 
-    fn through(guarded: Guarded, secrets: Arc<dyn SecretReader>) -> Self {
-        Self(Arc::new(Outside { guarded, secrets }))
+    fn through(guarded: Guarded, sockets: Sockets, secrets: Arc<dyn SecretReader>) -> Self {
+        Self(Arc::new(Outside { guarded, sockets, secrets, verified: OnceLock::new() }))
     }
 }
 
@@ -89,6 +98,22 @@ impl ToolMaker for TenantTools {
     ) -> Arc<dyn Tool> {
         let at = mcp::Connection::new(&self.0, scope, server, rules);
         Arc::new(mcp::ServedTool { at, server: name.clone(), tool: tool.clone() })
+    }
+
+    fn check_database(&self, database: &Database, rules: &EgressRules) -> Result<(), BadTool> {
+        database::check(&self.0, database, rules)
+    }
+
+    fn database(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        database: &Database,
+        tool: DatabaseTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool> {
+        let (outside, scope, rules) = (Arc::clone(&self.0), *scope, rules.clone());
+        Arc::new(database::ReadTool { outside, scope, rules, name: name.clone(), database: database.clone(), tool })
     }
 
     async fn tools_of(

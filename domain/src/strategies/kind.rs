@@ -244,6 +244,7 @@ kinds! {
     Cascade: cascade,
     Governor: governor,
     SqlAnalyst: sql_analyst,
+    CodeInterpreter: code_interpreter,
     Router: router,
     OrchestratorWorkers: orchestrator_workers,
     Hierarchical: hierarchical,
