@@ -73,10 +73,10 @@ async fn every_kind_ends_on_the_offline_model() {
     let kinds = ada.get("/v1/agent-kinds").await;
     let kinds: Vec<&str> =
         kinds["items"].as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.len(), 22, "{kinds:?}");
+    assert_eq!(kinds.len(), 23, "{kinds:?}");
     for kind in kinds {
         let name = kind.replace('_', "-");
-        let definition = json!({"kind": kind, "description": "Tries a kind", "tools": ["calculator"],
+        let definition = json!({"kind": kind, "description": "Tries a kind", "tools": ["calculator", "run_code"],
             "agents": [{"name": "assistant", "description": "Answers questions"}]});
         let agent = ada.post("/v1/agents", &json!({"name": name, "definition": definition})).await;
         let id = agent["id"].as_str().unwrap();

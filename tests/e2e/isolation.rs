@@ -82,6 +82,8 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
             "servers": [{"url": "https://pets.invalid"}], "paths": {"/pets": {"get": {"operationId": "findPet"}}}}}),
         "create_mcp_server" => json!({"name": "crm", "server": {"url": "https://mcp.invalid/"}}),
         "update_mcp_server" => json!({"url": "https://mcp.invalid/", "timeout_seconds": 9}),
+        "create_database" => json!({"name": "sales", "database": database()}),
+        "update_database" => database(),
         "update_egress_rules" => json!({"hosts": null}),
         "create_webhook" | "update_webhook" => json!({"url": "https://hooks.invalid/"}),
         other => panic!("give `{other}` a body in this test"),
@@ -90,6 +92,10 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
 
 fn http_tool() -> Value {
     json!({"description": "Finds people", "method": "GET", "url": "https://crm.invalid/", "parameters": {"type": "object"}})
+}
+
+fn database() -> Value {
+    json!({"host": "db.invalid", "database": "sales", "user": "reader"})
 }
 
 /// What one tenant owns.
@@ -103,6 +109,7 @@ pub(crate) struct Property {
     secret: String,
     tool: String,
     mcp_server: String,
+    database: String,
     message: String,
     budget: String,
     pub(crate) provider: String,
@@ -110,7 +117,7 @@ pub(crate) struct Property {
 
 impl Property {
     /// All that paths are made of.
-    fn ids(&self) -> [&str; 12] {
+    fn ids(&self) -> [&str; 13] {
         let Self {
             agent,
             user,
@@ -121,12 +128,16 @@ impl Property {
             secret,
             tool,
             mcp_server,
+            database,
             message,
             budget,
             provider,
         } = self;
-        [agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, message, budget, provider]
-            .map(String::as_str)
+        [
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, database, message, budget,
+            provider,
+        ]
+        .map(String::as_str)
     }
 
     async fn of(caller: &Caller) -> Self {
@@ -161,6 +172,10 @@ impl Property {
         let served = format!("served_by_{}", name.replace('-', "_"));
         let body = json!({"name": served, "server": {"url": format!("https://{CANARY}.invalid/")}});
         caller.post("/v1/mcp-servers", &body).await;
+        let read = format!("read_by_{}", name.replace('-', "_"));
+        let mut body = json!({"name": read, "database": database()});
+        body["database"]["description"] = json!(CANARY);
+        caller.post("/v1/databases", &body).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
         let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "api_key": CANARY,
@@ -177,6 +192,7 @@ impl Property {
             secret,
             tool,
             mcp_server: served,
+            database: read,
             message: id(&message),
             budget: id(&budget),
             provider: id(&provider),
@@ -208,7 +224,7 @@ impl Property {
         let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
         let path = path.replace("{model_provider_id}", &self.provider);
         let path = path.replace("{secret_name}", &self.secret).replace("{tool_name}", &self.tool);
-        let path = path.replace("{server_name}", &self.mcp_server);
+        let path = path.replace("{server_name}", &self.mcp_server).replace("{database_name}", &self.database);
         assert!(!path.contains('{'), "say in this test what stands for the parameter in {path}");
         path
     }
@@ -238,6 +254,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             "secrets",
             "tools",
             "mcp-servers",
+            "databases",
             "webhooks",
             "model-providers",
         ] {
@@ -349,7 +366,11 @@ async fn every_route_as_every_role() {
                 Some(body)
                     if matches!(
                         operation.id.as_str(),
-                        "create_agent" | "create_secret" | "create_tool" | "create_mcp_server"
+                        "create_agent"
+                            | "create_secret"
+                            | "create_tool"
+                            | "create_mcp_server"
+                            | "create_database"
                     ) =>
                 {
                     body["name"] = json!(format!("new{number}"));
@@ -367,12 +388,13 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, secret, tool, mcp_server, provider, .. }) = &fresh {
+            if let Some(Property { webhook, secret, tool, mcp_server, database, provider, .. }) = &fresh {
                 for path in [
                     format!("/v1/webhooks/{webhook}"),
                     format!("/v1/secrets/{secret}"),
                     format!("/v1/tools/{tool}"),
                     format!("/v1/mcp-servers/{mcp_server}"),
+                    format!("/v1/databases/{database}"),
                     format!("/v1/model-providers/{provider}"),
                 ] {
                     ada.request(Method::DELETE, &path).send().await.unwrap();
@@ -405,6 +427,7 @@ async fn nothing_is_served_without_a_token() {
         secret: name("secret-x"),
         tool: name("tool_x"),
         mcp_server: name("server_x"),
+        database: name("database_x"),
         message: name("message_x"),
         budget: name("budget_x"),
         provider: name("modelprovider_x"),
