@@ -120,7 +120,13 @@ async fn an_analyst_answers_from_a_table() {
     // The password is in no log, no prompt, no journal and no file.
     let prompts: String = stub.received().iter().map(|asked| asked.body.to_string()).collect();
     assert!(prompts.contains("<untrusted_tool_output"));
-    for text in [prompts, server.log(), format!("{outputs:?}"), made.to_string(), ada.get("/v1/audit").await.to_string()] {
+    for text in [
+        prompts,
+        server.log(),
+        format!("{outputs:?}"),
+        made.to_string(),
+        ada.get("/v1/audit").await.to_string(),
+    ] {
         assert!(!text.contains(CANARY), "the password is in {}", &text[..200.min(text.len())]);
     }
     let audit = ada.get("/v1/audit").await.to_string();
@@ -152,10 +158,16 @@ async fn whatever_a_model_writes_is_refused_or_harmless() {
         ("SELECT * FROM hidden.codes", "permission denied"),
         (&read_file, "permission denied"),
         (&other, "permission denied"),
-        ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user", "must be a superuser"),
+        (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
+            "must be a superuser",
+        ),
         ("SELECT pg_sleep(60)", "longer than 2 seconds"),
         ("SELECT set_config('statement_timeout', '0', true), pg_sleep(60)", "longer than 2 seconds"),
-        ("SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000000000) b", "longer than 2 seconds"),
+        (
+            "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000000000) b",
+            "longer than 2 seconds",
+        ),
         ("SELECT repeat('x', 300000000)", "larger than 65536 bytes"),
         ("EXPLAIN SELECT 1", "syntax error"),
         ("", "syntax error"),
@@ -276,7 +288,8 @@ async fn with_tls_the_server_proves_who_it_is() {
         return;
     };
     let shop = Shop::open().await;
-    let answers = (0..2).flat_map(|_| [Answer::call("shop__schema", &json!({}), 1, 1), Answer::text(["Done."], 1, 1)]);
+    let answers =
+        (0..2).flat_map(|_| [Answer::call("shop__schema", &json!({}), 1, 1), Answer::text(["Done."], 1, 1)]);
     let stub = StubModel::start(answers).await.unwrap();
     let server = server(&stub);
     let ada = server.tenant("acme").await;

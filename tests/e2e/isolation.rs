@@ -134,8 +134,8 @@ impl Property {
             provider,
         } = self;
         [
-            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, database, message, budget,
-            provider,
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, database, message,
+            budget, provider,
         ]
         .map(String::as_str)
     }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::tools::{
-    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput, ToolSpec,
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput,
+    ToolSpec,
 };
 use powerhouse_ports::tools::{Tool, ToolMaker, Unreachable};
 use serde_json::Value;

@@ -52,9 +52,7 @@ impl Sockets {
         let (parsed, name) = self.parsed(host)?;
         let connecting = async {
             let addresses = match parsed {
-                Host::Domain(name) => {
-                    self.lookup.addresses_of(&name).await.map_err(|_| no_answer.clone())?
-                }
+                Host::Domain(name) => self.lookup.addresses_of(&name).await.map_err(|_| no_answer.clone())?,
                 Host::Ipv4(address) => vec![IpAddr::from(address)],
                 Host::Ipv6(address) => vec![IpAddr::from(address)],
             };

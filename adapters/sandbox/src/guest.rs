@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::json;
 use wasmi::{
-    Config, Engine, Error, Linker, Module, Store, StoreLimitsBuilder, TrapCode, TypedFunc, TypedResumableCall,
-    WasmParams, WasmResults,
+    Config, Engine, Error, Linker, Module, Store, StoreLimitsBuilder, TrapCode, TypedFunc,
+    TypedResumableCall, WasmParams, WasmResults,
 };
 
 use crate::wasi::{self, World};
@@ -59,9 +59,14 @@ struct Running<'a> {
 
 impl Running<'_> {
     /// Calls a function of the module, a slice of work after the other.
-    fn call<P: WasmParams, R: WasmResults>(&mut self, function: &TypedFunc<P, R>, with: P) -> Result<R, Stopped> {
+    fn call<P: WasmParams, R: WasmResults>(
+        &mut self,
+        function: &TypedFunc<P, R>,
+        with: P,
+    ) -> Result<R, Stopped> {
         self.refuel(0)?;
-        let mut call = function.call_resumable(&mut self.store, with).map_err(|error| self.stopped(&error))?;
+        let mut call =
+            function.call_resumable(&mut self.store, with).map_err(|error| self.stopped(&error))?;
         loop {
             match call {
                 TypedResumableCall::Finished(result) => return Ok(result),
@@ -111,7 +116,8 @@ pub(crate) fn run(
     program: &Program,
     is_wanted: &AtomicBool,
 ) -> Result<Ended, NotReady> {
-    let limits = StoreLimitsBuilder::new().memory_size(bounds.memory).instances(1).memories(1).tables(4).build();
+    let limits =
+        StoreLimitsBuilder::new().memory_size(bounds.memory).instances(1).memories(1).tables(4).build();
     let mut store = Store::new(&ready.engine, World::new(bounds.output, limits));
     store.limiter(|world| &mut world.limits);
     let broken = |error: Error| NotReady(error.to_string());
@@ -121,7 +127,8 @@ pub(crate) fn run(
     let allocate = instance.get_typed_func::<i32, i32>(&store, "allocate").map_err(broken)?;
     let run = instance.get_typed_func::<(i32, i32), i32>(&store, "run").map_err(broken)?;
     let answer = instance.get_typed_func::<(), i32>(&store, "answer").map_err(broken)?;
-    let memory = instance.get_memory(&store, "memory").ok_or_else(|| NotReady("it has no memory".to_owned()))?;
+    let memory =
+        instance.get_memory(&store, "memory").ok_or_else(|| NotReady("it has no memory".to_owned()))?;
     store.set_fuel(0).map_err(broken)?;
     let mut running = Running { store, bounds, fuel: bounds.fuel, since: Instant::now(), is_wanted };
 
@@ -133,9 +140,9 @@ pub(crate) fn run(
         memory.write(&mut running.store, place(at), request.as_bytes()).map_err(|_| no_place())?;
         let length = running.call(&run, (at, length))?;
         let at = place(running.call(&answer, ())?);
-        let bytes = usize::try_from(length).ok().and_then(|length| {
-            memory.data(&running.store).get(at..at.checked_add(length)?)
-        });
+        let bytes = usize::try_from(length)
+            .ok()
+            .and_then(|length| memory.data(&running.store).get(at..at.checked_add(length)?));
         serde_json::from_slice::<Answer>(bytes.ok_or_else(no_place)?).map_err(|_| no_place())
     };
     let outcome = match answered() {

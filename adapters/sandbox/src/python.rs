@@ -13,7 +13,8 @@ const SHA256: &str = include_str!("../python/python.wasm.sha256");
 /// The module, decompressed and checked.
 pub(crate) fn module() -> Result<Vec<u8>, NotReady> {
     let broken = |error: String| NotReady(format!("the interpreter's module is broken: {error}"));
-    let mut reader = ruzstd::decoding::StreamingDecoder::new(COMPRESSED).map_err(|e| broken(e.to_string()))?;
+    let mut reader =
+        ruzstd::decoding::StreamingDecoder::new(COMPRESSED).map_err(|e| broken(e.to_string()))?;
     let mut module = Vec::new();
     reader.read_to_end(&mut module).map_err(|error| broken(error.to_string()))?;
     let sum: String = Sha256::digest(&module).iter().map(|byte| format!("{byte:02x}")).collect();

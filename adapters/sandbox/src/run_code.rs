@@ -110,7 +110,9 @@ fn output(ended: &Ended) -> ToolOutput {
         }
         Err(failed) => {
             shown["error"] = match failed {
-                Failed::Raised { kind, message, line } => json!({"kind": kind, "message": message, "line": line}),
+                Failed::Raised { kind, message, line } => {
+                    json!({"kind": kind, "message": message, "line": line})
+                }
                 other => json!({"kind": "Stopped", "message": other.to_string()}),
             };
             ToolOutput::error(shown.to_string())

@@ -113,7 +113,14 @@ impl ToolMaker for TenantTools {
         rules: &EgressRules,
     ) -> Arc<dyn Tool> {
         let (outside, scope, rules) = (Arc::clone(&self.0), *scope, rules.clone());
-        Arc::new(database::ReadTool { outside, scope, rules, name: name.clone(), database: database.clone(), tool })
+        Arc::new(database::ReadTool {
+            outside,
+            scope,
+            rules,
+            name: name.clone(),
+            database: database.clone(),
+            tool,
+        })
     }
 
     async fn tools_of(

@@ -8,7 +8,8 @@ use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::runs::Run;
 use powerhouse_domain::tools::{
-    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput, ToolSpec,
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput,
+    ToolSpec,
 };
 
 /// A tool. Dropping the future of a call stops it.

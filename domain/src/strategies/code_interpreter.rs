@@ -46,8 +46,18 @@ impl Kind for Parameters {
         cost: "1 for each program, 1 to mend each that fails, 1 to answer: 1 to max_programs + max_repairs + 1; mostly 2",
         tools: ToolUse::Needed,
         parameters: &[
-            Parameter::integer("max_programs", 1..=8, 3, "The most programs, those that are mended not counted."),
-            Parameter::integer("max_repairs", 0..=5, 2, "How often a program that failed is mended, over all of them."),
+            Parameter::integer(
+                "max_programs",
+                1..=8,
+                3,
+                "The most programs, those that are mended not counted.",
+            ),
+            Parameter::integer(
+                "max_repairs",
+                0..=5,
+                2,
+                "How often a program that failed is mended, over all of them.",
+            ),
         ],
     };
 
@@ -89,8 +99,7 @@ impl Kind for Parameters {
             };
             messages.push(Message::user(format!("The program gave:\n{}\n\n{then}", untrusted(&output))));
         }
-        let request =
-            ModelRequest { channel: Channel::Answer, ..ModelRequest::thought("answer", messages) };
+        let request = ModelRequest { channel: Channel::Answer, ..ModelRequest::thought("answer", messages) };
         answer(&ask(&fx, request).await?.text, "answer")
     }
 }
@@ -139,10 +148,7 @@ mod tests {
     const PROGRAM: &str = "I add them.\n```python\nprint(1 + 1)\n```\nThat is it.";
 
     fn interpreter(programs: u32, repairs: u32) -> Strategy {
-        strategy(
-            AgentKind::CodeInterpreter,
-            json!({"max_programs": programs, "max_repairs": repairs}),
-        )
+        strategy(AgentKind::CodeInterpreter, json!({"max_programs": programs, "max_repairs": repairs}))
     }
 
     fn with_sandbox() -> Brief {
@@ -158,7 +164,11 @@ mod tests {
         assert_eq!((played.text(), played.purposes()), ("It is 2.", vec!["write", "go_on"]));
         assert_eq!(played.tools[0].arguments, json!({"code": "print(1 + 1)"}));
         let read = played.prompt(1);
-        assert!(read.contains("I add them.") && read.contains("stdout: 2") && read.contains("untrusted_tool_output"));
+        assert!(
+            read.contains("I add them.")
+                && read.contains("stdout: 2")
+                && read.contains("untrusted_tool_output")
+        );
     }
 
     #[test]
@@ -177,7 +187,10 @@ mod tests {
     fn programs_follow_each_other_up_to_the_bound_and_then_it_answers() {
         let played = Script::new([PROGRAM, PROGRAM, "2"]).play(&interpreter(2, 0), with_sandbox());
         assert_eq!((played.text(), played.purposes()), ("2", vec!["write", "go_on", "answer"]));
-        assert!(played.prompt(2).contains("cannot run any more") && !played.prompt(1).contains("any more programs"));
+        assert!(
+            played.prompt(2).contains("cannot run any more")
+                && !played.prompt(1).contains("any more programs")
+        );
         assert_eq!(played.requests[2].channel, Channel::Answer);
         assert_eq!(u32::try_from(played.requests.len()).unwrap(), interpreter(2, 0).max_model_calls());
     }

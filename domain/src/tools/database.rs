@@ -106,7 +106,8 @@ impl Database {
 
     /// How a tool of it is offered to models, by the database of this name.
     pub fn spec(&self, name: &str, tool: DatabaseTool) -> ToolSpec {
-        let about = if self.description.is_empty() { String::new() } else { format!(" {}", self.description) };
+        let about =
+            if self.description.is_empty() { String::new() } else { format!(" {}", self.description) };
         let (description, parameters) = match tool {
             DatabaseTool::Schema => (
                 format!("The tables, columns and keys of the PostgreSQL database `{name}`.{about}"),

@@ -18,7 +18,9 @@ use postgres::config::SslMode;
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
-use powerhouse_domain::tools::{BadTool, Database, DatabaseTool, EgressRules, Tls, ToolName, ToolOutput, ToolSpec};
+use powerhouse_domain::tools::{
+    BadTool, Database, DatabaseTool, EgressRules, Tls, ToolName, ToolOutput, ToolSpec,
+};
 use powerhouse_ports::tools::Tool;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -151,7 +153,9 @@ impl ReadTool {
         };
         answered.await.map_err(|error: postgres::Error| {
             if left.load(Ordering::Relaxed) == 0 {
-                return format!("The rows are larger than {kept} bytes: ask for fewer columns or shorter values");
+                return format!(
+                    "The rows are larger than {kept} bytes: ask for fewer columns or shorter values"
+                );
             }
             failed(&error, self.database.limits.seconds())
         })
@@ -174,7 +178,8 @@ impl ReadTool {
         client.execute(&format!("DECLARE answer NO SCROLL CURSOR FOR {sql}"), &[]).await?;
         let most = usize::try_from(self.database.rows).unwrap_or(usize::MAX);
         // The simple protocol gives every value as the text that `psql` would show.
-        let fetched = client.simple_query_raw(&format!("FETCH {} FROM answer", most.saturating_add(1))).await?;
+        let fetched =
+            client.simple_query_raw(&format!("FETCH {} FROM answer", most.saturating_add(1))).await?;
         pin_mut!(fetched);
         let (mut columns, mut rows, mut bytes, mut note) = (Vec::new(), Vec::new(), 0, None);
         while let Some(message) = fetched.next().await {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::tools::{
-    Auth, Database, EgressRules, HttpMethod, HttpTool, Limits, Listing, McpServer, McpTool, SourceKind, TenantTool,
-    Tls, ToolSource,
+    Auth, Database, EgressRules, HttpMethod, HttpTool, Limits, Listing, McpServer, McpTool, SourceKind,
+    TenantTool, Tls, ToolSource,
 };
 use powerhouse_ports::store::{Limit, StoreError};
 use serde_json::json;

@@ -1,8 +1,6 @@
 //! Databases that the tenant's agents may read.
 
-use powerhouse_domain::tools::{
-    Database, DatabaseTool, SourceKind, TenantTool, Tls, ToolName, ToolSource,
-};
+use powerhouse_domain::tools::{Database, DatabaseTool, SourceKind, TenantTool, Tls, ToolName, ToolSource};
 use powerhouse_usecases::tools::{ChangeTool, CreateTool, DeleteTool, ListTools, ReadTool};
 use salvo::Router;
 use salvo::oapi::{ToSchema, endpoint};
@@ -147,7 +145,8 @@ impl From<&TenantTool> for DatabaseView {
             ToolSource::Database(database) => Some(database),
             ToolSource::Http(_) | ToolSource::Mcp(_) => None,
         };
-        let spec = |kind: &DatabaseTool| database.map(|database| database.spec(tool.name.as_str(), *kind).name);
+        let spec =
+            |kind: &DatabaseTool| database.map(|database| database.spec(tool.name.as_str(), *kind).name);
         Self {
             name: tool.name.to_string(),
             database: database.map(Into::into),

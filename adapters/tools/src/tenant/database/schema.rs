@@ -28,7 +28,11 @@ ORDER BY k.contype DESC, k.conname
 LIMIT 5000";
 
 /// As statements that would make it, with comments; as much as fits in so many bytes.
-pub(super) async fn described(client: &Client, schemas: &[String], most: usize) -> Result<String, postgres::Error> {
+pub(super) async fn described(
+    client: &Client,
+    schemas: &[String],
+    most: usize,
+) -> Result<String, postgres::Error> {
     let columns = client.query(COLUMNS, &[&schemas]).await?;
     let mut keys: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for key in client.query(KEYS, &[&schemas]).await? {
@@ -44,7 +48,8 @@ pub(super) async fn described(client: &Client, schemas: &[String], most: usize) 
             let _ = write!(line, " -- {}", comment.replace('\n', " "));
         }
         lines.push(line);
-        let is_last = rows.peek().is_none_or(|next| (next.get(0), next.get(1)) != (name.0.as_str(), name.1.as_str()));
+        let is_last =
+            rows.peek().is_none_or(|next| (next.get(0), next.get(1)) != (name.0.as_str(), name.1.as_str()));
         if is_last {
             lines.extend(keys.remove(&name).into_iter().flatten().map(|key| format!("  {key}")));
             let kind = match column.get(2) {

@@ -45,7 +45,8 @@ impl Connector {
             (None, Some(config)) => Arc::clone(config),
             (None, None) => {
                 let made = ClientConfig::with_platform_verifier();
-                let made = made.map_err(|_| "The system has no certificates to verify the server by".to_owned())?;
+                let made =
+                    made.map_err(|_| "The system has no certificates to verify the server by".to_owned())?;
                 Arc::clone(outside.verified.get_or_init(|| Arc::new(made)))
             }
         };
@@ -77,7 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secured<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secured<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
