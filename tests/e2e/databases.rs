@@ -108,7 +108,7 @@ async fn an_analyst_answers_from_a_table() {
         "placed_on date NOT NULL",
         "amount numeric(10,2) -- in euros",
         "PRIMARY KEY (id)",
-        "FOREIGN KEY (customer) REFERENCES shop.customers(id)",
+        "FOREIGN KEY (customer) REFERENCES customers(id)",
     ] {
         assert!(schema.contains(part), "{part}: {schema}");
     }
@@ -175,10 +175,14 @@ async fn whatever_a_model_writes_is_refused_or_harmless() {
         ("SELECT n, repeat('x', 30000) FROM generate_series(1, 4) n", "larger than 65536 bytes; the first"),
         ("VALUES (1, NULL), (2, 'a')", r#"[["1",null],["2","a"]]"#),
     ];
-    let mut answers: Vec<Answer> =
-        attempts.iter().map(|(sql, _)| Answer::call("shop__query", &json!({"sql": sql}), 1, 1)).collect();
-    answers.push(Answer::call("shop__query", &json!({"sql": "SELECT 1", "more": 1}), 1, 1));
-    answers.push(Answer::text(["Done."], 1, 1));
+    // Two runs: one has 50 steps at most.
+    let halves = [&attempts[..attempts.len() / 2], &attempts[attempts.len() / 2..]];
+    let mut answers = Vec::new();
+    for half in halves {
+        answers.extend(half.iter().map(|(sql, _)| Answer::call("shop__query", &json!({"sql": sql}), 1, 1)));
+        answers.push(Answer::call("shop__query", &json!({"sql": "SELECT 1", "more": 1}), 1, 1));
+        answers.push(Answer::text(["Done."], 1, 1));
+    }
     let stub = StubModel::start(answers).await.unwrap();
     let server = server(&stub);
     let ada = server.tenant("acme").await;
@@ -187,16 +191,18 @@ async fn whatever_a_model_writes_is_refused_or_harmless() {
         "parameters": {"max_turns": 64}});
     let agent = ada.publish("intruder", &definition).await;
     let before = shop.own.ask("SELECT string_agg(o::text, ';' ORDER BY id) FROM shop.orders o").await;
-    let run = ada.run(&json!({"task": "Break it", "agent": agent})).await;
-    let run = ada.ended(run["id"].as_str().unwrap()).await;
-    assert_eq!(run["answer"], "Done.", "{run}");
-    let outputs = outputs(&ada, &run).await;
-    assert_eq!(outputs.len(), attempts.len() + 1);
-    for ((sql, said), (output, _)) in attempts.iter().zip(&outputs) {
-        assert!(output.contains(said), "{sql}: {}", &output[..output.floor_char_boundary(500)]);
-        assert!(output.len() < 70_000, "{sql}");
+    for half in halves {
+        let run = ada.run(&json!({"task": "Break it", "agent": agent})).await;
+        let run = ada.ended(run["id"].as_str().unwrap()).await;
+        assert_eq!(run["answer"], "Done.", "{run}");
+        let outputs = outputs(&ada, &run).await;
+        assert_eq!(outputs.len(), half.len() + 1);
+        for ((sql, said), (output, _)) in half.iter().zip(&outputs) {
+            assert!(output.contains(said), "{sql}: {}", &output[..output.floor_char_boundary(500)]);
+            assert!(output.len() < 70_000, "{sql}");
+        }
+        assert!(outputs.last().unwrap().0.contains("unknown field"));
     }
-    assert!(outputs.last().unwrap().0.contains("unknown field"));
     assert_eq!(shop.own.ask("SELECT string_agg(o::text, ';' ORDER BY id) FROM shop.orders o").await, before);
     let open = "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'powerhouse' AND datname = current_database()";
     for _ in 0..100 {

@@ -38,8 +38,8 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            fuel: 3_000_000_000_000,
-            time: Duration::from_secs(10),
+            fuel: 500_000_000_000,
+            time: Duration::from_secs(20),
             memory: 64 * 1024 * 1024,
             output: 32 * 1024,
             places: 4,
