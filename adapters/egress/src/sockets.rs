@@ -39,7 +39,7 @@ impl Sockets {
 
     /// Refuses a host that may not be reached, as far as it tells without asking anybody.
     pub fn check(&self, host: &str) -> Result<(), Failure> {
-        match self.parsed(host)? {
+        match parsed(host)? {
             (Host::Domain(_), _) => Ok(()),
             (Host::Ipv4(address), name) => self.allowed(&name, &[address.into()]),
             (Host::Ipv6(address), name) => self.allowed(&name, &[address.into()]),
@@ -49,7 +49,7 @@ impl Sockets {
     /// A connection to an address of this host, all of which have been checked; the name is not looked up again.
     pub async fn connect(&self, host: &str, port: u16, within: Duration) -> Result<TcpStream, Failure> {
         let no_answer = Failure::NoAnswer("no connection to the host could be made");
-        let (parsed, name) = self.parsed(host)?;
+        let (parsed, name) = parsed(host)?;
         let connecting = async {
             let addresses = match parsed {
                 Host::Domain(name) => self.lookup.addresses_of(&name).await.map_err(|_| no_answer.clone())?,
@@ -67,18 +67,19 @@ impl Sockets {
         tokio::time::timeout(within, connecting).await.unwrap_or_else(|_| Err(no_answer.clone()))
     }
 
-    fn parsed(&self, host: &str) -> Result<(Host, String), Failure> {
-        let parsed = Host::parse(host).map_err(|_| Failure::Refused("the host is not valid".to_owned()))?;
-        let name = parsed.to_string();
-        Ok((parsed, name))
-    }
-
     fn allowed(&self, name: &str, addresses: &[IpAddr]) -> Result<(), Failure> {
         if addresses.iter().all(|address| self.policy.allows(name, *address)) {
             return Ok(());
         }
         Err(Failure::Refused(AddressRefused.to_string()))
     }
+}
+
+/// A host, and its name as lists have it.
+fn parsed(host: &str) -> Result<(Host, String), Failure> {
+    let parsed = Host::parse(host).map_err(|_| Failure::Refused("the host is not valid".to_owned()))?;
+    let name = parsed.to_string();
+    Ok((parsed, name))
 }
 
 #[cfg(test)]

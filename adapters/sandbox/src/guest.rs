@@ -61,7 +61,7 @@ impl Running<'_> {
     /// Calls a function of the module, a slice of work after the other.
     fn call<P: WasmParams, R: WasmResults>(
         &mut self,
-        function: &TypedFunc<P, R>,
+        function: TypedFunc<P, R>,
         with: P,
     ) -> Result<R, Stopped> {
         self.refuel(0)?;
@@ -136,10 +136,10 @@ pub(crate) fn run(
     let length = i32::try_from(request.len()).map_err(|_| NotReady("the request is too long".to_owned()))?;
     let mut answered = || {
         let no_place = || Stopped::By(Failed::Broken(bounds.memory >> 20));
-        let at = running.call(&allocate, length)?;
+        let at = running.call(allocate, length)?;
         memory.write(&mut running.store, place(at), request.as_bytes()).map_err(|_| no_place())?;
-        let length = running.call(&run, (at, length))?;
-        let at = place(running.call(&answer, ())?);
+        let length = running.call(run, (at, length))?;
+        let at = place(running.call(answer, ())?);
         let bytes = usize::try_from(length)
             .ok()
             .and_then(|length| memory.data(&running.store).get(at..at.checked_add(length)?));

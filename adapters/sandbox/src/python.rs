@@ -17,7 +17,8 @@ pub(crate) fn module() -> Result<Vec<u8>, NotReady> {
         ruzstd::decoding::StreamingDecoder::new(COMPRESSED).map_err(|e| broken(e.to_string()))?;
     let mut module = Vec::new();
     reader.read_to_end(&mut module).map_err(|error| broken(error.to_string()))?;
-    let sum: String = Sha256::digest(&module).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum: String =
+        Sha256::digest(&module).iter().fold(String::new(), |sum, byte| sum + &format!("{byte:02x}"));
     if sum != SHA256.trim() {
         return Err(broken(format!("its SHA-256 is {sum}")));
     }

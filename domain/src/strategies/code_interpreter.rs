@@ -1,4 +1,4 @@
-//! PAL (Gao et al. 2022) with CodeAct's turns (Wang et al. 2024): the model writes a program instead of calculating in words, the
+//! PAL (Gao et al. 2022) with `CodeAct`'s turns (Wang et al. 2024): the model writes a program instead of calculating in words, the
 //! program runs in the sandbox, and what it gave is read; a program that failed is mended.
 //!
 //! A reply with code is a program; of several blocks, all together, in their order. A reply without code is the answer. What
