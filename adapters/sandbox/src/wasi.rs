@@ -65,10 +65,14 @@ pub(crate) fn link(linker: &mut Linker<World>, module: &Module) -> Result<(), No
         if import.module() != WASI {
             return Err(refused());
         }
-        let function = function(import.name());
+        let (name, function) = (import.name(), function(import.name()));
+        let ends = name == "proc_exit";
         linker
-            .func_new(WASI, import.name(), kind.clone(), move |mut caller, given, results| {
-                let status = function(&mut caller, given)?;
+            .func_new(WASI, name, kind.clone(), move |mut caller, given, results| {
+                if ends {
+                    return Err(Error::i32_exit(number(given, 0).cast_signed()));
+                }
+                let status = function(&mut caller, given);
                 if let [result] = results {
                     *result = Val::I32(status);
                 }
@@ -79,23 +83,21 @@ pub(crate) fn link(linker: &mut Linker<World>, module: &Module) -> Result<(), No
     Ok(())
 }
 
-type Function = fn(&mut Caller<'_, World>, &[Val]) -> Result<i32, Error>;
+type Function = fn(&mut Caller<'_, World>, &[Val]) -> i32;
 
 fn function(name: &str) -> Function {
     match name {
         "fd_write" => write,
         "fd_read" => read,
         "fd_fdstat_get" => status,
-        "fd_seek" | "fd_tell" => |_, _| Ok(NO_SEEK),
-        "fd_close" | "sched_yield" => |_, _| Ok(OK),
+        "fd_seek" | "fd_tell" => |_, _| NO_SEEK,
+        "fd_close" | "sched_yield" | "environ_get" | "args_get" => |_, _| OK,
         "clock_time_get" => clock,
-        "clock_res_get" => |caller, given| Ok(put(caller, number(given, 1), &1_u64.to_le_bytes())),
+        "clock_res_get" => |caller, given| put(caller, number(given, 1), &1_u64.to_le_bytes()),
         "random_get" => random,
         "environ_sizes_get" | "args_sizes_get" => nothing,
-        "environ_get" | "args_get" => |_, _| Ok(OK),
-        "proc_exit" => |_, given| Err(Error::i32_exit(number(given, 0).cast_signed())),
-        name if name.starts_with("fd_") || name.starts_with("path_") => |_, _| Ok(BAD_FILE),
-        _ => |_, _| Ok(NO_SUCH_FUNCTION),
+        name if name.starts_with("fd_") || name.starts_with("path_") => |_, _| BAD_FILE,
+        _ => |_, _| NO_SUCH_FUNCTION,
     }
 }
 
@@ -112,14 +114,14 @@ fn put(caller: &mut Caller<'_, World>, at: u32, bytes: &[u8]) -> i32 {
 }
 
 /// `fd_write`: the lists of what is printed, one after the other.
-fn write(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
+fn write(caller: &mut Caller<'_, World>, given: &[Val]) -> i32 {
     let (file, lists, count, written) =
         (number(given, 0), number(given, 1) as usize, number(given, 2), number(given, 3));
     if file != 1 && file != 2 {
-        return Ok(BAD_FILE);
+        return BAD_FILE;
     }
     let Some(memory) = caller.get_export("memory").and_then(wasmi::Extern::into_memory) else {
-        return Ok(INVALID);
+        return INVALID;
     };
     let (data, world) = memory.data_and_store_mut(&mut *caller);
     let u32_at = |at: usize| -> Option<usize> {
@@ -130,54 +132,54 @@ fn write(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
     for index in 0..count as usize {
         let list = lists.saturating_add(index.saturating_mul(8));
         let (Some(at), Some(length)) = (u32_at(list), u32_at(list.saturating_add(4))) else {
-            return Ok(INVALID);
+            return INVALID;
         };
-        let Some(bytes) = data.get(at..at.saturating_add(length)) else { return Ok(INVALID) };
+        let Some(bytes) = data.get(at..at.saturating_add(length)) else { return INVALID };
         world.print(bytes);
         total = total.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     }
-    Ok(put(caller, written, &total.to_le_bytes()))
+    put(caller, written, &total.to_le_bytes())
 }
 
 /// `fd_read`: there is nothing to read.
-fn read(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
+fn read(caller: &mut Caller<'_, World>, given: &[Val]) -> i32 {
     if number(given, 0) != 0 {
-        return Ok(BAD_FILE);
+        return BAD_FILE;
     }
-    Ok(put(caller, number(given, 3), &0_u32.to_le_bytes()))
+    put(caller, number(given, 3), &0_u32.to_le_bytes())
 }
 
 /// `fd_fdstat_get`: something to print to, and nothing else.
-fn status(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
+fn status(caller: &mut Caller<'_, World>, given: &[Val]) -> i32 {
     if number(given, 0) > 2 {
-        return Ok(BAD_FILE);
+        return BAD_FILE;
     }
     let mut status = [0; 24];
     // A character device, with all rights.
     status[0] = 2;
     status[8..].fill(0xff);
-    Ok(put(caller, number(given, 1), &status))
+    put(caller, number(given, 1), &status)
 }
 
-fn clock(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
-    Ok(put(caller, number(given, 2), &NOW.to_le_bytes()))
+fn clock(caller: &mut Caller<'_, World>, given: &[Val]) -> i32 {
+    put(caller, number(given, 2), &NOW.to_le_bytes())
 }
 
-fn random(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
+fn random(caller: &mut Caller<'_, World>, given: &[Val]) -> i32 {
     let (at, length) = (number(given, 0), number(given, 1));
     if length > MOST_RANDOM {
-        return Ok(INVALID);
+        return INVALID;
     }
     let mut bytes = vec![0; length as usize];
     for chunk in bytes.chunks_mut(8) {
         let next = caller.data_mut().next().to_le_bytes();
         chunk.copy_from_slice(&next[..chunk.len()]);
     }
-    Ok(put(caller, at, &bytes))
+    put(caller, at, &bytes)
 }
 
 /// `environ_sizes_get`: none, of no length.
-fn nothing(caller: &mut Caller<'_, World>, given: &[Val]) -> Result<i32, Error> {
+fn nothing(caller: &mut Caller<'_, World>, given: &[Val]) -> i32 {
     put(caller, number(given, 0), &[0; 4]);
-    Ok(put(caller, number(given, 1), &[0; 4]))
+    put(caller, number(given, 1), &[0; 4])
 }

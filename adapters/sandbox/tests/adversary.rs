@@ -34,7 +34,11 @@ async fn value(code: &str) -> String {
 
 fn key() -> CallKey {
     let request = EffectRequest::Tool(ToolRequest::new("t", Value::Null));
-    CallKey::of("run_01h455vb4pex5vsknk084sn02q".parse().unwrap(), &"0".parse().unwrap(), &request)
+    CallKey::of(
+        "run_01h455vb4pex5vsknk084sn02q".parse().expect("an id"),
+        &"0".parse().expect("a key"),
+        &request,
+    )
 }
 
 async fn call(arguments: Value) -> ToolOutput {
@@ -118,7 +122,7 @@ async fn the_clock_stands_still_and_the_same_program_gives_the_same() {
 
 #[tokio::test]
 async fn an_endless_loop_is_stopped_by_fuel() {
-    let bounds = Bounds { fuel: 20_000_000_000, time: Duration::from_secs(600), ..Bounds::default() };
+    let bounds = Bounds { fuel: 20_000_000_000, time: Duration::from_mins(10), ..Bounds::default() };
     let ended = run_in(bounds, "print('begun')\nwhile True: pass").await;
     assert_eq!((ended.printed.as_str(), ended.outcome), ("begun\n", Err(Failed::OutOfFuel)));
     // An exception cannot be caught that is none.
