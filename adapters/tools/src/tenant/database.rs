@@ -164,7 +164,8 @@ impl ReadTool {
     /// Begins to read: nothing can be written, nothing takes long, and names are looked for where they were declared.
     fn begin(&self) -> String {
         let schemas: Vec<String> = self.database.schemas.iter().map(|name| quoted(name)).collect();
-        let milliseconds = u64::from(self.database.limits.seconds()) * 1_000;
+        // A little less than the call may take, for the database to stop the query by itself and say so.
+        let milliseconds = u64::from(self.database.limits.seconds()) * 1_000 - 300;
         format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}; \
              SET LOCAL idle_in_transaction_session_timeout = {milliseconds}; SET LOCAL search_path = {}",
