@@ -30,6 +30,7 @@ use powerhouse_ports::tools::ToolMaker;
 use powerhouse_ports::webhooks::WebhookSender;
 use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
+use powerhouse_sandbox::{Bounds, RunCode};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
 use powerhouse_usecases::knowledge::{KNOWLEDGE_SEARCH, KnowledgeSearch, Searcher};
@@ -314,7 +315,8 @@ fn observe(cache: &Arc<MemoryCache>) -> Observe {
 
 fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
     let http = settings.http_allow.clone().map(HttpGet::new).transpose()?;
-    let tools = powerhouse_tools::built_in(Arc::clone(&ports.clock), http);
+    let mut tools = powerhouse_tools::built_in(Arc::clone(&ports.clock), http);
+    tools.push(Arc::new(RunCode::new(Bounds::default())));
     Ok(tools.into_iter().map(|tool| (tool.spec().name, tool)).collect::<BTreeMap<_, _>>())
 }
 

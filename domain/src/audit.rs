@@ -109,6 +109,12 @@ named_enum! {
         McpServerRefreshed = "mcp_server.refreshed",
         /// An MCP server was removed.
         McpServerRemoved = "mcp_server.removed",
+        /// A database was declared.
+        DatabaseCreated = "database.created",
+        /// A database was changed.
+        DatabaseChanged = "database.changed",
+        /// A database was removed.
+        DatabaseRemoved = "database.removed",
         /// The list of hosts that the tenant's tools may reach was replaced.
         EgressRulesReplaced = "egress_rules.replaced",
         /// The key of the tenant's secrets was wrapped by another master key.

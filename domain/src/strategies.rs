@@ -30,6 +30,7 @@ mod adaptive_memory;
 mod auto_loop;
 mod cascade;
 mod chain_of_thought;
+mod code_interpreter;
 mod curriculum;
 mod debate;
 mod direct;

@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Usage;
 
+mod database;
 mod declared;
 mod egress;
 mod http;
 mod mcp;
 pub mod openapi;
 
+pub use database::{Database, DatabaseTool, Tls};
 pub use declared::{
     BadTool, InvalidToolName, MAX_DECLARED, MAX_SCHEMA_BYTES, SourceKind, TenantTool, ToolName, ToolSource,
 };

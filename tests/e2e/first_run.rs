@@ -73,12 +73,12 @@ async fn every_kind_ends_on_the_offline_model() {
     let kinds = ada.get("/v1/agent-kinds").await;
     let kinds: Vec<&str> =
         kinds["items"].as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.len(), 29, "{kinds:?}");
+    assert_eq!(kinds.len(), 30, "{kinds:?}");
     for kind in kinds {
         let name = kind.replace('_', "-");
         let tool = if kind == "rag" { "knowledge_search" } else { "calculator" };
         let definition = json!({"kind": kind, "description": "Tries a kind",
-            "tools": [tool, "memory_search", "memory_apply"],
+            "tools": [tool, "run_code", "memory_search", "memory_apply"],
             "agents": [{"name": "assistant", "description": "Answers questions"}]});
         let agent = ada.post("/v1/agents", &json!({"name": name, "definition": definition})).await;
         let id = agent["id"].as_str().unwrap();

@@ -85,6 +85,8 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
         "update_mcp_server" => json!({"url": "https://mcp.invalid/", "timeout_seconds": 9}),
         "create_collection" => json!({"name": "papers"}),
         "create_document" => json!({"media_type": "text/plain", "content": "A new document"}),
+        "create_database" => json!({"name": "sales", "database": database()}),
+        "update_database" => database(),
         "update_egress_rules" => json!({"hosts": null}),
         "create_thread" => json!({"title": "Tea"}),
         "create_memory" => json!({"text": "drinks tea"}),
@@ -96,6 +98,10 @@ pub(crate) fn body(operation: &str, agent: &str) -> Value {
 
 fn http_tool() -> Value {
     json!({"description": "Finds people", "method": "GET", "url": "https://crm.invalid/", "parameters": {"type": "object"}})
+}
+
+fn database() -> Value {
+    json!({"host": "db.invalid", "database": "sales", "user": "reader"})
 }
 
 /// What one tenant owns.
@@ -111,6 +117,7 @@ pub(crate) struct Property {
     mcp_server: String,
     collection: String,
     document: String,
+    database: String,
     message: String,
     budget: String,
     pub(crate) provider: String,
@@ -120,7 +127,7 @@ pub(crate) struct Property {
 
 impl Property {
     /// All that paths are made of.
-    fn ids(&self) -> [&str; 16] {
+    fn ids(&self) -> [&str; 17] {
         let Self {
             agent,
             user,
@@ -133,6 +140,7 @@ impl Property {
             mcp_server,
             collection,
             document,
+            database,
             message,
             budget,
             provider,
@@ -140,8 +148,8 @@ impl Property {
             memory,
         } = self;
         [
-            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, collection, document,
-            message, budget, provider, thread, memory,
+            agent, user, run, approval, schedule, webhook, secret, tool, mcp_server, database, collection,
+            document, message, budget, provider, thread, memory,
         ]
         .map(String::as_str)
     }
@@ -183,6 +191,10 @@ impl Property {
         let document = json!({"title": CANARY, "media_type": "text/plain", "content": CANARY});
         let documents = format!("/v1/collections/{collection}/documents");
         let document = caller.post(&documents, &document).await;
+        let read = format!("read_by_{}", name.replace('-', "_"));
+        let mut body = json!({"name": read, "database": database()});
+        body["database"]["description"] = json!(CANARY);
+        caller.post("/v1/databases", &body).await;
         let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
         let budget = caller.post("/v1/budgets", &budget).await;
         let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "key": {"secret": "llm"},
@@ -203,6 +215,7 @@ impl Property {
             mcp_server: served,
             collection,
             document: id(&document),
+            database: read,
             message: id(&message),
             budget: id(&budget),
             provider: id(&provider),
@@ -236,7 +249,7 @@ impl Property {
         let path = path.replace("{webhook_id}", &self.webhook).replace("{message_id}", &self.message);
         let path = path.replace("{model_provider_id}", &self.provider);
         let path = path.replace("{secret_name}", &self.secret).replace("{tool_name}", &self.tool);
-        let path = path.replace("{server_name}", &self.mcp_server);
+        let path = path.replace("{server_name}", &self.mcp_server).replace("{database_name}", &self.database);
         let path =
             path.replace("{collection_name}", &self.collection).replace("{document_id}", &self.document);
         let path = path.replace("{thread_id}", &self.thread).replace("{memory_id}", &self.memory);
@@ -275,6 +288,7 @@ async fn no_route_gives_or_takes_what_another_tenant_owns() {
             "tools",
             "mcp-servers",
             "collections",
+            "databases",
             "webhooks",
             "model-providers",
             "threads",
@@ -397,6 +411,7 @@ async fn every_route_as_every_role() {
                             | "create_tool"
                             | "create_mcp_server"
                             | "create_collection"
+                            | "create_database"
                     ) =>
                 {
                     body["name"] = json!(format!("new{number}"));
@@ -414,13 +429,17 @@ async fn every_route_as_every_role() {
             // A run that has ended cannot be cancelled, by whoever may.
             let may = status.is_success() || status == StatusCode::CONFLICT;
             // A tenant has few of them.
-            if let Some(Property { webhook, secret, tool, mcp_server, collection, provider, .. }) = &fresh {
+            if let Some(Property {
+                webhook, secret, tool, mcp_server, database, collection, provider, ..
+            }) = &fresh
+            {
                 for path in [
                     format!("/v1/webhooks/{webhook}"),
                     format!("/v1/secrets/{secret}"),
                     format!("/v1/tools/{tool}"),
                     format!("/v1/mcp-servers/{mcp_server}"),
                     format!("/v1/collections/{collection}"),
+                    format!("/v1/databases/{database}"),
                     format!("/v1/model-providers/{provider}"),
                 ] {
                     ada.request(Method::DELETE, &path).send().await.unwrap();
@@ -455,6 +474,7 @@ async fn nothing_is_served_without_a_token() {
         mcp_server: name("server_x"),
         collection: name("papers_x"),
         document: name("doc_x"),
+        database: name("database_x"),
         message: name("message_x"),
         budget: name("budget_x"),
         provider: name("modelprovider_x"),

@@ -247,7 +247,7 @@ async fn what_cannot_be_declared_is_refused() {
     assert_eq!(problem["code"], "tool_name_taken");
     for (tools, said) in [
         (json!(["y"]), "there is no such tool"),
-        (json!(["x__y"]), "no MCP server `x`"),
+        (json!(["x__y"]), "no MCP server and no database `x`"),
         (json!(["X"]), "there is no such tool"),
     ] {
         let definition = json!({"kind": "react", "description": "d", "tools": tools});

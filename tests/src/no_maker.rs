@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
-use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput, ToolSpec};
+use powerhouse_domain::tools::{
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput,
+    ToolSpec,
+};
 use powerhouse_ports::tools::{Tool, ToolMaker, Unreachable};
 use serde_json::Value;
 
@@ -57,6 +60,21 @@ impl ToolMaker for NoMaker {
         _: &EgressRules,
     ) -> Arc<dyn Tool> {
         Arc::new(Nothing(McpServer::spec(name.as_str(), tool)))
+    }
+
+    fn check_database(&self, _: &TenantScope, _: &Database, _: &EgressRules) -> Result<(), BadTool> {
+        Err(BadTool { pointer: "/host".to_owned(), reason: nobody().to_string() })
+    }
+
+    fn database(
+        &self,
+        _: &TenantScope,
+        name: &ToolName,
+        database: &Database,
+        tool: DatabaseTool,
+        _: &EgressRules,
+    ) -> Arc<dyn Tool> {
+        Arc::new(Nothing(database.spec(name.as_str(), tool)))
     }
 
     async fn tools_of(

@@ -1,7 +1,7 @@
 //! Requests to addresses that tenants and models name: checked after resolution, pinned, bounded.
 //!
 //! Start at [`Egress`], which makes the client that each of them goes through. [`Guarded`] is for URLs that tenants name,
-//! and [`HttpWebhookSender`] for webhooks.
+//! [`HttpWebhookSender`] for webhooks, and [`Sockets`] for what is not HTTP.
 
 mod addresses;
 mod client;
@@ -9,6 +9,7 @@ mod destinations;
 mod guarded;
 mod hosts;
 mod resolver;
+mod sockets;
 mod webhook;
 
 pub use addresses::is_public;
@@ -17,6 +18,7 @@ pub use destinations::{DestinationRefused, Destinations};
 pub use guarded::{Failure, Guarded};
 pub use hosts::{HostListError, Hosts};
 pub use resolver::{AddressRefused, Lookup, SystemLookup};
+pub use sockets::Sockets;
 pub use webhook::HttpWebhookSender;
 
 /// Reads at most `limit` bytes of a body, and says whether there were more.

@@ -1,6 +1,7 @@
-//! Tools that tenants declare: one request by HTTP, or a tool of an MCP server. All go through one guarded client, with the
-//! tenant's own rules on top, and with secrets that are put in as a request leaves.
+//! Tools that tenants declare: one request by HTTP, a tool of an MCP server, or a database that is read. All go out by one
+//! guard, with the tenant's own rules on top, and with secrets that are put in as a request leaves.
 
+mod database;
 mod http;
 mod mask;
 mod mcp;
@@ -8,14 +9,16 @@ mod request;
 mod schema;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::ids::TenantId;
-use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName};
-use powerhouse_egress::{Failure, Guarded, Hosts, Timeouts};
+use powerhouse_domain::tools::{
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName,
+};
+use powerhouse_egress::{Failure, Guarded, Hosts, Sockets, Timeouts};
 use powerhouse_ports::secrets::SecretReader;
 use powerhouse_ports::tools::{Tool, ToolMaker, Unreachable};
 use serde_json::Value;
@@ -31,15 +34,25 @@ const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the tools share.
 struct Outside {
     guarded: Guarded,
+    sockets: Sockets,
     secrets: Arc<dyn SecretReader>,
+    /// How servers are verified by whom the system trusts. Made when it is first wanted: it reads files.
+    verified: OnceLock<Arc<rustls::ClientConfig>>,
 }
 
+/// Why a host may not be reached, as far as the tenant is concerned.
+const NOT_LISTED: &str = "the host is not on the tenant's list of hosts: see /v1/egress-rules";
+
 impl Outside {
+    fn new(guarded: Guarded, sockets: Sockets, secrets: Arc<dyn SecretReader>) -> Self {
+        Self { guarded, sockets, secrets, verified: OnceLock::new() }
+    }
+
     /// A URL that this tenant's tools may ask for.
     fn checked(&self, url: &str, rules: &EgressRules) -> Result<Url, String> {
         let url = self.guarded.checked(url).map_err(|failure| failure.to_string())?;
         if !rules.allow(url.host_str().unwrap_or_default()) {
-            return Err("the host is not on the tenant's list of hosts: see /v1/egress-rules".to_owned());
+            return Err(NOT_LISTED.to_owned());
         }
         Ok(url)
     }
@@ -59,17 +72,17 @@ impl TenantTools {
         for_tenants: BTreeMap<TenantId, Hosts>,
         secrets: &Arc<dyn SecretReader>,
     ) -> reqwest::Result<Self> {
-        let outside = |hosts| {
-            let guarded = Guarded::new(hosts, TIMEOUTS)?;
-            reqwest::Result::Ok(Arc::new(Outside { guarded, secrets: Arc::clone(secrets) }))
+        let outside = |hosts: Hosts| {
+            let guarded = Guarded::new(hosts.clone(), TIMEOUTS)?;
+            reqwest::Result::Ok(Arc::new(Outside::new(guarded, Sockets::new(hosts), Arc::clone(secrets))))
         };
         let wider = for_tenants.into_iter().map(|(tenant, own)| Ok((tenant, outside(trusted.and(&own))?)));
         Ok(Self { outside: outside(trusted.clone())?, wider: wider.collect::<reqwest::Result<_>>()? })
     }
 
     #[cfg(test)]
-    fn through(guarded: Guarded, secrets: Arc<dyn SecretReader>) -> Self {
-        Self { outside: Arc::new(Outside { guarded, secrets }), wider: BTreeMap::new() }
+    fn through(guarded: Guarded, sockets: Sockets, secrets: Arc<dyn SecretReader>) -> Self {
+        Self { outside: Arc::new(Outside::new(guarded, sockets, secrets)), wider: BTreeMap::new() }
     }
 
     fn outside(&self, scope: &TenantScope) -> &Arc<Outside> {
@@ -110,6 +123,34 @@ impl ToolMaker for TenantTools {
     ) -> Arc<dyn Tool> {
         let at = mcp::Connection::new(self.outside(scope), scope, server, rules);
         Arc::new(mcp::ServedTool { at, server: name.clone(), tool: tool.clone() })
+    }
+
+    fn check_database(
+        &self,
+        scope: &TenantScope,
+        database: &Database,
+        rules: &EgressRules,
+    ) -> Result<(), BadTool> {
+        database::check(self.outside(scope), database, rules)
+    }
+
+    fn database(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        database: &Database,
+        tool: DatabaseTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool> {
+        let (outside, scope, rules) = (Arc::clone(self.outside(scope)), *scope, rules.clone());
+        Arc::new(database::ReadTool {
+            outside,
+            scope,
+            rules,
+            name: name.clone(),
+            database: database.clone(),
+            tool,
+        })
     }
 
     async fn tools_of(

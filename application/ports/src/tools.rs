@@ -7,7 +7,10 @@ use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::runs::Run;
-use powerhouse_domain::tools::{EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput, ToolSpec};
+use powerhouse_domain::tools::{
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput,
+    ToolSpec,
+};
 
 /// A tool. Dropping the future of a call stops it.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -93,6 +96,24 @@ pub trait ToolMaker: Send + Sync {
         name: &ToolName,
         server: &McpServer,
         tool: &McpTool,
+        rules: &EgressRules,
+    ) -> Arc<dyn Tool>;
+
+    /// Refuses a database that could never be reached, as far as it tells without asking anybody.
+    fn check_database(
+        &self,
+        scope: &TenantScope,
+        database: &Database,
+        rules: &EgressRules,
+    ) -> Result<(), BadTool>;
+
+    /// A tool of a database, for this tenant.
+    fn database(
+        &self,
+        scope: &TenantScope,
+        name: &ToolName,
+        database: &Database,
+        tool: DatabaseTool,
         rules: &EgressRules,
     ) -> Arc<dyn Tool>;
 

@@ -1,4 +1,4 @@
-//! Tools and MCP servers that a tenant declares, and where these may reach.
+//! Tools, MCP servers and databases that a tenant declares, and where these may reach.
 //!
 //! Start reading at [`Resolver`], which makes them what a run's agent can call.
 
@@ -39,6 +39,7 @@ const fn what(kind: SourceKind) -> &'static str {
     match kind {
         SourceKind::Http => "tool",
         SourceKind::Mcp => "MCP server",
+        SourceKind::Database => "database",
     }
 }
 
@@ -62,13 +63,16 @@ fn resource(name: &ToolName, kind: SourceKind) -> String {
     match kind {
         SourceKind::Http => format!("tool_{name}"),
         SourceKind::Mcp => format!("mcp_server_{name}"),
+        SourceKind::Database => format!("database_{name}"),
     }
 }
 
-fn action(kind: SourceKind, http: AuditAction, mcp: AuditAction) -> AuditAction {
+/// Which of these was done: to a tool, to a server, or to a database.
+fn action(kind: SourceKind, [http, mcp, database]: [AuditAction; 3]) -> AuditAction {
     match kind {
         SourceKind::Http => http,
         SourceKind::Mcp => mcp,
+        SourceKind::Database => database,
     }
 }
 
@@ -85,6 +89,7 @@ fn check(
             &tool.url
         }
         ToolSource::Mcp(server) => &server.url,
+        ToolSource::Database(database) => return Ok(maker.check_database(scope, database, rules)?),
     };
     maker.check_url(scope, url, rules).map_err(|error| Refused::invalid("/url", error))
 }

@@ -246,6 +246,7 @@ kinds! {
     Governor: governor,
     SqlAnalyst: sql_analyst,
     Rag: rag,
+    CodeInterpreter: code_interpreter,
     Router: router,
     OrchestratorWorkers: orchestrator_workers,
     Hierarchical: hierarchical,

@@ -1,11 +1,11 @@
-//! Tools that a tenant declares: single ones by HTTP, and MCP servers with the tools that they have.
+//! Tools that a tenant declares: single ones by HTTP, MCP servers with the tools that they have, and databases.
 
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-use super::{HttpTool, McpServer, SEPARATOR};
+use super::{Database, HttpTool, McpServer, SEPARATOR};
 use crate::access::named_enum;
 use crate::ids::UserId;
 
@@ -59,6 +59,8 @@ named_enum! {
         Http = "http",
         /// A server of the Model Context Protocol, and its tools.
         Mcp = "mcp",
+        /// A database that is read.
+        Database = "database",
     }
 }
 
@@ -69,6 +71,8 @@ pub enum ToolSource {
     Http(HttpTool),
     /// A server of the Model Context Protocol, and its tools.
     Mcp(McpServer),
+    /// A database that is read.
+    Database(Database),
 }
 
 impl ToolSource {
@@ -77,6 +81,7 @@ impl ToolSource {
         match self {
             Self::Http(_) => SourceKind::Http,
             Self::Mcp(_) => SourceKind::Mcp,
+            Self::Database(_) => SourceKind::Database,
         }
     }
 }

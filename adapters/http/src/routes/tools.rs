@@ -1,5 +1,6 @@
-//! Tools and MCP servers that the tenant declares, and where these may reach.
+//! Tools, MCP servers and databases that the tenant declares, and where these may reach.
 
+mod databases;
 mod egress;
 mod http;
 mod mcp;
@@ -41,7 +42,11 @@ pub struct Tools {
 
 impl Tools {
     pub(crate) fn guarded(&self) -> Router {
-        Router::new().push(http::routes(self)).push(mcp::routes(self)).push(egress::routes(self))
+        Router::new()
+            .push(http::routes(self))
+            .push(mcp::routes(self))
+            .push(databases::routes(self))
+            .push(egress::routes(self))
     }
 }
 

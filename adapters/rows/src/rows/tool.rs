@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::UserId;
 use powerhouse_domain::tools::{
-    Auth, HttpTool, Limits, Listing, McpServer, McpTool, SourceKind, TenantTool, ToolSource,
+    Auth, Database, HttpTool, Limits, Listing, McpServer, McpTool, SourceKind, TenantTool, ToolSource,
 };
 use powerhouse_ports::store::StoreError;
 use sea_orm::ActiveValue::Set;
@@ -103,6 +103,22 @@ struct StoredTool {
     is_safe_to_repeat: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+struct StoredDatabase {
+    description: String,
+    host: String,
+    port: u16,
+    database: String,
+    user: String,
+    password: Option<String>,
+    tls: String,
+    certificates: Option<String>,
+    schemas: Vec<String>,
+    rows: u32,
+    seconds: u32,
+    bytes: u32,
+}
+
 /// What is stored of a source.
 fn source(source: &ToolSource) -> serde_json::Value {
     match source {
@@ -137,6 +153,20 @@ fn source(source: &ToolSource) -> serde_json::Value {
                 problem: server.listing.problem.clone(),
             })
         }
+        ToolSource::Database(database) => write(&StoredDatabase {
+            description: database.description.clone(),
+            host: database.host.clone(),
+            port: database.port,
+            database: database.database.clone(),
+            user: database.user.clone(),
+            password: database.password.as_ref().map(ToString::to_string),
+            tls: database.tls.as_str().to_owned(),
+            certificates: database.certificates.clone(),
+            schemas: database.schemas.clone(),
+            rows: database.rows,
+            seconds: database.limits.seconds(),
+            bytes: database.limits.bytes(),
+        }),
     }
 }
 
@@ -171,6 +201,23 @@ fn server(stored: StoredServer) -> Result<McpServer, StoreError> {
     })
 }
 
+fn database(stored: StoredDatabase) -> Result<Database, StoreError> {
+    let password = stored.password.map(|name| name.parse().map_err(corrupt(TABLE, SOURCE))).transpose()?;
+    Ok(Database {
+        description: stored.description,
+        host: stored.host,
+        port: stored.port,
+        database: stored.database,
+        user: stored.user,
+        password,
+        tls: stored.tls.parse().map_err(corrupt(TABLE, SOURCE))?,
+        certificates: stored.certificates,
+        schemas: stored.schemas,
+        rows: stored.rows,
+        limits: Limits::new(stored.seconds, stored.bytes).map_err(corrupt(TABLE, SOURCE))?,
+    })
+}
+
 /// What changes of a row.
 pub(crate) fn changes(tool: &TenantTool) -> ActiveModel {
     ActiveModel {
@@ -189,6 +236,7 @@ impl TryFrom<Model> for TenantTool {
         let source = match row.kind.parse().map_err(corrupt(TABLE, "kind"))? {
             SourceKind::Http => ToolSource::Http(http(read(TABLE, SOURCE, row.source)?)?),
             SourceKind::Mcp => ToolSource::Mcp(server(read(TABLE, SOURCE, row.source)?)?),
+            SourceKind::Database => ToolSource::Database(database(read(TABLE, SOURCE, row.source)?)?),
         };
         Ok(Self {
             name: row.name.parse().map_err(corrupt(TABLE, "name"))?,

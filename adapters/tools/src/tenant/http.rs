@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
-use powerhouse_domain::secrets::SecretValue;
+use powerhouse_domain::secrets::{SecretName, SecretValue};
 use powerhouse_domain::tools::{Auth, EgressRules, HttpMethod, HttpTool, ToolName, ToolOutput, ToolSpec};
 use powerhouse_egress::Failure;
 use powerhouse_ports::Chain;
@@ -34,7 +34,16 @@ pub(super) async fn opened(
     scope: &TenantScope,
     auth: &Auth,
 ) -> Result<SecretValue, String> {
-    reader.read(scope, auth.secret()).await.map_err(|error| {
+    read_secret(reader, scope, auth.secret()).await
+}
+
+/// Opens a secret of the tenant's by its name.
+pub(super) async fn read_secret(
+    reader: &dyn SecretReader,
+    scope: &TenantScope,
+    name: &SecretName,
+) -> Result<SecretValue, String> {
+    reader.read(scope, name).await.map_err(|error| {
         if let SecretUnreadable::Unavailable { .. } = &error {
             tracing::error!(error = %Chain(&error), "a secret cannot be opened");
         }

@@ -46,6 +46,7 @@ fn tools(answers: Vec<&'static [&'static str]>) -> TenantTools {
     let trusted = Hosts::new(["crm.test"]).expect("hosts");
     TenantTools::through(
         Guarded::through(&egress, trusted).expect("a client"),
+        Sockets::new(Hosts::default()),
         Arc::new(MockSecretReader::new()),
     )
 }

@@ -13,7 +13,12 @@ use super::{action, changing, check, find, resource};
 use crate::refused::expect_version;
 use crate::{Refused, audited};
 
-/// Changes tools and servers.
+const CHANGED: [AuditAction; 3] =
+    [AuditAction::ToolChanged, AuditAction::McpServerChanged, AuditAction::DatabaseChanged];
+const REMOVED: [AuditAction; 3] =
+    [AuditAction::ToolRemoved, AuditAction::McpServerRemoved, AuditAction::DatabaseRemoved];
+
+/// Changes tools, servers and databases.
 #[derive(Clone)]
 pub struct ChangeTool {
     /// Where they are.
@@ -49,14 +54,14 @@ impl ChangeTool {
         };
         let tool = tool.changed(source, self.clock.now());
         tx.tools().update(&tool).await.map_err(Refused::stale)?;
-        let done = action(kind, AuditAction::ToolChanged, AuditAction::McpServerChanged);
+        let done = action(kind, CHANGED);
         let entry = Entry::by(principal, done, resource(&tool.name, kind), tool.updated_at);
         audited::commit(tx, entry.with("version", tool.version)).await?;
         Ok(tool)
     }
 }
 
-/// Removes tools and servers.
+/// Removes tools, servers and databases.
 #[derive(Clone)]
 pub struct DeleteTool {
     /// Where they are.
@@ -79,7 +84,7 @@ impl DeleteTool {
         let tool = find(&mut *tx, &permit.redeem(), kind).await?;
         expect_version(tool.version, version)?;
         tx.tools().remove(&tool.name).await?;
-        let done = action(kind, AuditAction::ToolRemoved, AuditAction::McpServerRemoved);
+        let done = action(kind, REMOVED);
         audited::commit(tx, Entry::by(principal, done, resource(&tool.name, kind), self.clock.now())).await?;
         Ok(())
     }

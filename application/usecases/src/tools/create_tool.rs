@@ -1,4 +1,4 @@
-//! A new tool, or a new MCP server, which is asked for its tools at once.
+//! A new tool or database, or a new MCP server, which is asked for its tools at once.
 
 use std::sync::Arc;
 
@@ -12,7 +12,10 @@ use powerhouse_ports::tools::ToolMaker;
 use super::{Names, action, check, resource};
 use crate::{Once, Refused, permit};
 
-/// Declares tools and servers.
+const CREATED: [AuditAction; 3] =
+    [AuditAction::ToolCreated, AuditAction::McpServerCreated, AuditAction::DatabaseCreated];
+
+/// Declares tools, servers and databases.
 #[derive(Clone)]
 pub struct CreateTool {
     /// Where they are.
@@ -37,18 +40,18 @@ pub(super) fn check_name(built_in: &Names, name: &ToolName, pointer: &str) -> Re
 pub(super) async fn add(tx: &mut dyn TenantTx, tools: &[TenantTool]) -> Result<(), Refused> {
     let new = u64::try_from(tools.len()).unwrap_or(u64::MAX);
     if tx.tools().count().await? + new > MAX_DECLARED {
-        let reason = format!("a tenant declares at most {MAX_DECLARED} tools and MCP servers");
+        let reason = format!("a tenant declares at most {MAX_DECLARED} tools, MCP servers and databases");
         return Err(Refused::conflict("too_many_tools", reason));
     }
     for tool in tools {
-        let reason = format!("a tool or an MCP server is called `{}` already", tool.name);
+        let reason = format!("a tool, an MCP server or a database is called `{}` already", tool.name);
         tx.tools().add(tool).await.map_err(Refused::taken("tool_name_taken", &reason))?;
     }
     Ok(())
 }
 
 impl CreateTool {
-    /// Declares a tool or a server, under a name that no other of the tenant has. A server that does not answer is declared
+    /// Declares a tool, a server or a database, under a name that no other of the tenant has. A server that does not answer is declared
     /// all the same, and says why.
     pub async fn execute(
         &self,
@@ -69,13 +72,13 @@ impl CreateTool {
                     server.listing.renewed(said.map_err(|error| error.to_string()), self.clock.now());
                 ToolSource::Mcp(server)
             }
-            http @ ToolSource::Http(_) => http,
+            source @ (ToolSource::Http(_) | ToolSource::Database(_)) => source,
         };
         let kind = source.kind();
         let tool = TenantTool::new(name, source, permit.granted_to(), self.clock.now());
         let mut tx = once.begin(&*self.store, &scope).await?;
         add(&mut *tx, std::slice::from_ref(&tool)).await?;
-        let done = action(kind, AuditAction::ToolCreated, AuditAction::McpServerCreated);
+        let done = action(kind, CREATED);
         let entry = Entry::by(principal, done, resource(&tool.name, kind), tool.created_at);
         once.commit_audited(tx, &tool, entry).await?;
         permit.redeem();

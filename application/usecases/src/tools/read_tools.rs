@@ -1,4 +1,4 @@
-//! One tool or server, and a page of them.
+//! One tool, server or database, and a page of them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use powerhouse_ports::store::{Limit, Page, TenantStore};
 use super::what;
 use crate::{Refused, permit};
 
-/// Lists tools or servers.
+/// Lists tools, servers or databases.
 #[derive(Clone)]
 pub struct ListTools {
     /// Where they are.
@@ -31,7 +31,7 @@ impl ListTools {
     }
 }
 
-/// Reads a tool or a server.
+/// Reads a tool, a server or a database.
 #[derive(Clone)]
 pub struct ReadTool {
     /// Where they are.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::tools::{
-    EgressRules, McpServer, McpTool, SEPARATOR, TenantTool, ToolName, ToolSource, ToolSpec,
+    DatabaseTool, EgressRules, McpServer, McpTool, SEPARATOR, TenantTool, ToolName, ToolSource, ToolSpec,
 };
 use powerhouse_ports::store::{StoreError, TenantView};
 use powerhouse_ports::tools::{RunContext, Tool, ToolFactory, ToolMaker};
@@ -21,7 +21,7 @@ pub type Names = BTreeSet<String>;
 /// The platform's tools that are made for each run, by their names.
 pub type Factories = BTreeMap<String, Arc<dyn ToolFactory>>;
 
-/// All tools of a server, in an agent's list.
+/// All tools of a server or a database, in an agent's list.
 const ALL: &str = "*";
 
 /// Finds tools.
@@ -46,7 +46,7 @@ pub(crate) struct Resolved {
     pub(crate) has_declared: bool,
 }
 
-/// The tenant's names in a list of tools: of single ones, and of servers.
+/// The tenant's names in a list of tools: of single ones, of servers, and of databases.
 pub(crate) fn declared_names<'a>(
     listed: impl IntoIterator<Item = &'a String>,
     is_built_in: impl Fn(&String) -> bool,
@@ -127,9 +127,17 @@ impl Resolver {
                     .map(|tool| self.maker.mcp(scope, name, server, tool, rules))
                     .collect()
             }
+            (ToolSource::Database(database), Some(wanted)) => of_database(wanted)
+                .map(|tool| self.maker.database(scope, name, database, tool, rules))
+                .collect(),
             _ => Vec::new(),
         }
     }
+}
+
+/// The tools of a database that go by this name in an agent's list.
+fn of_database(wanted: &str) -> impl Iterator<Item = DatabaseTool> {
+    DatabaseTool::ALL.iter().copied().filter(move |tool| wanted == ALL || tool.as_str() == wanted)
 }
 
 /// Why a name in an agent's list stands for nothing; nothing when it stands for something.
@@ -141,8 +149,9 @@ pub(crate) fn missing(name: &str, built_in: &Names, declared: &[TenantTool]) -> 
     match name.split_once(SEPARATOR) {
         None => match find(name).map(|tool| &tool.source) {
             Some(ToolSource::Http(_)) => None,
-            Some(ToolSource::Mcp(_)) => Some(format!(
-                "`{name}` is an MCP server: list its tools as `{name}{SEPARATOR}…`, or `{name}{SEPARATOR}{ALL}` for all"
+            Some(source @ (ToolSource::Mcp(_) | ToolSource::Database(_))) => Some(format!(
+                "`{name}` is {}: list its tools as `{name}{SEPARATOR}…`, or `{name}{SEPARATOR}{ALL}` for all",
+                if matches!(source, ToolSource::Mcp(_)) { "an MCP server" } else { "a database" }
             )),
             None => {
                 let names = built_in.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -159,7 +168,15 @@ pub(crate) fn missing(name: &str, built_in: &Names, declared: &[TenantTool]) -> 
                 let names = names.collect::<Vec<_>>().join(", ");
                 Some(format!("the server offers no such tool; it offers: {names}"))
             }
-            _ => Some(format!("there is no MCP server `{server}`: declare it at /v1/mcp-servers")),
+            Some(ToolSource::Database(_)) if of_database(wanted).next().is_some() => None,
+            Some(ToolSource::Database(_)) => {
+                let names = DatabaseTool::ALL.iter().map(|tool| format!("{server}{SEPARATOR}{tool}"));
+                let names = names.collect::<Vec<_>>().join(", ");
+                Some(format!("a database has no such tool; it has: {names}"))
+            }
+            _ => Some(format!(
+                "there is no MCP server and no database `{server}`: declare it at /v1/mcp-servers or /v1/databases"
+            )),
         },
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use powerhouse_domain::tenants::Plan;
 use powerhouse_domain::tools::{
-    Auth, EgressRules, HttpMethod, HttpTool, Limits, Listing, McpServer, McpTool, SourceKind, TenantTool,
-    ToolSource,
+    Auth, Database, EgressRules, HttpMethod, HttpTool, Limits, Listing, McpServer, McpTool, SourceKind,
+    TenantTool, Tls, ToolSource,
 };
 use powerhouse_ports::store::{Limit, StoreError};
 use serde_json::json;
@@ -42,6 +42,23 @@ fn mcp(office: &Office, name: &str) -> TenantTool {
     TenantTool::new(name.parse().expect("a name"), ToolSource::Mcp(server), office.owner.id(), at(1))
 }
 
+fn database(office: &Office, name: &str) -> TenantTool {
+    let database = Database {
+        description: "Orders".into(),
+        host: "db.example.org".into(),
+        port: 6432,
+        database: "sales".into(),
+        user: "reader".into(),
+        password: Some("sales".parse().expect("a name")),
+        tls: Tls::Verified,
+        certificates: Some("-----BEGIN CERTIFICATE-----".into()),
+        schemas: vec!["public".into(), "shop".into()],
+        rows: 7,
+        limits: Limits::new(8, 9).expect("limits"),
+    };
+    TenantTool::new(name.parse().expect("a name"), ToolSource::Database(database), office.owner.id(), at(1))
+}
+
 fn rules(version: u64, hosts: Option<&[&str]>) -> EgressRules {
     let hosts = hosts.map(|hosts| hosts.iter().map(|host| host.parse().expect("a host")).collect());
     EgressRules::restore(hosts, version)
@@ -59,13 +76,14 @@ async fn stored(stores: &Stores, office: &Office, tools: &[TenantTool]) {
 pub async fn tools_survive(stores: &Stores) {
     let office = office(&*stores.platform, Plan::Team).await;
     let (b, a, c) = (http(&office, "b"), http(&office, "a"), mcp(&office, "c"));
-    stored(stores, &office, &[b.clone(), a.clone(), c.clone()]).await;
+    let e = database(&office, "e");
+    stored(stores, &office, &[b.clone(), a.clone(), c.clone(), e.clone()]).await;
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
-    for tool in [&a, &b, &c] {
+    for tool in [&a, &b, &c, &e] {
         assert_eq!(tx.tools().find(&tool.name).await.expect("find").as_ref(), Some(tool));
     }
     assert_eq!(tx.tools().find(&"d".parse().expect("a name")).await.expect("find"), None);
-    assert_eq!(tx.tools().count().await.expect("count"), 3);
+    assert_eq!(tx.tools().count().await.expect("count"), 4);
     let names = [c.name.clone(), "d".parse().expect("a name"), a.name.clone()];
     assert_eq!(tx.tools().named(&names).await.expect("named"), [a.clone(), c.clone()]);
     assert_eq!(tx.tools().named(&[]).await.expect("named"), []);
@@ -75,6 +93,7 @@ pub async fn tools_survive(stores: &Stores) {
     let rest = tx.tools().list(SourceKind::Http, page.next, one).await.expect("list");
     assert_eq!((rest.items, rest.next), (vec![b.clone()], None));
     assert_eq!(tx.tools().list(SourceKind::Mcp, None, one).await.expect("list").items, vec![c.clone()]);
+    assert_eq!(tx.tools().list(SourceKind::Database, None, one).await.expect("list").items, vec![e]);
 
     let changed = a.clone().changed(b.source.clone(), at(9));
     tx.tools().update(&changed).await.expect("update");

@@ -152,7 +152,7 @@ impl From<&TenantTool> for ToolView {
     fn from(tool: &TenantTool) -> Self {
         let declared = match &tool.source {
             ToolSource::Http(tool) => Some(tool.into()),
-            ToolSource::Mcp(_) => None,
+            ToolSource::Mcp(_) | ToolSource::Database(_) => None,
         };
         Self {
             name: tool.name.to_string(),
@@ -256,7 +256,7 @@ impl From<&TenantTool> for ServerView {
     fn from(tool: &TenantTool) -> Self {
         let server = match &tool.source {
             ToolSource::Mcp(server) => Some(server),
-            ToolSource::Http(_) => None,
+            ToolSource::Http(_) | ToolSource::Database(_) => None,
         };
         let listing = server.map(|server| server.listing.clone()).unwrap_or_default();
         let tools = server.into_iter().flat_map(McpServer::offered).map(|served| {
