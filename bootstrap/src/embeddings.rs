@@ -63,7 +63,14 @@ fn remote(settings: &Embeddings, model: &Model) -> anyhow::Result<Chosen> {
     } else {
         (settings.base_url.clone(), settings.api_key.clone())
     };
-    let url = url.map_or_else(|| OPENAI.parse(), Ok).context("the maker's URL")?;
+    // Texts go nowhere that nobody has chosen: not to OpenAI without its key.
+    let url = match url {
+        Some(url) => url,
+        None if key.is_some() => OPENAI.parse().context("the maker's URL")?,
+        None => anyhow::bail!(
+            "set embeddings.base_url: who is to turn texts into vectors? For OpenAI, set embeddings.api_key"
+        ),
+    };
     let name = match &settings.model {
         Some(name) => name.clone(),
         None if url.as_str().trim_end_matches('/') == OPENAI => OPENAI_EMBEDDINGS.to_owned(),
@@ -106,6 +113,9 @@ mod tests {
         for offline in [&[][..], &[other, key], &[("ANTHROPIC_API_KEY", "sk-canary")]] {
             let label = chosen(offline).unwrap().unwrap();
             assert!(label.starts_with(OFFLINE_EMBEDDINGS), "{label}");
+        }
+        for nobody in [&[named][..], &[named, ("ANTHROPIC_API_KEY", "sk-canary")]] {
+            assert!(chosen(nobody).is_err(), "texts would go to an address that nobody has chosen");
         }
         assert_eq!(chosen(&[other, named]).unwrap().unwrap(), "bge at http://llm.example/v1");
         let own = ("POWERHOUSE__EMBEDDINGS__BASE_URL", "http://vectors.example/v1");

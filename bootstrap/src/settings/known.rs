@@ -94,7 +94,7 @@ pub(super) const KNOWN: &[Known] = &[
     known(
         "embeddings.base_url",
         "",
-        "the API of vectors; that of the model when empty and it is one of chat completions, else OpenAI's",
+        "the API of vectors; that of the model when empty and it is one of chat completions, else OpenAI's, with a key of its own",
     ),
     known(EMBEDDINGS_KEY, "", "the key of that API; that of the model where it is the model's"),
     known("embeddings.model", "", "the model that makes vectors; OpenAI's text-embedding-3-small when empty"),
