@@ -171,7 +171,7 @@ async fn whatever_a_model_writes_is_refused_or_harmless() {
         ("SELECT repeat('x', 20000000)", "larger than 65536 bytes"),
         ("EXPLAIN SELECT 1", "syntax error"),
         ("", "syntax error"),
-        ("SELECT * FROM generate_series(1, 1000000000)", "more than 5 rows"),
+        ("SELECT generate_series(1, 1000000000)", "more than 5 rows"),
         ("SELECT n, repeat('x', 30000) FROM generate_series(1, 4) n", "larger than 65536 bytes; the first"),
         ("VALUES (1, NULL), (2, 'a')", r#"[["1",null],["2","a"]]"#),
     ];
