@@ -34,7 +34,7 @@ fn all() -> Vec<Strategy> {
 fn work() -> Brief {
     let tool =
         |name: &str| ToolSpec { name: name.into(), description: "Does it.".into(), parameters: json!({}) };
-    let tools = brief().tools.into_iter().chain(["sql_schema", "sql_query"].map(tool)).collect();
+    let tools = brief().tools.into_iter().chain(["sql_schema", "sql_query", "run_code"].map(tool)).collect();
     let task = "What is 6 × 7?\nAnswer A: 42\nAnswer B: 41".into();
     Brief { task, tools, ..among_agents(&["helper", "other"]) }
 }

@@ -20,7 +20,7 @@ fn brief() -> Brief {
         description: "Does it".into(),
         parameters: json!({"type": "object"}),
     };
-    let tools = ["pay", "sql_schema", "sql_query"].map(tool).into();
+    let tools = ["pay", "sql_schema", "sql_query", "run_code"].map(tool).into();
     Brief {
         task: "Pay the bill".into(),
         instructions: String::new(),
