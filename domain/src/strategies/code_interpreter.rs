@@ -106,21 +106,22 @@ impl Kind for Parameters {
 
 /// The blocks of code in a reply, one after the other. A block that says to be in another language than Python is text.
 fn code_in(reply: &str) -> Option<String> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Vec<&str>> = None;
+    let mut blocks: Vec<String> = Vec::new();
+    // Whether it is Python, and its lines.
+    let mut open: Option<(bool, Vec<&str>)> = None;
     for line in reply.lines() {
-        match (line.trim_start().strip_prefix("```"), open.take()) {
-            (Some(_), Some(block)) => blocks.push(block.join("\n")),
-            (Some(language), None) if is_python(language.trim()) => open = Some(Vec::new()),
-            (None, Some(mut block)) => {
-                block.push(line);
-                open = Some(block);
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(_), Some((is_code, lines))) => {
+                blocks.extend(is_code.then(|| lines.join("\n")));
+                open = None;
             }
-            (_, None) => {}
+            (Some(language), None) => open = Some((is_python(language.trim()), Vec::new())),
+            (None, Some((_, lines))) => lines.push(line),
+            (None, None) => {}
         }
     }
     // One that is not closed ends with the reply.
-    blocks.extend(open.map(|block| block.join("\n")));
+    blocks.extend(open.filter(|(is_code, _)| *is_code).map(|(_, lines)| lines.join("\n")));
     blocks.retain(|block| !block.trim().is_empty());
     (!blocks.is_empty()).then(|| blocks.join("\n"))
 }

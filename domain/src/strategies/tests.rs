@@ -35,7 +35,8 @@ fn all() -> Vec<Strategy> {
 fn work() -> Brief {
     let tool =
         |name: &str| ToolSpec { name: name.into(), description: "Does it.".into(), parameters: json!({}) };
-    let tools = ["sql_schema", "sql_query", "knowledge_search", "memory_search", "memory_apply"].map(tool);
+    let tools = ["sql_schema", "sql_query", "run_code", "knowledge_search", "memory_search", "memory_apply"]
+        .map(tool);
     let tools = brief().tools.into_iter().chain(tools).collect();
     let task = "What is 6 × 7?\n6 × 7 => 42\nAnswer A: 42\nAnswer B: 41".into();
     Brief { task, tools, ..among_agents(&["helper", "other"]) }

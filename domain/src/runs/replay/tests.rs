@@ -20,9 +20,9 @@ fn brief() -> Brief {
         description: "Does it".into(),
         parameters: json!({"type": "object"}),
     };
-    let tools = ["pay", "sql_schema", "sql_query", "knowledge_search", "memory_search", "memory_apply"]
-        .map(tool)
-        .into();
+    let tools =
+        ["pay", "sql_schema", "sql_query", "run_code", "knowledge_search", "memory_search", "memory_apply"];
+    let tools = tools.map(tool).into();
     Brief {
         task: "Pay the bill\nrent => paid".into(),
         instructions: String::new(),

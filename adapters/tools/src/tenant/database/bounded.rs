@@ -33,6 +33,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let left = self.left.load(Ordering::Relaxed).saturating_sub(came);
         self.left.store(left, Ordering::Relaxed);
         if left == 0 {
+            // A read that fails has read nothing.
+            buf.set_filled(before);
             return Poll::Ready(Err(io::Error::other("the other end sent too much")));
         }
         Poll::Ready(Ok(()))
