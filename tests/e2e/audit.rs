@@ -101,8 +101,12 @@ async fn every_operation_that_changes_something_leaves_a_record() {
         assert!(left[0]["session"].as_str().unwrap().starts_with("session_"), "{left:?}");
         walked += 1;
         // A tenant has few of them.
-        let Property { webhook, provider, .. } = &property;
-        for path in [format!("/v1/webhooks/{webhook}"), format!("/v1/model-providers/{provider}")] {
+        let Property { webhook, provider, collection, .. } = &property;
+        for path in [
+            format!("/v1/webhooks/{webhook}"),
+            format!("/v1/model-providers/{provider}"),
+            format!("/v1/collections/{collection}"),
+        ] {
             ada.request(Method::DELETE, &path).send().await.unwrap();
         }
     }

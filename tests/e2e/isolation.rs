@@ -115,7 +115,7 @@ pub(crate) struct Property {
     secret: String,
     tool: String,
     mcp_server: String,
-    collection: String,
+    pub(crate) collection: String,
     document: String,
     database: String,
     message: String,
