@@ -245,10 +245,8 @@ mod tests {
         request
             .messages
             .extend([Message::assistant("[offline model] 1 + 2 = 3"), Message::user("Name a colour.")]);
-        assert_eq!(
-            (task(&request), said(&request)),
-            ("Name a colour.", "[offline model] Name a colour.".to_owned())
-        );
+        assert_eq!(task(&request), "Name a colour.");
+        assert!(said(&request).starts_with(MARK) && said(&request).ends_with("Name a colour."));
         request
             .messages
             .extend([Message::assistant("Blue."), Message::user("Therefore, what is the answer?")]);

@@ -70,7 +70,9 @@ mod tests {
     use crate::strategies::scripted::{Script, brief, reply};
     use crate::strategies::{AgentKind, Strategy};
     use crate::threads::{KEPT_TURNS, MAX_TOKENS, Turn};
-    use crate::tools::ToolSpec;
+    use crate::tools::{ToolOutput, ToolSpec};
+
+    const PASSAGES: &str = r#"{"passages": [{"citation": "doc_1#0", "start": 0, "end": 2, "text": "42"}]}"#;
 
     fn turns(count: u32, chars: usize) -> Vec<Turn> {
         let turn = |number| Turn {
@@ -88,8 +90,8 @@ mod tests {
     #[test]
     fn every_kind_sees_what_was_said_before_its_task() {
         for kind in AgentKind::ALL {
-            // It judges what stands in its task.
-            if *kind == AgentKind::Evaluator {
+            // They work on what stands in their task: two answers, and examples.
+            if matches!(kind, AgentKind::Evaluator | AgentKind::MetaEvolver) {
                 continue;
             }
             let strategy = Strategy::from_parameters(*kind, &serde_json::json!({})).unwrap();
@@ -99,7 +101,11 @@ mod tests {
             brief
                 .tools
                 .extend(needed.map(|name| ToolSpec { name, ..brief.tools[0].clone() }).collect::<Vec<_>>());
-            let played = Script::new(["42"]).play(&strategy, brief);
+            let script = Script::new(["42"]).with_tool(|request| match request.name.as_str() {
+                "knowledge_search" => ToolOutput::ok(PASSAGES),
+                _ => ToolOutput::ok(request.arguments.to_string()),
+            });
+            let played = script.play(&strategy, brief);
             let first = played.requests.first().unwrap_or_else(|| panic!("{kind} asks its model"));
             let at = |wanted: &Message| first.messages.iter().position(|message| message == wanted);
             let (asked, answered) = (at(&Message::user("question 1")), at(&Message::assistant("answer 1 ")));
