@@ -128,5 +128,5 @@ pub(super) const KNOWN: &[Known] = &[
     ),
     known("webhooks.allow", "", "hosts that webhooks may have though not public, or without TLS, by commas"),
     known("log.format", "auto", "`auto` (JSON unless on a terminal), `json` or `pretty`"),
-    known("log.filter", "info", "what is logged, as tracing's filters are written"),
+    known("log.filter", "info,sea_orm_migration=warn", "what is logged, as tracing's filters are written"),
 ];
