@@ -121,10 +121,8 @@ async fn observe(mind: &Mind<'_>) -> Result<Vec<Seen>, StrategyError> {
 /// What was observed since the last reflection, the oldest first. Ids grow with time.
 async fn unreflected(mind: &Mind<'_>) -> Result<Vec<Remembered>, StrategyError> {
     let query = &mind.brief.task;
-    let looks =
-        [mind.recall(query, RECENT, &[OBSERVATION], By::Age), mind.recall(query, 1, &[REFLECTION], By::Age)];
-    let mut found = mind.fx.join(looks).await?.into_iter();
-    let (observed, reflected) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
+    let observed = mind.recall(query, RECENT, &[OBSERVATION], By::Age).await?;
+    let reflected = mind.recall(query, 1, &[REFLECTION], By::Age).await?;
     let last = reflected.first().map(|memory| memory.id.as_str()).unwrap_or_default();
     let mut recent: Vec<_> = observed.into_iter().filter(|memory| memory.id.as_str() > last).collect();
     recent.reverse();
