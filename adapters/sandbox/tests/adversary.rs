@@ -238,7 +238,9 @@ async fn a_thousand_calls_at_once_take_turns_within_bounded_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_nobody_waits_for_gives_its_place_back() {
-    let sandbox = Arc::new(Sandbox::new(Bounds { places: 1, ..Bounds::default() }));
+    // Time alone would end it.
+    let bounds = Bounds { places: 1, fuel: 500_000_000_000_000, ..Bounds::default() };
+    let sandbox = Arc::new(Sandbox::new(bounds));
     let endless = sandbox.run(Program { code: "while True: pass".into(), data: Value::Null });
     assert!(tokio::time::timeout(Duration::from_secs(2), endless).await.is_err());
     let since = Instant::now();
