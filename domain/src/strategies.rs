@@ -108,6 +108,16 @@ impl Brief {
     }
 
     /// A conversation about the task, with what is known beside it: each a heading and a text.
+    /// Fails unless these tools are there, and says which are not.
+    fn has_tools(&self, needed: Vec<String>) -> Result<(), StrategyError> {
+        let is_missing = |needed: &String| !self.tools.iter().any(|tool| tool.name == *needed);
+        let missing: Vec<String> = needed.into_iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(StrategyError::MissingTools { needed: missing.join(", ") })
+    }
+
     fn about_task(&self, guidance: &str, sections: &[(&str, &str)]) -> Vec<Message> {
         self.conversation(guidance, with_sections(&self.task, sections))
     }

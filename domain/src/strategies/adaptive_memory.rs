@@ -52,7 +52,7 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        let mind = Mind::of(&brief, &fx)?;
+        let mind = Mind { brief: &brief, fx: &fx };
         let recalled = mind.recall(&brief.task, self.recalled, &[], By::Weight).await?;
         let tools = mind.other_tools();
         let sections = [("What you remember", listed(&recalled))];

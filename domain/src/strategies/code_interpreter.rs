@@ -70,9 +70,6 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        if !brief.tools.iter().any(|tool| tool.name == RUN_CODE) {
-            return Err(StrategyError::MissingTools { needed: RUN_CODE.to_owned() });
-        }
         let mut messages = brief.about_task(&format!("{WRITE} {DATA_NOT_ORDERS}"), &[]);
         let (mut programs, mut repairs, mut purpose) = (0, 0, "write");
         while programs < self.max_programs {

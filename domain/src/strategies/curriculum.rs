@@ -89,7 +89,7 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        let mind = Mind::of(&brief, &fx)?;
+        let mind = Mind { brief: &brief, fx: &fx };
         let recent = mind.recall(&brief.task, RECENT, &["observation"], By::Age).await?;
         let mut record = Record::default();
         for memory in recent.iter().rev() {

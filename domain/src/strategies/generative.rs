@@ -65,7 +65,7 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        let mind = Mind::of(&brief, &fx)?;
+        let mind = Mind { brief: &brief, fx: &fx };
         let observed = observe(&mind).await?;
         mind.apply(
             observed.iter().filter_map(|seen| adding(OBSERVATION, &seen.text, seen.importance)).collect(),

@@ -189,6 +189,9 @@ macro_rules! kinds {
             }
 
             fn work(&self, brief: Brief, fx: Effects) -> StrategyFuture {
+                if let Err(missing) = brief.has_tools(self.needed_tools()) {
+                    return Box::pin(std::future::ready(Err(missing)));
+                }
                 match &self.0 { $(Chosen::$variant(kind) => Box::pin(kind.clone().run(brief, fx)),)+ }
             }
 

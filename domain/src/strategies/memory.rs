@@ -67,7 +67,7 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        let mind = Mind::of(&brief, &fx)?;
+        let mind = Mind { brief: &brief, fx: &fx };
         let known = mind.recall(&brief.task, self.recalled, &[], By::Relevance).await?;
         // More can be paged in; what is remembered is not the model's to change while it works.
         let tools: Vec<_> = brief.tools.iter().filter(|tool| tool.name != APPLY).cloned().collect();

@@ -84,9 +84,6 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        if !brief.tools.iter().any(|tool| tool.name == self.search_tool) {
-            return Err(StrategyError::MissingTools { needed: self.search_tool });
-        }
         let reader = Reader { brief: &brief, fx: &fx, kind: &self };
         let query: String = brief.task.chars().take(MAX_QUERY).collect();
         let mut kept = reader.relevant(reader.retrieve(&query).await?).await?;

@@ -60,25 +60,14 @@ impl By {
     }
 }
 
-/// An agent that remembers.
+/// An agent that remembers, with the tools for it.
 #[derive(Clone, Copy)]
 pub(super) struct Mind<'a> {
     pub(super) brief: &'a Brief,
     pub(super) fx: &'a Effects,
 }
 
-impl<'a> Mind<'a> {
-    /// An agent with the tools for it.
-    pub(super) fn of(brief: &'a Brief, fx: &'a Effects) -> Result<Self, StrategyError> {
-        let is_missing = |needed: &String| !brief.tools.iter().any(|tool| tool.name == *needed);
-        let missing: Vec<String> = tools().into_iter().filter(is_missing).collect();
-        if missing.is_empty() {
-            Ok(Self { brief, fx })
-        } else {
-            Err(StrategyError::MissingTools { needed: missing.join(", ") })
-        }
-    }
-
+impl Mind<'_> {
     /// The tools that it may call by itself: those of its agent but for these two.
     pub(super) fn other_tools(&self) -> Vec<ToolSpec> {
         let tools = self.brief.tools.iter();

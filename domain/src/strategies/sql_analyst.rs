@@ -64,11 +64,6 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        let is_missing = |needed: &String| !brief.tools.iter().any(|tool| tool.name == *needed);
-        let missing: Vec<String> = self.needed_tools().into_iter().filter(is_missing).collect();
-        if !missing.is_empty() {
-            return Err(StrategyError::MissingTools { needed: missing.join(", ") });
-        }
         let shown = fx.tool(&self.schema_tool, json!({})).await?;
         if shown.is_error {
             return Err(StrategyError::ToolFailed { tool: self.schema_tool, reason: shown.content });

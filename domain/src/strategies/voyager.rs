@@ -67,7 +67,7 @@ impl Kind for Parameters {
     }
 
     async fn run(self, brief: Brief, fx: Effects) -> Result<Answer, StrategyError> {
-        let mind = Mind::of(&brief, &fx)?;
+        let mind = Mind { brief: &brief, fx: &fx };
         let skills = mind.recall(&brief.task, self.recalled, &["skill"], By::Relevance).await?;
         let known = listed(&skills);
         let mut before = Attempt::default();
