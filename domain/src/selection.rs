@@ -32,8 +32,7 @@ pub use record::{AgentRecord, Outcome, Record, WEIGHT_OF_WORD, record, rewards};
 pub use selector::{Learnt, Selector};
 
 use explore::{Arm, drawn, propensities};
-pub(crate) use lexical::words;
-use lexical::{bm25, shared, words_of};
+use lexical::{bm25, shared, words, words_of};
 
 /// Scores that are kept with a run.
 const MAX_KEPT_SCORES: usize = 20;

@@ -6,15 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CollectionName, Place};
 use crate::ids::DocumentId;
-use crate::selection::words as split;
+use crate::selection::lexical::{part, rarity, words as split};
 
 /// The most words of a query that are looked for.
 pub const MAX_QUERY_WORDS: usize = 32;
 /// The most bytes of a word. What is longer is looked for by its beginning.
 const MAX_WORD: usize = 64;
-
-const K1: f64 = 1.2;
-const B: f64 = 0.75;
 
 /// How often a word is in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +66,10 @@ pub fn rank(postings: &[Posting], chunks: u64, words: u64, most: usize) -> Vec<(
     let mut scores: BTreeMap<(&CollectionName, DocumentId, u32), f64> = BTreeMap::new();
     for posting in ordered {
         let having = as_f64(having.get(posting.word.as_str()).map_or(0, |count| *count as u64));
-        // Counters and postings are read together, and yet nothing here must turn negative.
-        let idf = (1.0 + (total - having).max(0.0) / (having + 0.5) + 0.5 / (having + 0.5)).ln();
+        let rarity = rarity(total, having);
         for Occurrence { ordinal, count, length } in &posting.occurrences {
-            let count = f64::from(*count);
-            let norm = K1 * (1.0 - B + B * f64::from(*length) / mean);
             let place = (&posting.collection, posting.document, *ordinal);
-            *scores.entry(place).or_default() += idf * count * (K1 + 1.0) / (count + norm);
+            *scores.entry(place).or_default() += part(rarity, f64::from(*count), f64::from(*length), mean);
         }
     }
     let mut ranked: Vec<_> = scores.into_iter().collect();

@@ -65,16 +65,17 @@ pub fn cosine(a: &MemoryVector, b: &MemoryVector) -> Option<f64> {
 /// How relevant each memory is, from 0 to 1: by direction where the two can be compared, else by words (BM25 over all of
 /// them, the best being 1).
 fn relevance(memories: &[Memory], wanted: &Wanted<'_>) -> Vec<f64> {
+    let by_direction = |memory: &Memory| cosine(memory.vector.as_ref()?, wanted.vector?);
+    let by_direction: Vec<Option<f64>> = memories.iter().map(by_direction).collect();
+    if let Some(all) = by_direction.iter().copied().collect::<Option<Vec<f64>>>() {
+        return all.into_iter().map(|cosine| cosine.max(0.0)).collect();
+    }
     let documents: Vec<_> = memories.iter().map(|memory| words(memory.text.as_str())).collect();
     let by_words = bm25(&words(wanted.text), &documents);
     let best = by_words.iter().copied().fold(0.0, f64::max);
     let by_words = by_words.into_iter().map(|score| if best > 0.0 { score / best } else { 0.0 });
-    let cosine = |memory: &Memory| cosine(memory.vector.as_ref()?, wanted.vector?);
-    memories
-        .iter()
-        .zip(by_words)
-        .map(|(memory, by_words)| cosine(memory).map_or(by_words, |cosine| cosine.max(0.0)))
-        .collect()
+    let by_both = by_direction.into_iter().zip(by_words);
+    by_both.map(|(cosine, by_words)| cosine.map_or(by_words, |cosine| cosine.max(0.0))).collect()
 }
 
 /// From 0, the least of them, to 1, the most; all in the middle when they are the same.

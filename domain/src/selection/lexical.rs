@@ -7,6 +7,17 @@ use crate::agents::{Agent, PublishedVersion};
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
 
+/// What a word tells: the more, the fewer of all texts have it. It is never negative.
+pub(crate) fn rarity(texts: f64, having: f64) -> f64 {
+    (1.0 + ((texts - having).max(0.0) + 0.5) / (having + 0.5)).ln()
+}
+
+/// What so many occurrences of a word of this rarity add to the score of a text of this length.
+pub(crate) fn part(rarity: f64, count: f64, length: f64, mean_length: f64) -> f64 {
+    let norm = K1 * (1.0 - B + B * length / mean_length);
+    rarity * count * (K1 + 1.0) / (count + norm)
+}
+
 /// What an agent says of itself: its name, description, capabilities and examples.
 pub(super) fn words_of(agent: &Agent, version: &PublishedVersion) -> Vec<String> {
     let definition = &version.definition;
@@ -67,21 +78,22 @@ pub(crate) fn bm25(query: &[String], documents: &[Vec<String>]) -> Vec<f64> {
     let mut ordered: Vec<&str> = query.into_iter().collect();
     // Sums of floats depend on their order.
     ordered.sort_unstable();
+    let rarities: Vec<(&str, f64)> = ordered
+        .into_iter()
+        .map(|word| {
+            let having = counts.iter().filter(|counts| counts.contains_key(word)).count();
+            (word, rarity(total, as_f64(having)))
+        })
+        .collect();
     documents
         .iter()
         .zip(&counts)
         .map(|(document, own)| {
-            let norm = K1 * (1.0 - B + B * as_f64(document.len()) / mean_length);
-            ordered
-                .iter()
-                .filter_map(|word| {
-                    let count = own.get(word)?;
-                    let having = as_f64(counts.iter().filter(|other| other.contains_key(word)).count());
-                    let idf = (1.0 + (total - having + 0.5) / (having + 0.5)).ln();
-                    Some(idf * count * (K1 + 1.0) / (count + norm))
-                })
-                // Not `sum`, whose sum of nothing is -0.
-                .fold(0.0, |sum, part: f64| sum + part)
+            let parts = rarities.iter().filter_map(|(word, rarity)| {
+                Some(part(*rarity, *own.get(word)?, as_f64(document.len()), mean_length))
+            });
+            // Not `sum`, whose sum of nothing is -0.
+            parts.fold(0.0, |sum, part: f64| sum + part)
         })
         .collect()
 }
