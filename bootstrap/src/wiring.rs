@@ -26,14 +26,14 @@ use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::secrets::{SecretBox, SecretReader};
 use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
-use powerhouse_ports::tools::ToolMaker;
+use powerhouse_ports::tools::{ToolFactory, ToolMaker};
 use powerhouse_ports::webhooks::WebhookSender;
 use powerhouse_postgres::{PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sandbox::{Bounds, RunCode};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
-use powerhouse_usecases::knowledge::{KNOWLEDGE_SEARCH, KnowledgeSearch, Searcher};
+use powerhouse_usecases::knowledge::{KnowledgeSearch, Searcher};
 use powerhouse_usecases::runner::{Housekeeper, Pulse, Toolbox, Worker, Workshop};
 use powerhouse_usecases::{
     Embedding, models, schedules, secrets as vault, selection, sessions, tools, webhooks,
@@ -232,7 +232,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
     let mut observed: Vec<Observe> = vec![stores.observe, shared.observe, Arc::new(move || pulse.observe())];
     let tools = tools::Resolver {
         built_in: Arc::new(toolbox(settings, &ports)?),
-        made: Arc::new(made(&ports).into_iter().chain(memory_tools(settings, &ports)).collect()),
+        made: Arc::new(made(settings, &ports)),
         maker: Arc::clone(&ports.maker),
     };
     let kind = model.kind;
@@ -321,9 +321,11 @@ fn toolbox(settings: &Settings, ports: &Ports) -> anyhow::Result<Toolbox> {
 }
 
 /// The platform's tools that know whose run calls them.
-fn made(ports: &Ports) -> tools::Factories {
-    let search = KnowledgeSearch { searcher: ports.searcher.clone() };
-    tools::Factories::from([(KNOWLEDGE_SEARCH.to_owned(), Arc::new(search) as _)])
+fn made(settings: &Settings, ports: &Ports) -> tools::Factories {
+    let mut made: Vec<Arc<dyn ToolFactory>> =
+        vec![Arc::new(KnowledgeSearch { searcher: ports.searcher.clone() })];
+    made.extend(memory_tools(settings, ports));
+    made.into_iter().map(|factory| (factory.spec().name, factory)).collect()
 }
 
 /// Who answers model calls, and how tenants' own providers are called.

@@ -10,7 +10,7 @@ mod tool;
 pub use collections::{CreateCollection, DeleteCollection, ListCollections, ReadCollection};
 pub use documents::{AddDocument, DeleteDocument, ListDocuments, ReadDocument};
 pub use search::{Found, Hit, Query, SearchKnowledge, Searcher};
-pub use tool::{KNOWLEDGE_SEARCH, KnowledgeSearch};
+pub use tool::KnowledgeSearch;
 
 use powerhouse_domain::access::{self, Permit, Principal};
 use powerhouse_domain::knowledge::{BadDocument, CollectionName};

@@ -12,7 +12,7 @@ pub use add_memory::AddMemory;
 pub use forget::{EraseMemories, ForgetMemory};
 pub use read_memories::{ListMemories, ReadMemory, SearchMemories};
 pub use remembrance::{Remembrance, Search};
-pub use tools::{APPLY, MemoryApply, MemorySearch, SEARCH};
+pub use tools::{MemoryApply, MemorySearch};
 
 use powerhouse_domain::access::{self, MemoriesOf, Principal, TenantScope};
 use powerhouse_domain::ids::{AgentId, MemoryId};

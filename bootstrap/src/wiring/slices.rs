@@ -127,11 +127,11 @@ fn remembrance(ports: &Ports) -> memories::Remembrance {
 }
 
 /// The tools by which runs reach what their agents remember.
-pub(super) fn memory_tools(settings: &Settings, ports: &Ports) -> [(String, Arc<dyn ToolFactory>); 2] {
+pub(super) fn memory_tools(settings: &Settings, ports: &Ports) -> [Arc<dyn ToolFactory>; 2] {
     let remembrance = remembrance(ports);
     let search = memories::MemorySearch { remembrance: remembrance.clone() };
     let apply = memories::MemoryApply { remembrance, keeper: keeper(settings, ports) };
-    [(memories::SEARCH.to_owned(), Arc::new(search)), (memories::APPLY.to_owned(), Arc::new(apply))]
+    [Arc::new(search), Arc::new(apply)]
 }
 
 fn memories_slice(ports: &Ports) -> Memories {

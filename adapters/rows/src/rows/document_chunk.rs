@@ -7,7 +7,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::FromQueryResult;
 use sea_orm::entity::prelude::*;
 
-use super::stored::{read, write};
+use super::stored::{read, read_vector, write, write_vector};
 use super::{corrupt, signed};
 
 const TABLE: &str = "document_chunks";
@@ -79,18 +79,13 @@ pub(crate) fn row(
         headings: Set(write(&chunk.headings)),
         text: Set(chunk.text.clone()),
         embedder: Set(document.model.clone().filter(|_| vector.is_some())),
-        vector: Set(vector.map(|vector| vector.iter().flat_map(|part| part.to_le_bytes()).collect())),
+        vector: Set(vector.map(|vector| write_vector(vector))),
     }
 }
 
 /// A vector as it was stored.
 pub(crate) fn vector(bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
-    let (parts, rest) = bytes.as_chunks::<4>();
-    if rest.is_empty() {
-        Ok(parts.iter().map(|part| f32::from_le_bytes(*part)).collect())
-    } else {
-        Err(StoreError::CorruptRow { table: TABLE, column: "vector" })
-    }
+    read_vector(TABLE, bytes)
 }
 
 /// Which chunk of its document.

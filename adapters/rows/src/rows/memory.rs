@@ -8,6 +8,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
 use super::corrupt;
+use super::stored::{read_vector, write_vector};
 
 const TABLE: &str = "memories";
 
@@ -51,7 +52,7 @@ pub(crate) fn changes(memory: &Memory) -> ActiveModel {
         importance: Set(memory.importance.get().into()),
         accessed_at: Set(memory.accessed_at),
         embedded_by: Set(vector.map(|vector| vector.model.clone())),
-        vector: Set(vector.map(|vector| vector.parts.iter().flat_map(|part| part.to_le_bytes()).collect())),
+        vector: Set(vector.map(|vector| write_vector(&vector.parts))),
         run_id: Set(memory.run.map(|run| run.as_uuid())),
         ..Default::default()
     }
@@ -77,9 +78,7 @@ pub(crate) fn importance(stored: i64) -> Result<Importance, StoreError> {
 
 fn vector(model: Option<String>, bytes: Option<&[u8]>) -> Result<Option<MemoryVector>, StoreError> {
     let (Some(model), Some(bytes)) = (model, bytes) else { return Ok(None) };
-    let (parts, rest) = bytes.as_chunks::<4>();
-    let parts = parts.iter().map(|part| f32::from_le_bytes(*part)).collect();
-    let vector = MemoryVector::new(model, parts).filter(|_| rest.is_empty());
+    let vector = MemoryVector::new(model, read_vector(TABLE, bytes)?);
     vector.map(Some).ok_or(StoreError::CorruptRow { table: TABLE, column: "vector" })
 }
 

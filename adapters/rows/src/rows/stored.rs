@@ -28,6 +28,20 @@ pub(crate) fn read<T: DeserializeOwned>(
     serde_json::from_value(value).map_err(corrupt(table, column))
 }
 
+/// A vector's numbers in single precision, the lowest byte first.
+pub(crate) fn write_vector(parts: &[f32]) -> Vec<u8> {
+    parts.iter().flat_map(|part| part.to_le_bytes()).collect()
+}
+
+/// A vector as it was stored.
+pub(crate) fn read_vector(table: &'static str, bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
+    let (parts, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(StoreError::CorruptRow { table, column: "vector" });
+    }
+    Ok(parts.iter().map(|part| f32::from_le_bytes(*part)).collect())
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Limits {
     steps: u32,

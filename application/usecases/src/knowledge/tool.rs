@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::search::{Found, Hit, Query, SearchFailed, Searcher};
 
 /// What the tool is called.
-pub const KNOWLEDGE_SEARCH: &str = "knowledge_search";
+const KNOWLEDGE_SEARCH: &str = "knowledge_search";
 /// How many chunks it gives, unless it is told.
 const USUAL_HITS: u32 = 5;
 

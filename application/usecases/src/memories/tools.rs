@@ -20,9 +20,9 @@ use super::{Remembrance, Search};
 use crate::{Keeper, Refused};
 
 /// The name of the tool that searches.
-pub const SEARCH: &str = "memory_search";
+const SEARCH: &str = "memory_search";
 /// The name of the tool that changes.
-pub const APPLY: &str = "memory_apply";
+const APPLY: &str = "memory_apply";
 /// How much is found, unless more is asked for.
 const USUAL: usize = 8;
 /// The most characters of a question.
