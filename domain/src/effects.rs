@@ -33,7 +33,7 @@ mod journal;
 
 pub use handle::Effects;
 pub use journal::{
-    EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Fingerprint, JournalEntry,
+    Barred, EffectFailure, EffectKey, EffectOutcome, EffectRequest, FailureClass, Fingerprint, JournalEntry,
     SubRunOutput, SubRunRequest, ToolRequest,
 };
 

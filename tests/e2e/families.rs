@@ -5,10 +5,11 @@ use std::time::Duration;
 use powerhouse_tests::stub_model::{Answer, Received, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::postgres::{migrated, settings, urls};
-use crate::server::{Caller, Server};
+use crate::replay::replays;
+use crate::server::{Caller, PASSWORD, Server};
 
 const MODEL: &str = "stub-1";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -229,4 +230,90 @@ async fn a_saved_team_is_chosen_like_an_agent() {
     let refused = caller.request(Method::POST, "/v1/agents").json(&both).send().await.unwrap();
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["pointer"], "/definition/pipeline", "{problem}");
+}
+
+/// Who may run an agent is decided by what whoever asked is when its run begins, not when they asked; and so for a fork by who forks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_agent_begins_only_if_whoever_asked_may_run_it_then() {
+    let stub = StubModel::answering(|received: &Received| match role(received) {
+        role if role.contains("careful") && !said(received).contains("tool_call_id") => {
+            Answer::call("calculator", &json!({"expression": "1 + 1"}), 10, 2)
+        }
+        role if role.contains("hand tasks to specialists") => {
+            Answer::text([r#"{"reason": "money", "agent": "billing"}"#], 10, 2)
+        }
+        role if role.contains("billing") => Answer::text(["It is paid."], 10, 2),
+        _ => Answer::text(["Go ahead."], 10, 2),
+    });
+    let stub = stub.await.unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let ada = server.tenant("acme").await;
+    let definition = |kind: &str, more: Value| {
+        let mut definition = json!({"kind": kind, "description": "d", "model": MODEL});
+        definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        definition
+    };
+    ada.publish("billing", &definition("direct", json!({"instructions": "You are billing."}))).await;
+    let waits =
+        json!({"instructions": "You are careful.", "tools": ["calculator"], "approvals": ["calculator"]});
+    ada.publish("careful", &definition("react", waits)).await;
+    let listed = json!([{"name": "billing", "description": "Questions on invoices"}]);
+    ada.publish("desk", &definition("router", json!({ "agents": listed }))).await;
+    let user =
+        json!({"email": "bob@example.org", "display_name": "Bob", "role": "member", "password": PASSWORD});
+    let member = ada.post("/v1/users", &user).await;
+    let member = format!("/v1/users/{}", member["id"].as_str().unwrap());
+    let bob = server.sign_in_as("acme", "bob@example.org").await;
+
+    // The first stage waits for a person; meanwhile Bob becomes what `change` makes of him.
+    let body = json!({"task": "Is it paid?", "pipeline": ["careful", "desk"]});
+    let ends = async |change: Option<(Method, Value)>| {
+        let run = bob.post("/v1/runs", &body).await;
+        let open = timeout(PATIENCE, async {
+            loop {
+                let open = ada.get("/v1/approvals?state=open").await["items"][0]["id"].clone();
+                match open.as_str() {
+                    Some(open) => return open.to_owned(),
+                    None => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        });
+        let open = open.await.unwrap();
+        if let Some((method, change)) = change {
+            let changed = ada.request(method, &member).json(&change).send().await.unwrap();
+            assert!(changed.status().is_success(), "{}", changed.text().await.unwrap());
+        }
+        ada.post(&format!("/v1/approvals/{open}/answer"), &json!({"decision": "approve"})).await;
+        ada.ended(run["id"].as_str().unwrap()).await
+    };
+    let told = async |run: &Value| {
+        let told = ada.get(&format!("/v1/runs/{}/explain", run["id"].as_str().unwrap())).await;
+        let steps = told["steps"].as_array().unwrap().clone();
+        steps.into_iter().find(|step| step["name"] == "billing").expect("it asks for billing")
+    };
+    let of_billing = || stub.received().iter().filter(|asked| role(asked).contains("billing")).count();
+
+    let run = ends(Some((Method::PATCH, json!({"role": "viewer"})))).await;
+    assert_eq!(run["failure"]["code"], "agent_without_answer", "{run}");
+    let refused = told(&run).await;
+    assert_eq!((&refused["kind"], &refused["status"]), (&json!("run"), &json!("failed")), "{refused}");
+    assert_eq!(refused["barred"], json!({"action": "runs.create", "role": "viewer"}), "{refused}");
+    assert_eq!((tree(&ada, &run["id"]).await.len(), of_billing()), (2, 0), "only `careful` has begun");
+    replays(&server, &ada, &run).await;
+
+    // Ada may: what counts in a fork is who forks.
+    let path = format!("/v1/runs/{}/fork", run["id"].as_str().unwrap());
+    let fork = ada.post(&path, &json!({"step": refused["key"]})).await;
+    let fork = ada.ended(fork["id"].as_str().unwrap()).await;
+    assert_eq!((&fork["answer"], of_billing()), (&json!("It is paid."), 1), "{fork}");
+
+    let again = ada.request(Method::PATCH, &member).json(&json!({"role": "member"})).send().await.unwrap();
+    assert!(again.status().is_success());
+    let run = ends(None).await;
+    assert_eq!((&run["answer"], of_billing()), (&json!("It is paid."), 2), "{run}");
+    assert_eq!(told(&run).await["barred"], Value::Null);
+
+    let run = ends(Some((Method::DELETE, Value::Null))).await;
+    assert_eq!(told(&run).await["barred"], json!({"action": "runs.create", "role": null}), "{run}");
+    assert_eq!(of_billing(), 2);
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::access::Role;
 use crate::ids::RunId;
 use crate::model::{ModelReply, ModelRequest, Usage};
 use crate::tools::ToolOutput;
@@ -104,12 +105,47 @@ pub struct SubRunOutput {
     pub is_error: bool,
     /// What it consumed, with the runs that it began itself.
     pub usage: Usage,
+    /// Why whoever asked for all of this may not run the agent, where that is why there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<Barred>,
 }
 
 impl SubRunOutput {
     /// Of a run that could not begin, and why.
     pub fn refused(why: impl Into<String>) -> Self {
-        Self { run: None, content: why.into(), is_error: true, usage: Usage::default() }
+        Self { run: None, content: why.into(), is_error: true, usage: Usage::default(), barred: None }
+    }
+
+    /// Of a run that could not begin, since whoever asked for all of this may not run this agent.
+    pub fn barred(agent: &str, why: Barred) -> Self {
+        let content = format!("whoever asked for this may not have `{agent}` do anything");
+        Self { barred: Some(why), ..Self::refused(content) }
+    }
+}
+
+/// What whoever asked for a run was, when an agent was to begin in it that they may not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Barred {
+    /// A member with this role, which does not allow it.
+    Role(#[serde(with = "role_by_name")] Role),
+    /// No active member any more.
+    Gone,
+}
+
+/// Roles in a journal.
+mod role_by_name {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::access::Role;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(role.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Decision, EventBody, EventHash, Ledger, Question, Run, RunEvent, StepKind};
 use crate::access::Role;
-use crate::effects::{EffectKey, EffectOutcome, Fingerprint};
+use crate::effects::{Barred, EffectKey, EffectOutcome, Fingerprint};
 use crate::ids::{ApprovalId, BudgetId, RunId, StepId, UserId};
 use crate::model::Usage;
 use crate::money::in_flight;
@@ -80,6 +80,14 @@ impl StepTold {
     /// Whether nobody knew, for a time, if its call had taken effect, so that a person was asked.
     pub fn was_in_doubt(&self) -> bool {
         self.asked.iter().any(|asked| matches!(asked.question, Question::InDoubt { .. }))
+    }
+
+    /// Why whoever asked for the run may not run the agent that was to do something, where that is why it did not.
+    pub fn barred(&self) -> Option<Barred> {
+        match self.ended {
+            Some((EffectOutcome::Run(ref output), _)) => output.barred,
+            _ => None,
+        }
     }
 
     /// What it consumed.

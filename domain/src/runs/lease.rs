@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::access::TenantScope;
-use crate::ids::{RunId, TenantId};
+use crate::access::{Principal, Role, TenantScope};
+use crate::ids::{RunId, SessionId, TenantId, UserId};
 
 /// Grows with every claim of a run. A write with an older token than the stored one is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,12 @@ impl Lease {
     /// The data that the run may touch: its tenant's.
     pub const fn scope(&self) -> TenantScope {
         TenantScope::of_lease(self.tenant_id)
+    }
+
+    /// Whom the run acts for, with the role that they have now. Nobody has signed in for this: in place of a session it
+    /// names the run.
+    pub const fn principal(&self, user: UserId, role: Role) -> Principal {
+        Principal::verified(self.tenant_id, user, SessionId::from_uuid(self.run.as_uuid()), role)
     }
 
     /// The run.

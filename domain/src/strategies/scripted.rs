@@ -164,7 +164,7 @@ pub(super) fn reply(text: impl Into<String>) -> ModelReply {
 
 /// The answer of another agent.
 pub(super) fn answered(content: &str) -> SubRunOutput {
-    SubRunOutput { run: None, content: content.into(), is_error: false, usage: Usage::default() }
+    SubRunOutput { is_error: false, ..SubRunOutput::refused(content) }
 }
 
 pub(super) fn calling(calls: &[(&str, &str)]) -> ModelReply {

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use powerhouse_domain::access::{CreateRun, Role};
 use powerhouse_domain::agents::Definition;
-use powerhouse_domain::effects::{EffectKey, EffectOutcome, SubRunOutput, SubRunRequest};
+use powerhouse_domain::effects::{Barred, EffectKey, EffectOutcome, SubRunOutput, SubRunRequest};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::runs::{
@@ -17,6 +18,7 @@ use powerhouse_ports::store::{StoreError, TenantTx, TenantView};
 use super::drive::Drive;
 use crate::measure::run_submitted;
 use crate::runs::stop_begun;
+use crate::users::role_now;
 
 /// A run that is to be begun, under the id that the journal has for it.
 pub(super) struct WantedRun {
@@ -62,18 +64,19 @@ impl Drive {
         let mut tx = self.workshop.store.begin(&scope).await?;
         // Whoever ends this run waits, and then finds what it has begun; or was first, and nothing is begun.
         tx.runs().record(&self.lease, &self.run, &[]).await?;
+        let role = role_now(&mut *tx, self.run.requested_by()).await?;
         let parts = u32::try_from(wanted.len()).unwrap_or(u32::MAX).saturating_add(1);
         let share = self.run.limits().part_of_the_rest(self.run.usage().plus(self.children.lent()), parts);
         let (mut begun, mut outcomes) = (Vec::new(), Vec::new());
         for WantedRun { key, id, request } in wanted {
             let run = match tx.runs().find(id).await? {
                 Some(run) => Ok(run),
-                None => self.begin_one(&mut *tx, id, request, share).await?,
+                None => self.begin_one(&mut *tx, id, request, role, share).await?,
             };
             match run {
                 Ok(run) if run.state().name().is_final() => outcomes.push((key, output(&run))),
                 Ok(run) => begun.push((key, Child { run: run.id(), limits: *run.limits() })),
-                Err(why) => outcomes.push((key, SubRunOutput::refused(why))),
+                Err(refused) => outcomes.push((key, refused)),
             }
         }
         tx.commit().await?;
@@ -89,37 +92,45 @@ impl Drive {
         Ok(has_settled)
     }
 
-    /// Begins a run; or why it cannot begin.
+    /// Begins a run; or what stands in for its outcome when it cannot begin. Whoever asked for the first run of all must be
+    /// permitted to run the agent, by the role that they have now, as if they had named it themselves (ADR 0048).
     async fn begin_one(
         &mut self,
         tx: &mut dyn TenantTx,
         id: RunId,
         SubRunRequest { agent, task }: SubRunRequest,
+        role: Option<Role>,
         share: Option<RunLimits>,
-    ) -> Result<Result<Run, String>, StoreError> {
+    ) -> Result<Result<Run, SubRunOutput>, StoreError> {
+        let refused = |why: String| Ok(Err(SubRunOutput::refused(why)));
         if !self.may_begin.contains(&agent) {
-            return Ok(Err(format!("this agent may not have `{agent}` do anything")));
+            return refused(format!("this agent may not have `{agent}` do anything"));
         }
         let Some(lineage) = self.run.next_lineage() else {
-            return Ok(Err("runs may not begin each other any deeper".to_owned()));
+            return refused("runs may not begin each other any deeper".to_owned());
         };
         let Some(share) = share else {
-            return Ok(Err("the run has nothing left for another one".to_owned()));
+            return refused("the run has nothing left for another one".to_owned());
         };
         let task = match Task::new(task) {
             Ok(task) => task,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return refused(error.to_string()),
         };
         let found = match agent.parse() {
             Ok(name) => tx.agents().find_by_name(&name).await?,
             Err(_) => None,
         };
-        let Some((agent, version)) = found.as_ref().and_then(|found| Some((found.id(), found.runnable()?)))
+        let Some((found, version)) = found.as_ref().and_then(|found| Some((found.id(), found.runnable()?)))
         else {
-            return Ok(Err(format!("there is no agent `{agent}` with a published version")));
+            return refused(format!("there is no agent `{agent}` with a published version"));
+        };
+        let Some(role) = role else { return Ok(Err(SubRunOutput::barred(&agent, Barred::Gone))) };
+        let requester = self.lease.principal(self.run.requested_by(), role);
+        let Ok(permit) = requester.permit::<CreateRun>(found) else {
+            return Ok(Err(SubRunOutput::barred(&agent, Barred::Role(role))));
         };
         let reason = "named by the run that began it".into();
-        let selection = Selection { reason, ..selection::named(agent, version.number) }
+        let selection = Selection { reason, ..selection::named(permit.redeem(), version.number) }
             .after(version.definition.formation.as_ref());
         let limits = version.definition.limits.narrowed_by(&share);
         let placement = Placement {
@@ -130,11 +141,8 @@ impl Drive {
         let now = self.workshop.clock.now();
         let run = Run::accept(id, self.run.requested_by(), task, selection, limits, now)
             .placed(placement)
-            .begun_by(lineage);
-        let run = match self.run.admission() {
-            Some(role) => run.admitted_as(role),
-            None => run,
-        };
+            .begun_by(lineage)
+            .admitted_as(role);
         tx.runs().add(&run).await?;
         run_submitted();
         Ok(Ok(run))
@@ -212,5 +220,5 @@ fn output(run: &Run) -> SubRunOutput {
         RunState::TimedOut { .. } => ("its run ran out of time".to_owned(), true),
         _ => ("its run was cancelled".to_owned(), true),
     };
-    SubRunOutput { run: Some(run.id()), content, is_error, usage: run.usage() }
+    SubRunOutput { run: Some(run.id()), content, is_error, usage: run.usage(), barred: None }
 }

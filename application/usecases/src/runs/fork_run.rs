@@ -153,6 +153,7 @@ fn replaced(kind: &StepKind, outcome: EffectOutcome, output: &str) -> EffectOutc
             content: output.to_owned(),
             is_error: false,
             usage: Usage::default(),
+            barred: None,
         }),
     }
 }

@@ -9,13 +9,13 @@ use powerhouse_domain::access::Principal;
 use powerhouse_domain::audit::{Actor, AuditAction, Entry};
 use powerhouse_domain::ids::RunId;
 use powerhouse_domain::schedules::{DueSchedule, PauseReason, Schedule};
-use powerhouse_domain::users::UserStatus;
 use powerhouse_ports::Chain;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::store::{StoreError, TenantTx};
 use tokio_util::sync::CancellationToken;
 
 use crate::runs::{SubmitRun, SubmitRunCommand};
+use crate::users::role_now;
 use crate::{Refused, audited};
 
 /// Schedules that are claimed at once.
@@ -175,10 +175,7 @@ async fn requester(
     due: &DueSchedule,
     schedule: &Schedule,
 ) -> Result<Principal, Failure> {
-    match tx.users().find(schedule.requested_by()).await? {
-        Some((user, membership)) if user.status() == UserStatus::Active => {
-            Ok(due.principal(user.id(), membership.role()))
-        }
-        _ => Err(Failure::Pause(PauseReason::RequesterGone)),
-    }
+    let user = schedule.requested_by();
+    let role = role_now(tx, user).await?.ok_or(Failure::Pause(PauseReason::RequesterGone))?;
+    Ok(due.principal(user, role))
 }

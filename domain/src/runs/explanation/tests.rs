@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::effects::{EffectRequest, ToolRequest};
+use crate::effects::{EffectRequest, SubRunOutput, SubRunRequest, ToolRequest};
 use crate::ids::AgentId;
 use crate::model::{Message, ModelReply, ModelRequest};
 use crate::money::{BudgetWindow, Reservation};
@@ -198,6 +198,37 @@ fn lost_calls_stand_apart() {
     assert_eq!(cut_by(EventBody::TimedOut), [lost(at(9), true)]);
     let under_way = explain(&run(), &eventful()[..3]).cost;
     assert_eq!((under_way.lost.len(), under_way.reserved), (0, tokens(100)));
+}
+
+/// Whom a run was refused to is told, and only where that was why; older journals, which do not know of it, read the same.
+#[test]
+fn who_was_barred_from_an_agent_is_told() {
+    let request = EffectRequest::Run(SubRunRequest { agent: "clerk".into(), task: "Pay".into() });
+    let ended = |key: &str, output| EventBody::StepEnded {
+        key: key.parse().unwrap(),
+        fingerprint: request.fingerprint(),
+        outcome: EffectOutcome::Run(output),
+    };
+    let begun = |key: &str| EventBody::StepStarted {
+        step: StepId::from_uuid(Uuid::nil()),
+        key: key.parse().unwrap(),
+        kind: StepKind::from(&request),
+        fingerprint: None,
+        reservation: None,
+    };
+    let outputs = [
+        SubRunOutput::barred("clerk", Barred::Role(Role::Viewer)),
+        SubRunOutput::barred("clerk", Barred::Gone),
+        SubRunOutput::refused("there is no agent `clerk` with a published version"),
+    ];
+    let mut bodies = Vec::new();
+    for (key, output) in ["0", "1", "2"].into_iter().zip(outputs) {
+        let stored = serde_json::to_string(&ended(key, output)).unwrap();
+        assert_eq!(stored.contains("barred"), key != "2", "what was not barred is stored as it always was");
+        bodies.extend([(1, begun(key)), (2, serde_json::from_str(&stored).unwrap())]);
+    }
+    let told: Vec<_> = explain(&run(), &journal(bodies)).steps.iter().map(StepTold::barred).collect();
+    assert_eq!(told, [Some(Barred::Role(Role::Viewer)), Some(Barred::Gone), None]);
 }
 
 #[test]

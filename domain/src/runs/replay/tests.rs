@@ -90,6 +90,7 @@ fn journal(kind: AgentKind, said: Vec<EffectOutcome>, is_backwards: bool) -> Vec
                 content: run.task.clone(),
                 is_error: false,
                 usage: Usage::default(),
+                barred: None,
             }),
         };
         events.push(execution.deliver(&issued.key, outcome).unwrap().into());

@@ -1,8 +1,8 @@
 //! Why a run went as it did, as callers read it.
 
 use chrono::TimeDelta;
-use powerhouse_domain::access::Role;
-use powerhouse_domain::effects::EffectOutcome;
+use powerhouse_domain::access::{Action, Role};
+use powerhouse_domain::effects::{Barred, EffectOutcome};
 use powerhouse_domain::model::Routed;
 use powerhouse_domain::runs::{
     Asked, Attempt, Cost, Explanation, LostCall, Pause, Question, Run, RunLimits, StepKind, StepTold, Times,
@@ -205,9 +205,9 @@ struct StepToldView {
     /// Where the strategy asked for it.
     key: String,
     id: Option<String>,
-    /// `model` or `tool`.
+    /// `model`, `tool` or `run`.
     kind: &'static str,
-    /// What a model call is for, or the tool's name.
+    /// What a model call is for, or the tool's or the agent's name.
     name: String,
     /// `asked`, `running`, `succeeded` or `failed`.
     status: &'static str,
@@ -231,6 +231,8 @@ struct StepToldView {
     in_doubt: bool,
     /// What people were asked about it.
     asked: Vec<AskedView>,
+    /// Why it did not begin, where that is because whoever asked for the run may not run the agent.
+    barred: Option<BarredView>,
 }
 
 impl From<&StepTold> for StepToldView {
@@ -269,7 +271,28 @@ impl From<&StepTold> for StepToldView {
             taken_over: told.is_taken_over,
             in_doubt: told.was_in_doubt(),
             asked: told.asked.iter().map(Into::into).collect(),
+            barred: told.barred().map(Into::into),
         }
+    }
+}
+
+/// What whoever asked for the run lacked when another agent was to begin.
+#[derive(Debug, Serialize, ToSchema)]
+#[salvo(schema(name = "Barred"))]
+struct BarredView {
+    /// What had to be allowed: `runs.create`.
+    action: &'static str,
+    /// The role that they had then; none when they were no active member any more.
+    role: Option<&'static str>,
+}
+
+impl From<Barred> for BarredView {
+    fn from(barred: Barred) -> Self {
+        let role = match barred {
+            Barred::Role(role) => Some(role.as_str()),
+            Barred::Gone => None,
+        };
+        Self { action: Action::RunsCreate.as_str(), role }
     }
 }
 
@@ -380,7 +403,7 @@ impl ExplanationView {
             failure: failure(run.state()),
             admission: AdmissionView {
                 requested_by: run.requested_by().to_string(),
-                action: "runs.create",
+                action: Action::RunsCreate.as_str(),
                 role: told.admitted_as.map(Role::as_str),
                 limits: run.limits().into(),
                 budgets: told.budgets.iter().map(ToString::to_string).collect(),
