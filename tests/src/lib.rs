@@ -2,6 +2,7 @@
 //! a stub of a model's API, and databases of one's own.
 
 pub mod contract;
+pub mod labelled;
 pub mod no_maker;
 pub mod own_database;
 pub mod own_pgbouncer;

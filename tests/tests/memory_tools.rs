@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::effects::{EffectRequest, ToolRequest};
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{MemoryId, RunId};
@@ -15,12 +14,12 @@ use powerhouse_domain::memory::{Importance, MAX_MEMORIES, Memory, MemoryKind, Wh
 use powerhouse_domain::tenants::Plan;
 use powerhouse_memory::UuidV7Source;
 use powerhouse_ports::clock::Clock;
-use powerhouse_ports::secrets::{OpenFailed, SealFailed, SecretBox};
 use powerhouse_ports::tools::{RunContext, Tool, ToolFactory as _};
 use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{Office, agent, at, next_id, office};
 use powerhouse_tests::contract::stores::Stores;
+use powerhouse_tests::labelled::Labelled;
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_usecases::Keeper;
 use powerhouse_usecases::memories::{MemoryApply, MemorySearch, Remembrance};
@@ -41,20 +40,6 @@ impl Watch {
 impl Clock for Watch {
     fn now(&self) -> DateTime<Utc> {
         at(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// Seals what it is given under its name, without hiding it.
-struct Labelled;
-
-impl SecretBox for Labelled {
-    fn seal(&self, scope: &TenantScope, name: &str, secret: &[u8]) -> Result<Vec<u8>, SealFailed> {
-        Ok([format!("{}:{name}:", scope.tenant_id()).as_bytes(), secret].concat())
-    }
-
-    fn open(&self, scope: &TenantScope, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenFailed> {
-        let label = format!("{}:{name}:", scope.tenant_id());
-        Ok(Zeroizing::new(sealed.strip_prefix(label.as_bytes()).unwrap().to_vec()))
     }
 }
 

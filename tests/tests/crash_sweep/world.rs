@@ -63,7 +63,10 @@ pub(crate) fn spec(tool: &str) -> ToolSpec {
     ToolSpec { name: tool.into(), description: String::new(), parameters: json!({"type": "object"}) }
 }
 
-/// A tool of one process on the world. `pay` must not be repeated, `look` may.
+/// A program that fails.
+const BROKEN: &str = "1 / 0";
+
+/// A tool of one process on the world. `pay` must not be repeated, `look` and `run_code` may.
 pub(crate) struct Hand {
     pub(crate) name: &'static str,
     pub(crate) downstream: Arc<Downstream>,
@@ -77,14 +80,13 @@ impl Tool for Hand {
     }
 
     fn is_safe_to_repeat(&self) -> bool {
-        self.name == "look"
+        self.name != "pay"
     }
 
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
-        self.life.moment().await;
-        self.downstream.effect(self.name, arguments);
-        self.life.moment().await;
-        ToolOutput::ok(output(self.name, arguments))
+        self.life.change(async { self.downstream.effect(self.name, arguments) }).await;
+        let output = output(self.name, arguments);
+        if output.contains(BROKEN) { ToolOutput::error(output) } else { ToolOutput::ok(output) }
     }
 }
 
@@ -163,6 +165,7 @@ fn said(request: &ModelRequest, turns: usize) -> String {
         }
         None if request.purpose == "answer" && cites(request) => "So it is [1].".to_owned(),
         None if request.purpose == "sample" => "Answer: 42".to_owned(),
+        None if is_programming(request) => program(request, turns),
         None if request.purpose == "write" => written(request, turns),
         Some(schema) if schema.schema["properties"].get("steps").is_some() => {
             json!({"steps": ["first", "second"]}).to_string()
@@ -192,6 +195,22 @@ fn plan_of_calls(schema: &Value) -> Value {
         steps.push(step("look", json!({"after": "#E1 or $1"})));
     }
     json!({ "steps": steps })
+}
+
+/// Whether it may write programs, which are run.
+fn is_programming(request: &ModelRequest) -> bool {
+    let is_told =
+        |message: &Message| matches!(message, Message::System { content } if content.contains("```python"));
+    request.purpose != "answer" && request.messages.iter().any(is_told)
+}
+
+/// A program as long as there are turns, of which the first fails; then what it is all about.
+fn program(request: &ModelRequest, turns: usize) -> String {
+    match request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count() {
+        0 => format!("```python\n{BROKEN}\n```"),
+        turn if turn < turns => format!("```python\nprint({turn})\n```"),
+        turn => format!("So it is, after {turn} programs."),
+    }
 }
 
 /// A text with a call in it, as long as there are turns.
