@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 
+use futures::future::join_all;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -105,6 +106,7 @@ fn database() -> Value {
 }
 
 /// What one tenant owns.
+#[derive(Default)]
 pub(crate) struct Property {
     pub(crate) agent: String,
     user: String,
@@ -155,73 +157,99 @@ impl Property {
     }
 
     async fn of(caller: &Caller) -> Self {
-        Self::named(caller, "clerk", "bob@example.org").await
+        Self::named(caller, "clerk", "bob@example.org", |_| true).await
     }
 
     pub(crate) async fn numbered(caller: &Caller, number: u32) -> Self {
-        Self::named(caller, &format!("clerk-{number}"), &format!("bob-{number}@example.org")).await
+        Self::numbered_part(caller, number, |_| true).await
     }
 
-    async fn named(caller: &Caller, name: &str, email: &str) -> Self {
-        let definition = json!({"kind": "direct", "description": CANARY});
-        let agent = caller.publish(name, &definition).await;
-        let user = json!({"email": email, "display_name": CANARY, "role": "member",
-            "password": "correct horse battery"});
-        let user = caller.post("/v1/users", &user).await["id"].as_str().unwrap().to_owned();
-        let run = caller.run(&json!({"task": CANARY, "agent": agent})).await;
-        let approval = Self::asked(caller, name).await;
-        let schedule = json!({"name": CANARY, "cron": "0 0 1 1 *", "task": CANARY, "agent": agent});
-        let schedule = caller.post("/v1/schedules", &schedule).await;
-        let webhook = json!({"url": format!("https://{CANARY}.invalid/"), "events": ["run.waiting"]});
-        let webhook =
-            caller.post("/v1/webhooks", &webhook).await["webhook"]["id"].as_str().unwrap().to_owned();
-        let message = caller.post(&format!("/v1/webhooks/{webhook}/test"), &Value::Null).await;
-        let secret = format!("token-of-{name}");
-        caller.post("/v1/secrets", &json!({"name": secret, "value": CANARY})).await;
-        // Names, and no word of the tenant's: they are written in the audit trail.
-        let tool = format!("tool_of_{}", name.replace('-', "_"));
-        let mut body = json!({"name": tool, "tool": http_tool()});
-        body["tool"]["description"] = json!(CANARY);
-        caller.post("/v1/tools", &body).await;
-        let served = format!("served_by_{}", name.replace('-', "_"));
-        let body = json!({"name": served, "server": {"url": format!("https://{CANARY}.invalid/")}});
-        caller.post("/v1/mcp-servers", &body).await;
-        let collection = format!("papers_of_{}", name.replace('-', "_"));
-        caller.post("/v1/collections", &json!({"name": collection, "description": CANARY})).await;
-        let document = json!({"title": CANARY, "media_type": "text/plain", "content": CANARY});
-        let documents = format!("/v1/collections/{collection}/documents");
-        let document = caller.post(&documents, &document).await;
-        let read = format!("read_by_{}", name.replace('-', "_"));
-        let mut body = json!({"name": read, "database": database()});
-        body["database"]["description"] = json!(CANARY);
-        caller.post("/v1/databases", &body).await;
-        let budget = json!({"scope": user, "period": "day", "cap_micros": 1});
-        let budget = caller.post("/v1/budgets", &budget).await;
-        let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "key": {"secret": "llm"},
-            "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
-        let provider = caller.post("/v1/model-providers", &provider).await;
-        let thread = caller.post("/v1/threads", &json!({"title": CANARY})).await;
-        let memory = caller.post(&format!("/v1/agents/{agent}/memories"), &json!({"text": CANARY})).await;
+    /// As much of it as an operation's path and body name.
+    async fn numbered_for(caller: &Caller, number: u32, operation: &Operation) -> Self {
+        let names_agent = operation.has_body && body(&operation.id, CANARY).to_string().contains(CANARY);
+        let is_named = |part: &str| operation.path.contains(part) || (names_agent && part == "{agent_id}");
+        Self::numbered_part(caller, number, is_named).await
+    }
+
+    async fn numbered_part(caller: &Caller, number: u32, has: impl Fn(&str) -> bool) -> Self {
+        Self::named(caller, &format!("clerk-{number}"), &format!("bob-{number}@example.org"), has).await
+    }
+
+    /// What `has` says of it, by the parameter of a path, and what that belongs to; the rest has no name.
+    async fn named(caller: &Caller, name: &str, email: &str, has: impl Fn(&str) -> bool) -> Self {
+        let underscored = name.replace('-', "_");
+        let mut its = Self::default();
+        let post = async |path: &str, body: &Value| caller.post(path, body).await;
         let id = |of: &Value| of["id"].as_str().unwrap().to_owned();
-        Self {
-            agent,
-            user,
-            run: id(&run),
-            approval,
-            schedule: id(&schedule),
-            webhook,
-            secret,
-            tool,
-            mcp_server: served,
-            collection,
-            document: id(&document),
-            database: read,
-            message: id(&message),
-            budget: id(&budget),
-            provider: id(&provider),
-            thread: id(&thread),
-            memory: id(&memory),
+        if ["{agent_id}", "{run_id}", "{schedule_id}", "{memory_id}"].into_iter().any(&has) {
+            its.agent = caller.publish(name, &json!({"kind": "direct", "description": CANARY})).await;
         }
+        if has("{user_id}") || has("{budget_id}") {
+            let user = json!({"email": email, "display_name": CANARY, "role": "member",
+                "password": "correct horse battery"});
+            its.user = id(&post("/v1/users", &user).await);
+        }
+        if has("{run_id}") {
+            its.run = id(&caller.run(&json!({"task": CANARY, "agent": its.agent})).await);
+        }
+        if has("{approval_id}") {
+            its.approval = Self::asked(caller, name).await;
+        }
+        if has("{schedule_id}") {
+            let schedule = json!({"name": CANARY, "cron": "0 0 1 1 *", "task": CANARY, "agent": its.agent});
+            its.schedule = id(&post("/v1/schedules", &schedule).await);
+        }
+        if has("{webhook_id}") {
+            let webhook = json!({"url": format!("https://{CANARY}.invalid/"), "events": ["run.waiting"]});
+            its.webhook = id(&post("/v1/webhooks", &webhook).await["webhook"]);
+            its.message = id(&post(&format!("/v1/webhooks/{}/test", its.webhook), &Value::Null).await);
+        }
+        // Names, and no word of the tenant's: they are written in the audit trail.
+        if has("{secret_name}") {
+            its.secret = format!("token-of-{name}");
+            post("/v1/secrets", &json!({"name": its.secret, "value": CANARY})).await;
+        }
+        if has("{tool_name}") {
+            its.tool = format!("tool_of_{underscored}");
+            let mut body = json!({"name": its.tool, "tool": http_tool()});
+            body["tool"]["description"] = json!(CANARY);
+            post("/v1/tools", &body).await;
+        }
+        if has("{server_name}") {
+            its.mcp_server = format!("served_by_{underscored}");
+            let server = json!({"url": format!("https://{CANARY}.invalid/")});
+            post("/v1/mcp-servers", &json!({"name": its.mcp_server, "server": server})).await;
+        }
+        if has("{collection_name}") {
+            its.collection = format!("papers_of_{underscored}");
+            post("/v1/collections", &json!({"name": its.collection, "description": CANARY})).await;
+            let document = json!({"title": CANARY, "media_type": "text/plain", "content": CANARY});
+            let documents = format!("/v1/collections/{}/documents", its.collection);
+            its.document = id(&post(&documents, &document).await);
+        }
+        if has("{database_name}") {
+            its.database = format!("read_by_{underscored}");
+            let mut body = json!({"name": its.database, "database": database()});
+            body["database"]["description"] = json!(CANARY);
+            post("/v1/databases", &body).await;
+        }
+        if has("{budget_id}") {
+            let budget = json!({"scope": its.user, "period": "day", "cap_micros": 1});
+            its.budget = id(&post("/v1/budgets", &budget).await);
+        }
+        if has("{model_provider_id}") {
+            let provider = json!({"name": format!("own-{name}"), "kind": "anthropic", "key": {"secret": "llm"},
+                "base_url": format!("https://{CANARY}.invalid/v1"), "models": [{"name": CANARY}]});
+            its.provider = id(&post("/v1/model-providers", &provider).await);
+        }
+        if has("{thread_id}") {
+            its.thread = id(&post("/v1/threads", &json!({"title": CANARY})).await);
+        }
+        if has("{memory_id}") {
+            let memories = format!("/v1/agents/{}/memories", its.agent);
+            its.memory = id(&post(&memories, &json!({"text": CANARY})).await);
+        }
+        its
     }
 
     /// What a run of a careful agent has asked.
@@ -239,6 +267,23 @@ impl Property {
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
         }
         panic!("the run has asked nothing: {run}");
+    }
+
+    /// Removes what a tenant may have few of.
+    async fn put_away(&self, caller: &Caller) {
+        for (of, name) in [
+            ("webhooks", &self.webhook),
+            ("secrets", &self.secret),
+            ("tools", &self.tool),
+            ("mcp-servers", &self.mcp_server),
+            ("collections", &self.collection),
+            ("databases", &self.database),
+            ("model-providers", &self.provider),
+        ] {
+            if !name.is_empty() {
+                caller.request(Method::DELETE, &format!("/v1/{of}/{name}")).send().await.unwrap();
+            }
+        }
     }
 
     pub(crate) fn path(&self, operation: &Operation) -> String {
@@ -360,95 +405,96 @@ async fn a_missing_id_and_another_tenants_read_the_same() {
     assert_eq!(said.len(), 1, "{said:?}");
 }
 
+const ROLES: [&str; 5] = ["owner", "admin", "operator", "member", "viewer"];
+
+/// A tenant with somebody of each role.
+struct Office {
+    ada: Caller,
+    callers: Vec<Caller>,
+    shared: Property,
+}
+
+impl Office {
+    async fn open(server: &Server, slug: &str) -> Self {
+        let ada = server.tenant(slug).await;
+        let callers = join_all(ROLES.map(async |role| {
+            let email = format!("{role}@example.org");
+            let user = json!({"email": email, "display_name": role, "role": role, "password": PASSWORD});
+            ada.post("/v1/users", &user).await;
+            server.sign_in_as(slug, &email).await
+        }));
+        Self { callers: callers.await, shared: Property::of(&ada).await, ada }
+    }
+
+    /// What each role may do, a cell each. `number` and those after it are nobody else's.
+    async fn row(&self, operation: &Operation, number: u32) -> String {
+        let mut row = format!("{:<26}", operation.id);
+        for (caller, number) in self.callers.iter().zip(number..) {
+            // What is only read serves for all.
+            let fresh = match operation.method {
+                Method::GET => None,
+                _ => Some(Property::numbered_for(&self.ada, number, operation).await),
+            };
+            let property = fresh.as_ref().unwrap_or(&self.shared);
+            let mut request = caller.request(operation.method.clone(), &property.path(operation));
+            if operation.has_body {
+                request = request.json(&own_body(&operation.id, property, number));
+            }
+            let status = request.send().await.unwrap().status();
+            // A run that has ended cannot be cancelled, by whoever may.
+            let may = status.is_success() || status == StatusCode::CONFLICT;
+            if let Some(fresh) = fresh {
+                fresh.put_away(&self.ada).await;
+            }
+            let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
+            let _ = write!(row, "{said:<10}");
+        }
+        row.trim_end().to_owned()
+    }
+}
+
+/// A body that names nothing new as another does.
+fn own_body(operation: &str, property: &Property, number: u32) -> Value {
+    let mut body = body(operation, &property.agent);
+    match operation {
+        "create_user" => body["email"] = json!(format!("new-{number}@example.org")),
+        "create_agent" | "create_secret" | "create_tool" | "create_mcp_server" | "create_collection"
+        | "create_database" => body["name"] = json!(format!("new{number}")),
+        "import_tools" => body["prefix"] = json!(format!("new{number}")),
+        _ => {}
+    }
+    body
+}
+
 /// What a role may do to what its owner has made, as the golden file has it: `yes`, or the status of the refusal.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_as_every_role() {
-    const ROLES: [&str; 5] = ["owner", "admin", "operator", "member", "viewer"];
-    // So many requests are more than any plan allows one tenant: several take turns.
+    // So many requests are more than any plan allows one tenant: two take turns.
     let server = Server::with(&[
         ("POWERHOUSE__MODEL__PROVIDER", "offline"),
         ("POWERHOUSE__TENANTS__PLAN", "enterprise"),
         ("POWERHOUSE__SERVER__ANONYMOUS_BURST", "100"),
     ]);
-    let mut offices = Vec::new();
-    for slug in ["acme", "beta", "city", "dock"] {
-        let ada = server.tenant(slug).await;
-        let mut callers = Vec::new();
-        for role in ROLES {
-            let email = format!("{role}@example.org");
-            let user = json!({"email": email, "display_name": role, "role": role, "password": PASSWORD});
-            ada.post("/v1/users", &user).await;
-            callers.push(server.sign_in_as(slug, &email).await);
-        }
-        let shared = Property::of(&ada).await;
-        offices.push((ada, callers, shared));
+    let offices = join_all(["acme", "beta"].map(|slug| Office::open(&server, slug))).await;
+    let mut walked = operations(&server).await;
+    walked.retain(|operation| operation.is_guarded && operation.id != "delete_session");
+    let numbers = (0..).step_by(ROLES.len());
+    let mut turns: Vec<Vec<_>> = offices.iter().map(|_| Vec::new()).collect();
+    for (index, turn) in walked.iter().zip(numbers).enumerate() {
+        turns[index % offices.len()].push((index, turn));
     }
-    let mut matrix = format!("{:<26}{}\n", "", ROLES.map(|role| format!("{role:<10}")).concat());
-    let mut number = 0;
-    let operations = operations(&server).await;
-    let walked =
-        operations.iter().filter(|operation| operation.is_guarded && operation.id != "delete_session");
-    for (operation, (ada, callers, shared)) in walked.zip(offices.iter().cycle()) {
-        let mut row = format!("{:<26}", operation.id);
-        for caller in callers {
-            number += 1;
-            // What is only read serves for all.
-            let fresh = match operation.method {
-                Method::GET => None,
-                _ => Some(Property::numbered(ada, number).await),
-            };
-            let property = fresh.as_ref().unwrap_or(shared);
-            let mut body = operation.has_body.then(|| body(&operation.id, &property.agent));
-            match &mut body {
-                Some(body) if operation.id == "create_user" => {
-                    body["email"] = json!(format!("new-{number}@example.org"));
-                }
-                Some(body)
-                    if matches!(
-                        operation.id.as_str(),
-                        "create_agent"
-                            | "create_secret"
-                            | "create_tool"
-                            | "create_mcp_server"
-                            | "create_collection"
-                            | "create_database"
-                    ) =>
-                {
-                    body["name"] = json!(format!("new{number}"));
-                }
-                Some(body) if operation.id == "import_tools" => {
-                    body["prefix"] = json!(format!("new{number}"));
-                }
-                _ => {}
-            }
-            let mut request = caller.request(operation.method.clone(), &property.path(operation));
-            if let Some(body) = &body {
-                request = request.json(body);
-            }
-            let status = request.send().await.unwrap().status();
-            // A run that has ended cannot be cancelled, by whoever may.
-            let may = status.is_success() || status == StatusCode::CONFLICT;
-            // A tenant has few of them.
-            if let Some(Property {
-                webhook, secret, tool, mcp_server, database, collection, provider, ..
-            }) = &fresh
-            {
-                for path in [
-                    format!("/v1/webhooks/{webhook}"),
-                    format!("/v1/secrets/{secret}"),
-                    format!("/v1/tools/{tool}"),
-                    format!("/v1/mcp-servers/{mcp_server}"),
-                    format!("/v1/collections/{collection}"),
-                    format!("/v1/databases/{database}"),
-                    format!("/v1/model-providers/{provider}"),
-                ] {
-                    ada.request(Method::DELETE, &path).send().await.unwrap();
-                }
-            }
-            let said = if may { "yes".to_owned() } else { status.as_u16().to_string() };
-            let _ = write!(row, "{said:<10}");
+    let rows = offices.iter().zip(turns).map(async |(office, turns)| {
+        let mut rows = Vec::new();
+        for (index, (operation, number)) in turns {
+            rows.push((index, office.row(operation, number).await));
         }
-        let _ = writeln!(matrix, "{}", row.trim_end());
+        rows
+    });
+    let mut rows: Vec<_> = join_all(rows).await.into_iter().flatten().collect();
+    rows.sort_unstable();
+    let mut matrix = format!("{:<26}{}\n", "", ROLES.map(|role| format!("{role:<10}")).concat());
+    for (_, row) in rows {
+        let _ = writeln!(matrix, "{row}");
     }
     let golden = include_str!("roles.txt");
     assert_eq!(
