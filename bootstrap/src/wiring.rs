@@ -14,13 +14,15 @@ use powerhouse_auth::{
 };
 use powerhouse_egress::HttpWebhookSender;
 use powerhouse_http::Api;
-use powerhouse_memory::{MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source};
+use powerhouse_memory::{
+    MemoryBreakers, MemoryCache, MemoryEventBus, MemoryRateLimiter, SystemClock, UuidV7Source,
+};
 use powerhouse_models::EgressOpener;
 use powerhouse_ports::cache::Cache;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::crypto::PasswordHasher;
 use powerhouse_ports::events::EventBus;
-use powerhouse_ports::limits::RateLimiter;
+use powerhouse_ports::limits::{Breakers, RateLimiter};
 use powerhouse_ports::models::ProviderOpener;
 use powerhouse_ports::platform::PlatformStore;
 use powerhouse_ports::secrets::{SecretBox, SecretReader};
@@ -29,7 +31,7 @@ use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_ports::tools::{ToolFactory, ToolMaker};
 use powerhouse_ports::webhooks::WebhookSender;
 use powerhouse_postgres::{PostgresStore, Roles};
-use powerhouse_redis::{Redis, RedisCache, RedisEventBus, RedisRateLimiter};
+use powerhouse_redis::{Redis, RedisBreakers, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sandbox::{Bounds, RunCode};
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tools::{HttpGet, TenantTools};
@@ -236,7 +238,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         maker: Arc::clone(&ports.maker),
     };
     let kind = model.kind;
-    let (models, opener) = models(settings, &ports, model)?;
+    let (models, opener) = models(settings, &ports, shared.breakers, model)?;
     let watched = Arc::clone(&models);
     observed.push(Arc::new(move || watched.observe()));
     let catalogue = models_slice(&ports, &models, &opener);
@@ -282,6 +284,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
 struct Shared {
     bus: Arc<dyn EventBus>,
     limiter: Arc<dyn RateLimiter>,
+    breakers: Arc<dyn Breakers>,
     cache: Arc<dyn Cache>,
     redis: Option<Arc<AtomicBool>>,
     observe: Observe,
@@ -291,9 +294,10 @@ impl Shared {
     async fn with(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
         let bus = Arc::new(MemoryEventBus::default());
         let limiter = Arc::new(MemoryRateLimiter::new(Arc::clone(clock), MAX_BUCKETS));
+        let breakers = Arc::new(MemoryBreakers::new(settings.model.breaker));
         let Some(redis) = &settings.redis else {
             let cache = Arc::new(MemoryCache::new(MAX_CACHED, STALE_FOR));
-            return Ok(Self { bus, limiter, observe: observe(&cache), cache, redis: None });
+            return Ok(Self { bus, limiter, breakers, observe: observe(&cache), cache, redis: None });
         };
         // Half of the time in each tier: what the first takes from the second may be as old as that.
         let near = Arc::new(MemoryCache::new(MAX_CACHED, STALE_FOR / 2));
@@ -301,6 +305,7 @@ impl Shared {
         Ok(Self {
             bus: Arc::new(RedisEventBus::new(redis.clone(), bus)),
             limiter: Arc::new(RedisRateLimiter::new(redis.clone(), limiter)),
+            breakers: Arc::new(RedisBreakers::new(redis.clone(), settings.model.breaker, breakers)),
             observe: observe(&near),
             cache: Arc::new(RedisCache::new(redis.clone(), near, STALE_FOR / 2)),
             redis: Some(redis.watch()),
@@ -332,6 +337,7 @@ fn made(settings: &Settings, ports: &Ports) -> tools::Factories {
 fn models(
     settings: &Settings,
     ports: &Ports,
+    breakers: Arc<dyn Breakers>,
     chosen: Chosen,
 ) -> anyhow::Result<(Arc<models::Models>, Arc<dyn ProviderOpener>)> {
     let platform = models::Platform {
@@ -343,7 +349,7 @@ fn models(
     let opener: Arc<dyn ProviderOpener> = Arc::new(EgressOpener::new(settings.model_hosts.clone())?);
     let reader = Arc::new(vault::VaultReader(ports.vault.clone()));
     let openers = models::Openers { opener: Arc::clone(&opener), reader };
-    Ok((Arc::new(models::Models::new(platform, settings.model.breaker, Some(openers))), opener))
+    Ok((Arc::new(models::Models::new(platform, breakers, Some(openers))), opener))
 }
 
 fn embedding(settings: &Settings) -> anyhow::Result<Option<Embedding>> {

@@ -89,6 +89,12 @@ impl Breaker {
         }
     }
 
+    /// Whether it is closed, and nothing has failed within the window.
+    pub fn is_spotless(&self, now: DateTime<Utc>) -> bool {
+        let counts = |at: &DateTime<Utc>| now - *at < self.settings.window;
+        matches!(&self.state, State::Closed(failures) if !failures.iter().any(counts))
+    }
+
     /// Where it is now.
     pub fn phase(&self) -> Phase {
         match self.state {
@@ -127,7 +133,9 @@ mod tests {
             breaker.failed(at(second));
             assert_eq!(breaker.phase(), Phase::Closed, "{second}");
         }
+        assert!(!breaker.is_spotless(at(62)) && breaker.is_spotless(at(122)));
         breaker.succeeded();
+        assert!(breaker.is_spotless(at(62)));
         breaker.failed(at(63));
         breaker.failed(at(64));
         assert_eq!(breaker.phase(), Phase::Closed, "a success is the end of the row");

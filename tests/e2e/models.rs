@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use powerhouse_tests::own_redis::OwnRedis;
 use powerhouse_tests::stub_model::{Answer, Api, Received, StubModel};
 
 use crate::server::{Caller, Server};
@@ -172,4 +173,27 @@ async fn what_is_no_provider_is_refused_with_a_reason() {
     let stale = ada.request(Method::DELETE, &path).header("if-match", "\"7\"").send().await.unwrap();
     assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
     assert_eq!(ada.request(Method::DELETE, &path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+}
+
+/// Two gateways with a database each and one Redis: what one has found out, the other knows without asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_one_gateway_found_broken_is_left_alone_by_the_other() {
+    // Told to come back that late, nobody tries again by themselves.
+    let down = |_: &Received| Answer::error(503, "down").header("retry-after", "999");
+    let down = StubModel::answering(down).await.unwrap();
+    let (redis, base_url) = (OwnRedis::start(), down.base_url());
+    let url = redis.url();
+    let settings = [
+        ("REDIS_URL", url.as_str()),
+        ("POWERHOUSE__MODEL__BASE_URL", base_url.as_str()),
+        ("POWERHOUSE__MODEL__BREAKER_FAILURES", "1"),
+    ];
+    let mut asked = Vec::new();
+    for gateway in [Server::with(&settings), Server::with(&settings)] {
+        let ada = gateway.tenant("acme").await;
+        let run = ada.run(&json!({"task": "Go", "agent": agent(&ada, "a", "m").await})).await;
+        assert_eq!(run["failure"]["code"], "model_unavailable", "{run}");
+        asked.push(down.received().len());
+    }
+    assert!(asked[0] > 0 && asked[1] == asked[0], "the model was asked {asked:?} times");
 }

@@ -8,6 +8,7 @@
     reason = "a suite panics where the contract is broken; that is what it is for"
 )]
 
+pub mod breakers;
 pub mod cache;
 pub mod embeddings;
 pub mod events;

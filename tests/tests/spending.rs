@@ -24,7 +24,7 @@ use powerhouse_domain::runs::{EventBody, Placement, Run, RunLimits, RunState, Ta
 use powerhouse_domain::selection::Target;
 use powerhouse_domain::strategies::{AgentKind, Strategy};
 use powerhouse_domain::tenants::Plan;
-use powerhouse_memory::{MemoryEventBus, SystemClock, UuidV7Source};
+use powerhouse_memory::{MemoryBreakers, MemoryEventBus, SystemClock, UuidV7Source};
 use powerhouse_ports::clock::{Clock as _, IdSource as _};
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 use powerhouse_ports::store::Limit;
@@ -312,7 +312,7 @@ fn two_models(habit: Habit, is_hedged: bool) -> Arc<Models> {
     let platform = Platform { provider, default_model: "house".into(), fallbacks, is_hedged };
     let breaker =
         BreakerSettings { failures: 5, window: TimeDelta::minutes(1), cool_down: TimeDelta::minutes(1) };
-    Arc::new(Models::new(platform, breaker, None))
+    Arc::new(Models::new(platform, Arc::new(MemoryBreakers::new(breaker)), None))
 }
 
 fn now() -> DateTime<Utc> {
@@ -538,7 +538,7 @@ async fn a_call_that_may_be_made_twice_is_set_aside_for_twice_where_that_fits() 
             is_hedged,
         };
         let never = BreakerSettings { failures: 0, window: TimeDelta::zero(), cool_down: TimeDelta::zero() };
-        Arc::new(Models::new(platform, never, None))
+        Arc::new(Models::new(platform, Arc::new(MemoryBreakers::new(never)), None))
     };
     let budget = scene.budget(BudgetScope::Tenant, Some(100_000), None).await;
     let once = set_aside(&scene, &scene.alone_with(models(false)).await).await;

@@ -1,8 +1,9 @@
-//! In-process adapters for the embedded default: the system's clock and ids, a rate limiter, a cache and an event
-//! bus.
+//! In-process adapters for the embedded default: the system's clock and ids, a rate limiter, circuit breakers, a cache and an
+//! event bus.
 //!
 //! They serve one process. Several replicas need adapters that share their state.
 
+mod breakers;
 mod cache;
 mod event_bus;
 mod rate_limiter;
@@ -10,6 +11,7 @@ mod system;
 #[cfg(test)]
 mod testing;
 
+pub use breakers::MemoryBreakers;
 pub use cache::MemoryCache;
 pub use event_bus::MemoryEventBus;
 pub use rate_limiter::MemoryRateLimiter;

@@ -14,15 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use powerhouse_domain::access::TenantScope;
-use powerhouse_domain::breaker::BreakerSettings;
 use powerhouse_domain::catalogue::{CatalogueModel, find};
 use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::masking::Classes;
+use powerhouse_ports::limits::Breakers;
 use powerhouse_ports::models::{ModelProvider, ProviderOpener};
 use powerhouse_ports::secrets::SecretReader;
 use powerhouse_ports::store::{StoreError, TenantView};
 
-use circuits::Circuits;
+use circuits::{Circuits, NeverOpen};
 use own::Opened;
 use route::Choice;
 
@@ -73,17 +73,16 @@ struct Known {
 }
 
 impl Models {
-    /// With a breaker of these settings for each provider and model.
-    pub fn new(platform: Platform, breaker: BreakerSettings, openers: Option<Openers>) -> Self {
-        Self { platform, circuits: Circuits::new(breaker), openers, known: Mutex::default() }
+    /// With these breakers, one for each provider and model.
+    pub fn new(platform: Platform, breakers: Arc<dyn Breakers>, openers: Option<Openers>) -> Self {
+        Self { platform, circuits: Circuits::new(breakers), openers, known: Mutex::default() }
     }
 
     /// One provider, which is always asked, once.
     pub fn of(provider: Arc<dyn ModelProvider>, default_model: &str) -> Arc<Self> {
         let default_model = default_model.to_owned();
         let platform = Platform { provider, default_model, fallbacks: Vec::new(), is_hedged: false };
-        let never = BreakerSettings { failures: 0, window: TimeDelta::zero(), cool_down: TimeDelta::zero() };
-        Arc::new(Self::new(platform, never, None))
+        Arc::new(Self::new(platform, Arc::new(NeverOpen), None))
     }
 
     /// Measures what is now.
@@ -252,9 +251,8 @@ mod tests {
             fallbacks: vec!["shed".into()],
             is_hedged: false,
         };
-        let breaker =
-            BreakerSettings { failures: 5, window: TimeDelta::minutes(1), cool_down: TimeDelta::minutes(1) };
-        Models::new(platform, breaker, Some(Openers { opener: Arc::new(opener), reader: Arc::new(reader) }))
+        let openers = Openers { opener: Arc::new(opener), reader: Arc::new(reader) };
+        Models::new(platform, Arc::new(NeverOpen), Some(openers))
     }
 
     /// A reader that is asked so often.

@@ -1,12 +1,14 @@
-//! The circuit breakers of this process, one for each provider and model, and how soon each model begins to answer.
+//! The circuits of this process, one for each provider and model: whether it is asked, and how soon it begins to answer.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use powerhouse_domain::breaker::{Breaker, BreakerSettings, Phase};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use powerhouse_domain::breaker::Phase;
 use powerhouse_domain::ids::ModelProviderId;
+use powerhouse_ports::limits::{Breakers, CircuitId, Passage};
 
 use crate::measure::circuits_counted;
 
@@ -19,18 +21,15 @@ const ENOUGH: usize = 10;
 /// Nobody is asked twice sooner.
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
-/// Whose model it is, the platform's when nobody's, and its name.
-type CircuitKey = (Option<ModelProviderId>, String);
-
 /// All of them.
 pub(crate) struct Circuits {
-    settings: BreakerSettings,
-    known: Mutex<HashMap<CircuitKey, Arc<Circuit>>>,
+    breakers: Arc<dyn Breakers>,
+    known: Mutex<HashMap<CircuitId, Arc<Circuit>>>,
 }
 
 impl Circuits {
-    pub(crate) fn new(settings: BreakerSettings) -> Self {
-        Self { settings, known: Mutex::default() }
+    pub(crate) fn new(breakers: Arc<dyn Breakers>) -> Self {
+        Self { breakers, known: Mutex::default() }
     }
 
     /// The one of a provider's model; each time the same.
@@ -39,11 +38,12 @@ impl Circuits {
         if known.len() >= MAX_CIRCUITS {
             known.retain(|_, circuit| circuit.phase() != Phase::Closed || Arc::strong_count(circuit) > 1);
         }
-        let new = || Arc::new(Circuit::new(self.settings));
-        Arc::clone(known.entry((provider, model.to_owned())).or_insert_with(new))
+        let id = CircuitId { provider, model: model.to_owned() };
+        let new = || Arc::new(Circuit::new(id.clone(), Arc::clone(&self.breakers)));
+        Arc::clone(known.entry(id.clone()).or_insert_with(new))
     }
 
-    /// Says how many are in which phase.
+    /// Says how many are in which phase, as far as calls of this process have found.
     pub(crate) fn observe(&self) {
         let mut counts: BTreeMap<_, u32> =
             [Phase::Closed, Phase::Open, Phase::HalfOpen].map(|phase| (phase, 0)).into();
@@ -58,30 +58,45 @@ impl Circuits {
 
 /// What is known here of one model.
 pub(crate) struct Circuit {
-    breaker: Mutex<Breaker>,
+    id: CircuitId,
+    breakers: Arc<dyn Breakers>,
+    /// Where the breaker was when it was last asked.
+    phase: Mutex<Phase>,
     /// How long the last answers took to begin.
     begun_after: Mutex<VecDeque<Duration>>,
 }
 
 impl Circuit {
-    fn new(settings: BreakerSettings) -> Self {
-        Self { breaker: Mutex::new(Breaker::new(settings)), begun_after: Mutex::default() }
+    fn new(id: CircuitId, breakers: Arc<dyn Breakers>) -> Self {
+        Self { id, breakers, phase: Mutex::new(Phase::Closed), begun_after: Mutex::default() }
     }
 
-    pub(crate) fn admit(&self, now: DateTime<Utc>) -> Result<(), TimeDelta> {
-        locked(&self.breaker).admit(now)
+    /// Lets a call through, and says how its outcome counts; or for how long none will be.
+    pub(crate) async fn admit(&self, now: DateTime<Utc>) -> Passage {
+        let passage = self.breakers.admit(&self.id, now).await;
+        *locked(&self.phase) = match passage {
+            Passage::Clear | Passage::Watched { is_try: false } => Phase::Closed,
+            Passage::Watched { is_try: true } => Phase::HalfOpen,
+            Passage::Barred { .. } => Phase::Open,
+        };
+        passage
     }
 
-    pub(crate) fn succeeded(&self) {
-        locked(&self.breaker).succeeded();
+    /// A call went well that was let through so.
+    pub(crate) async fn succeeded(&self, passage: Passage) {
+        if passage != Passage::Clear {
+            self.breakers.succeeded(&self.id).await;
+            *locked(&self.phase) = Phase::Closed;
+        }
     }
 
-    pub(crate) fn failed(&self, now: DateTime<Utc>) {
-        locked(&self.breaker).failed(now);
+    pub(crate) async fn failed(&self, now: DateTime<Utc>) {
+        let phase = self.breakers.failed(&self.id, now).await;
+        *locked(&self.phase) = phase;
     }
 
     fn phase(&self) -> Phase {
-        locked(&self.breaker).phase()
+        *locked(&self.phase)
     }
 
     /// An answer has begun so long after it was asked for.
@@ -105,36 +120,102 @@ impl Circuit {
     }
 }
 
+/// Whoever is asked always, whatever fails.
+pub(super) struct NeverOpen;
+
+#[async_trait]
+impl Breakers for NeverOpen {
+    async fn admit(&self, _: &CircuitId, _: DateTime<Utc>) -> Passage {
+        Passage::Clear
+    }
+
+    async fn succeeded(&self, _: &CircuitId) {}
+
+    async fn failed(&self, _: &CircuitId, _: DateTime<Utc>) -> Phase {
+        Phase::Closed
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Breakers of a test's own.
+#[cfg(test)]
+pub(super) mod testing {
+    use powerhouse_domain::breaker::{Breaker, BreakerSettings};
+
+    use super::*;
+
+    /// The domain's, as they are.
+    pub(crate) struct OwnBreakers(pub(crate) BreakerSettings, Mutex<HashMap<CircuitId, Breaker>>);
+
+    impl OwnBreakers {
+        pub(crate) fn with(settings: BreakerSettings) -> Arc<dyn Breakers> {
+            Arc::new(Self(settings, Mutex::default()))
+        }
+
+        fn on<T>(&self, circuit: &CircuitId, does: impl FnOnce(&mut Breaker) -> T) -> T {
+            does(locked(&self.1).entry(circuit.clone()).or_insert_with(|| Breaker::new(self.0)))
+        }
+    }
+
+    #[async_trait]
+    impl Breakers for OwnBreakers {
+        async fn admit(&self, circuit: &CircuitId, now: DateTime<Utc>) -> Passage {
+            self.on(circuit, |breaker| match (breaker.is_spotless(now), breaker.admit(now)) {
+                (true, _) => Passage::Clear,
+                (false, Ok(())) => Passage::Watched { is_try: breaker.phase() == Phase::HalfOpen },
+                (false, Err(left)) => Passage::Barred { left: left.to_std().unwrap() },
+            })
+        }
+
+        async fn succeeded(&self, circuit: &CircuitId) {
+            self.on(circuit, Breaker::succeeded);
+        }
+
+        async fn failed(&self, circuit: &CircuitId, now: DateTime<Utc>) -> Phase {
+            self.on(circuit, |breaker| {
+                breaker.failed(now);
+                breaker.phase()
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+    use powerhouse_domain::breaker::BreakerSettings;
+    use powerhouse_ports::limits::MockBreakers;
+
+    use super::testing::OwnBreakers;
     use super::*;
 
     fn id(number: u128) -> ModelProviderId {
         ModelProviderId::from_uuid(uuid::Uuid::from_u128(number))
     }
 
-    const SETTINGS: BreakerSettings =
-        BreakerSettings { failures: 1, window: TimeDelta::seconds(60), cool_down: TimeDelta::seconds(30) };
+    fn circuits() -> Circuits {
+        let (window, cool_down) = (TimeDelta::seconds(60), TimeDelta::seconds(30));
+        Circuits::new(OwnBreakers::with(BreakerSettings { failures: 1, window, cool_down }))
+    }
 
-    #[test]
-    fn each_providers_model_has_its_own() {
-        let circuits = Circuits::new(SETTINGS);
+    #[tokio::test]
+    async fn each_providers_model_has_its_own() {
+        let circuits = circuits();
         let own = Some(id(1));
-        circuits.of(own, "m").failed(DateTime::UNIX_EPOCH);
+        circuits.of(own, "m").failed(DateTime::UNIX_EPOCH).await;
         assert_eq!(circuits.of(own, "m").phase(), Phase::Open);
         for (provider, model) in [(None, "m"), (Some(id(2)), "m"), (own, "n")] {
             assert_eq!(circuits.of(provider, model).phase(), Phase::Closed);
         }
     }
 
-    #[test]
-    fn those_that_are_of_no_use_are_forgotten() {
-        let circuits = Circuits::new(SETTINGS);
-        circuits.of(None, "open").failed(DateTime::UNIX_EPOCH);
+    #[tokio::test]
+    async fn those_that_are_of_no_use_are_forgotten() {
+        let circuits = circuits();
+        circuits.of(None, "open").failed(DateTime::UNIX_EPOCH).await;
         for number in 0..MAX_CIRCUITS * 2 {
             circuits.of(None, &number.to_string());
         }
@@ -142,9 +223,26 @@ mod tests {
         assert_eq!(circuits.of(None, "open").phase(), Phase::Open);
     }
 
+    /// A call in good weather costs one question, and no word afterwards.
+    #[tokio::test]
+    async fn that_a_call_went_well_is_told_where_it_counts() {
+        let mut breakers = MockBreakers::new();
+        let passages = [Passage::Clear, Passage::Watched { is_try: true }];
+        let mut given = passages.into_iter();
+        breakers.expect_admit().times(2).returning(move |_, _| given.next().unwrap());
+        breakers.expect_succeeded().times(1).return_const(());
+        let circuit = Circuits::new(Arc::new(breakers)).of(None, "m");
+        for expected in passages {
+            let passage = circuit.admit(DateTime::UNIX_EPOCH).await;
+            assert_eq!(passage, expected);
+            circuit.succeeded(passage).await;
+            assert_eq!(circuit.phase(), Phase::Closed);
+        }
+    }
+
     #[test]
     fn patience_is_what_nearly_all_answers_needed() {
-        let circuit = Circuit::new(SETTINGS);
+        let circuit = circuits().of(None, "m");
         for second in 1..=9 {
             circuit.begun(Duration::from_secs(second));
             assert_eq!(circuit.patience(), None);

@@ -12,6 +12,7 @@ use powerhouse_domain::model::{ModelReply, ModelRequest, Routed};
 use powerhouse_domain::money::{Price, input_bound, worst_case};
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::Clock;
+use powerhouse_ports::limits::Passage;
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -153,9 +154,10 @@ impl Choice {
         let Some(_turn) = self.turn().await else {
             return Asked::PassedOver(unavailable("too many calls are under way"));
         };
-        if let Err(wait) = self.circuit.admit(clock.now()) {
+        let passage = self.circuit.admit(clock.now()).await;
+        if let Passage::Barred { left } = passage {
             let source = "it has failed too often".into();
-            return Asked::PassedOver(ModelError::Unavailable { retry_after: wait.to_std().ok(), source });
+            return Asked::PassedOver(ModelError::Unavailable { retry_after: Some(left), source });
         }
         let request = self.fitted(request);
         let patience = if may_hedge { self.circuit.patience() } else { None };
@@ -173,7 +175,7 @@ impl Choice {
         }
         match result {
             Ok(mut reply) => {
-                self.circuit.succeeded();
+                self.circuit.succeeded(passage).await;
                 if has_dropped {
                     // What it used nobody says any more: the most that it may.
                     let most = request.max_output_tokens.unwrap_or(Price::FREE.max_output_tokens);
@@ -182,12 +184,12 @@ impl Choice {
                 Asked::Answered(Answered { reply, is_hedged: has_dropped })
             }
             Err(error) if error.class() == FailureClass::Unavailable => {
-                self.circuit.failed(clock.now());
+                self.circuit.failed(clock.now()).await;
                 if begun_after.is_some() { Asked::Failed(error) } else { Asked::PassedOver(error) }
             }
             Err(error) => {
                 // It answers, though not as anybody would like.
-                self.circuit.succeeded();
+                self.circuit.succeeded(passage).await;
                 Asked::Failed(error)
             }
         }
@@ -239,6 +241,7 @@ mod tests {
 
     use super::*;
     use crate::models::circuits::Circuits;
+    use crate::models::circuits::testing::OwnBreakers;
 
     const BREAKER: BreakerSettings =
         BreakerSettings { failures: 2, window: TimeDelta::seconds(60), cool_down: TimeDelta::seconds(30) };
@@ -319,7 +322,7 @@ mod tests {
     impl Scene {
         /// Models `m0`, `m1` and so on that do this.
         fn new(does: &[Does]) -> Self {
-            let circuits = Circuits::new(BREAKER);
+            let circuits = Circuits::new(OwnBreakers::with(BREAKER));
             let stub = |does: &Does| {
                 let (does, asked) = (Mutex::new(*does), AtomicUsize::new(0));
                 Arc::new(Stub { does, asked, keys: Mutex::default(), most: Mutex::default() })
