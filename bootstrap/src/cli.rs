@@ -57,7 +57,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SecretsCommand,
     },
+    /// Read a PDF from the standard input, bounded. The server starts this for each.
+    #[command(hide = true, name = READ_PDF)]
+    ReadPdf,
 }
+
+/// What the server calls itself with to read a PDF.
+pub(crate) const READ_PDF: &str = "read-pdf";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -231,6 +237,8 @@ mod tests {
         assert!(run(&["--kind", "react", "--agent", "agent_x"]).is_err());
         assert!(run(&["--tools", "a"]).is_err());
         assert!(Cli::try_parse_from(["powerhouse", "bench", "selection"]).is_ok());
+        assert!(Cli::try_parse_from(["powerhouse", READ_PDF]).is_ok());
+        assert!(!Cli::command().render_long_help().to_string().contains(READ_PDF));
         let estimate =
             |tenant| Cli::try_parse_from(["powerhouse", "selection", "estimate", "--tenant", tenant]);
         assert!(estimate("tenant_01h455vb4pex5vsknk084sn02q").is_ok() && estimate("acme").is_err());

@@ -28,6 +28,10 @@ use settings::Layers;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before anything else: it knows no settings, and bounds itself.
+    if let Some(Command::ReadPdf) = cli.command {
+        return powerhouse_documents::read_pdf();
+    }
     match work(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -72,6 +76,7 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
         Command::Secrets { command: SecretsCommand::RotateMasterKey } => {
             secrets::rotate_master_key(&layers.settings()?).await?;
         }
+        Command::ReadPdf => return Ok(powerhouse_documents::read_pdf()),
         Command::Replay(arguments) => return replay::replay(arguments, layers).await,
         Command::Run(arguments) => return run::run(arguments, &layers.settings()?).await,
     }

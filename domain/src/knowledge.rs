@@ -26,8 +26,10 @@ pub const MAX_COLLECTIONS: usize = 50;
 pub const MAX_DOCUMENTS: u64 = 10_000;
 /// The most chunks of all of a tenant's documents: whoever searches compares each with what is looked for.
 pub const MAX_CHUNKS: u64 = 20_000;
-/// The most bytes of a document as it is put, and of its text.
+/// The most bytes of a document as it is put, unless it is PDF, and of its text.
 pub const MAX_CONTENT: usize = 1024 * 1024;
+/// The most bytes of a PDF, which has its fonts and pictures with it.
+pub const MAX_PDF: usize = 4 * 1024 * 1024;
 /// The most characters of a document's title, and of its source.
 pub const MAX_TITLE: usize = 200;
 /// The most characters of what is looked for.
@@ -84,6 +86,8 @@ named_enum! {
         Markdown = "text/markdown",
         /// HTML.
         Html = "text/html",
+        /// PDF: bytes, not text.
+        Pdf = "application/pdf",
     }
 }
 
@@ -153,8 +157,8 @@ pub struct NewDocument {
     pub source: String,
     /// What it is written in.
     pub media_type: MediaType,
-    /// The document.
-    pub content: String,
+    /// The document: UTF-8, unless it is PDF.
+    pub content: Vec<u8>,
 }
 
 impl NewDocument {
@@ -162,10 +166,11 @@ impl NewDocument {
     pub fn check(&self) -> Result<(), BadDocument> {
         within("/title", &self.title, 0, MAX_TITLE)?;
         within("/source", &self.source, 0, MAX_TITLE * 10)?;
-        if self.content.len() > MAX_CONTENT {
-            return Err(BadDocument::new("/content", format!("has at most {MAX_CONTENT} bytes")));
+        let most = if self.media_type == MediaType::Pdf { MAX_PDF } else { MAX_CONTENT };
+        if self.content.len() > most {
+            return Err(BadDocument::new("/content", format!("has at most {most} bytes")));
         }
-        if self.content.trim().is_empty() {
+        if self.content.trim_ascii().is_empty() {
             return Err(BadDocument::new("/content", "is empty"));
         }
         Ok(())
@@ -173,7 +178,7 @@ impl NewDocument {
 
     /// Its hash.
     pub fn hash(&self) -> ContentHash {
-        Sha256::digest(self.content.as_bytes()).into()
+        Sha256::digest(&self.content).into()
     }
 }
 
@@ -257,10 +262,17 @@ mod tests {
             title: title.into(),
             source: String::new(),
             media_type: MediaType::Plain,
-            content,
+            content: content.into_bytes(),
+        };
+        let pdf = |length| NewDocument {
+            media_type: MediaType::Pdf,
+            content: vec![b'x'; length],
+            ..document("", String::new())
         };
         assert_eq!(document("", "x".repeat(MAX_CONTENT)).check(), Ok(()));
+        assert_eq!(pdf(MAX_PDF).check(), Ok(()));
         for (bad, pointer) in [
+            (pdf(MAX_PDF + 1), "/content"),
             (document("", "x".repeat(MAX_CONTENT + 1)), "/content"),
             (document("", " \n".into()), "/content"),
             (document(&"é".repeat(MAX_TITLE + 1), "x".into()), "/title"),

@@ -68,10 +68,11 @@ async fn documents_are_put_found_by_words_and_vectors_and_removed() {
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("document_exists")));
     for (body, code, pointer) in [
         (
-            json!({"media_type": "application/pdf", "content": "%PDF-1.7"}),
+            json!({"media_type": "application/msword", "content": "x"}),
             "document_type_unsupported",
             "/media_type",
         ),
+        (json!({"media_type": "application/pdf", "content": "%PDF-1.7"}), "invalid", "/content"),
         (json!({"media_type": "text/plain", "content": " "}), "invalid", "/content"),
         (json!({"media_type": "text/html", "content": "<script>x</script>"}), "invalid", "/content"),
         (json!({"media_type": "text/plain", "content": "x".repeat(1024 * 1024 + 1)}), "invalid", "/content"),
@@ -80,7 +81,7 @@ async fn documents_are_put_found_by_words_and_vectors_and_removed() {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
         assert_eq!((&problem["code"], &problem["pointer"]), (&json!(code), &json!(pointer)));
     }
-    let too_long = json!({"media_type": "text/plain", "content": "x".repeat(3 * 1024 * 1024)});
+    let too_long = json!({"media_type": "text/plain", "content": "x".repeat(7 * 1024 * 1024)});
     assert_eq!(refused(&ada, documents, &too_long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let missing = ada.request(Method::GET, "/v1/collections/handbook/search").send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::BAD_REQUEST);

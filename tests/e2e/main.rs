@@ -24,6 +24,7 @@ mod memories;
 mod metrics;
 mod models;
 mod money;
+mod pdf;
 mod postgres;
 mod raw_requests;
 mod redis;

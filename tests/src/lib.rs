@@ -7,6 +7,7 @@ pub mod no_maker;
 pub mod own_database;
 pub mod own_pgbouncer;
 pub mod own_redis;
+pub mod pdf;
 pub mod proxy;
 pub mod scripts;
 pub mod stub_model;

@@ -18,8 +18,9 @@ use crate::problem::Problem;
 
 /// The most bytes of a body.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
-/// The most bytes of a document's body: a mebibyte of text, and as much again for what JSON escapes.
-const MAX_DOCUMENT_BODY: usize = 2 * 1024 * 1024;
+/// The most bytes of a document's body: four mebibytes of PDF in Base64, which is more than a mebibyte of text with what JSON
+/// escapes of it.
+const MAX_DOCUMENT_BODY: usize = 6 * 1024 * 1024;
 /// The most bytes that are read of a body that is too long.
 const MAX_READ_PAST: usize = 32 * 1024 * 1024;
 /// How long a body may take to arrive.

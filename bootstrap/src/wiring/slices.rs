@@ -1,5 +1,6 @@
 //! What each slice of the API is made of.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use powerhouse_documents::DocumentReader;
@@ -15,6 +16,7 @@ use powerhouse_usecases::{
 };
 
 use super::Ports;
+use crate::cli::READ_PDF;
 use crate::settings::Settings;
 
 pub(super) fn models_slice(
@@ -404,7 +406,7 @@ fn collections_slice(ports: &Ports) -> Collections {
         document: knowledge::ReadDocument { store: store() },
         add_document: knowledge::AddDocument {
             store: store(),
-            extractor: Arc::new(DocumentReader),
+            extractor: Arc::new(DocumentReader::new(own_program(), [READ_PDF])),
             embedding: ports.embedding.clone(),
             clock: clock(),
             ids: Arc::clone(&ports.ids),
@@ -412,6 +414,12 @@ fn collections_slice(ports: &Ports) -> Collections {
         delete_document: knowledge::DeleteDocument { store: store(), clock: clock() },
         search: knowledge::SearchKnowledge { searcher: ports.searcher.clone() },
     }
+}
+
+/// The file of this program. On Linux what runs, also after another was put in its place.
+fn own_program() -> PathBuf {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { running.to_owned() } else { std::env::current_exe().unwrap_or_default() }
 }
 
 fn money_slice(ports: &Ports) -> Money {

@@ -1,5 +1,7 @@
 //! Collections of documents: what agents and people search.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use powerhouse_domain::knowledge::{Collection, CollectionName, MediaType, NewDocument};
 use powerhouse_usecases::knowledge::{
@@ -153,6 +155,9 @@ struct PostDocument(AddDocument);
 /// Put a document into a collection, from where it is found at once
 ///
 /// Its text is taken out of it, cut into chunks, and turned into vectors while you wait. Nothing is stored unless all of it is.
+/// PDF is sent in Base64. What opens with a password only is refused as `document_encrypted`, pages without text, such as scans, as
+/// `document_without_text`, more than a mebibyte of text as `document_too_long`, and what is broken, or takes more time or
+/// memory than a document may, as `document_unreadable`.
 #[endpoint(operation_id = "create_document", tags("knowledge"), security(["bearer" = []]), request_body = PutDocument,
     parameters(("collection_name" = String, Path, description = "The collection's name")),
     responses((status_code = 201, description = "What is told of the document.", body = DocumentView)))]
@@ -161,11 +166,18 @@ impl PostDocument {
         let name = name(req)?;
         let PutDocument { title, source, media_type, content } = json(req).await?;
         let media_type: MediaType = media_type.parse().map_err(|_| {
-            let detail = "send plain text, Markdown or HTML: `text/plain`, `text/markdown` or `text/html`. PDF is not read: \
-                          take its text out first";
+            let detail = "send plain text, Markdown, HTML or PDF: `text/plain`, `text/markdown`, `text/html` or \
+                          `application/pdf`";
             let code = "document_type_unsupported";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).at("/media_type")
         })?;
+        let content = match media_type {
+            MediaType::Pdf => STANDARD.decode(&content).map_err(|_| {
+                let detail = "is not Base64 (RFC 4648, with padding, in one line), in which PDF is sent";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).at("/content")
+            })?,
+            MediaType::Plain | MediaType::Markdown | MediaType::Html => content.into_bytes(),
+        };
         let new = NewDocument { title, source, media_type, content };
         let done = self.0.execute(principal(depot)?, name, new, &once(depot, document_reply)).await;
         answer(done, document_reply)

@@ -7,12 +7,12 @@ use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::DocumentId;
 use powerhouse_domain::knowledge::{
-    Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_DOCUMENTS, NewDocument,
+    Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_CONTENT, MAX_DOCUMENTS, NewDocument,
 };
 use powerhouse_domain::model::Usage;
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::{Clock, IdSource};
-use powerhouse_ports::documents::TextExtractor;
+use powerhouse_ports::documents::{ExtractFailed, TextExtractor};
 use powerhouse_ports::embeddings::Embeddings;
 use powerhouse_ports::store::{Limit, Page, TenantStore, TenantView};
 
@@ -21,6 +21,8 @@ use crate::{Embedding, Once, Refused, audited};
 
 /// How long a document's vectors may take, all together.
 const EMBEDDING_PATIENCE: Duration = Duration::from_mins(2);
+/// When to try again to put a document while too many are being read.
+const READING_RETRY: Duration = Duration::from_secs(10);
 
 /// Puts documents.
 #[derive(Clone)]
@@ -53,8 +55,7 @@ impl AddDocument {
         self.room(&scope, permit.resource(), 1).await?;
         let sha256 = new.hash();
         let NewDocument { title, source, media_type, content } = new;
-        let unreadable = |_| Refused::invalid("/content", "cannot be read");
-        let extracted = self.extractor.extract(media_type, content).await.map_err(unreadable)?;
+        let extracted = self.extractor.extract(media_type, content).await.map_err(not_read)?;
         // A long text keeps a processor busy: not on a thread that serves others.
         let indexed = tokio::task::spawn_blocking(move || Indexed::of(&title, &extracted)).await;
         let indexed = indexed.map_err(|error| Refused::Internal(error.to_string()))??;
@@ -115,6 +116,32 @@ impl AddDocument {
             Err(_) => Err(failed(&"it took too long; try again, or put the document in parts")),
         }
     }
+}
+
+/// What is said of a document whose text could not be had.
+fn not_read(why: ExtractFailed) -> Refused {
+    let (code, reason) = match why {
+        ExtractFailed::Unreadable => (
+            "document_unreadable",
+            "cannot be read: it is broken, or takes more time or memory than a document may; save it anew, or put its text",
+        ),
+        ExtractFailed::Encrypted => {
+            ("document_encrypted", "opens with a password only: save it without one, and put it again")
+        }
+        ExtractFailed::Wordless => (
+            "document_without_text",
+            "has pages, but no text, as a scan has none: put it through character recognition first",
+        ),
+        ExtractFailed::TooLong => {
+            let reason = format!("has more than {MAX_CONTENT} bytes of text: put it in parts");
+            return Refused::unsupported("document_too_long", "/content", &reason);
+        }
+        ExtractFailed::Busy => return Refused::Overloaded { retry_after: READING_RETRY },
+        ExtractFailed::NoReader(error) => {
+            return Refused::Internal(format!("documents cannot be read: {error}"));
+        }
+    };
+    Refused::unsupported(code, "/content", reason)
 }
 
 /// Whether so many more chunks may be put into a collection.

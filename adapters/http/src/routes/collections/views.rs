@@ -31,10 +31,10 @@ pub(super) struct PutDocument {
     /// Where it is from, such as its URL, at most 2,000 characters. Nothing is fetched from there.
     #[serde(default)]
     pub(super) source: String,
-    /// `text/plain`, `text/markdown` or `text/html`.
+    /// `text/plain`, `text/markdown`, `text/html` or `application/pdf`.
     #[salvo(schema(example = "text/markdown"))]
     pub(super) media_type: String,
-    /// The document, at most a mebibyte.
+    /// The document, at most a mebibyte; PDF in Base64, at most four mebibytes of it.
     pub(super) content: String,
 }
 
