@@ -26,10 +26,11 @@ pub enum Compared {
 /// Whether the extension could be created here, and whether its type is known.
 const HAS: &str = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector'), to_regtype('vector') IS NOT NULL";
 
-/// No approximate index: filtered by tenant and model it would find less than there is. The index that there is says which
-/// vectors are not filled in, which are few.
+/// In the row where it fits: read from beside it, a search takes three times as long. No approximate index: filtered by tenant
+/// and model it would find less than there is. The index that there is says which vectors are not filled in, which are few.
 const COLUMN: &str = "
     ALTER TABLE document_chunks ADD COLUMN IF NOT EXISTS embedding vector;
+    ALTER TABLE document_chunks ALTER COLUMN embedding SET STORAGE MAIN;
     CREATE INDEX IF NOT EXISTS document_chunks_not_compared
         ON document_chunks (tenant_id, collection, embedder, document_id, ordinal)
         WHERE vector IS NOT NULL AND embedding IS NULL;";
