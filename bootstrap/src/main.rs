@@ -58,8 +58,7 @@ async fn execute(command: Command, layers: &Layers) -> anyhow::Result<ExitCode> 
             Box::pin(serve::serve(settings)).await?;
         }
         Command::Migrate => {
-            let what = wiring::migrate(&layers.settings()?).await?;
-            cli::say(format!("The schema of {what} is up to date."));
+            cli::say(wiring::migrate(&layers.settings()?).await?);
         }
         Command::Config { command: ConfigCommand::Check } => {
             cli::say(layers.effective());

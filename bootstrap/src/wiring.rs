@@ -30,7 +30,7 @@ use powerhouse_ports::store::TenantStore;
 use powerhouse_ports::tokens::{RefreshTokens, TokenIssuer, TokenVerifier};
 use powerhouse_ports::tools::{ToolFactory, ToolMaker};
 use powerhouse_ports::webhooks::WebhookSender;
-use powerhouse_postgres::{PostgresStore, Roles};
+use powerhouse_postgres::{Compared, PostgresStore, Roles};
 use powerhouse_redis::{Redis, RedisBreakers, RedisCache, RedisEventBus, RedisRateLimiter};
 use powerhouse_sandbox::{Bounds, RunCode};
 use powerhouse_sqlite::SqliteStore;
@@ -151,17 +151,24 @@ pub(crate) async fn open_stores(settings: &Settings) -> anyhow::Result<Stores> {
     }
 }
 
-/// Brings the schema up to date; on PostgreSQL as its owner, who makes the roles too. Says of what.
+/// Brings the schema up to date; on PostgreSQL as its owner, who makes the roles too. Says what was done.
 pub(crate) async fn migrate(settings: &Settings) -> anyhow::Result<String> {
     let Database::Postgres(postgres) = &settings.database else {
         open_stores(settings).await?;
-        return Ok(settings.sqlite().display().to_string());
+        return Ok(format!("The schema of {} is up to date.", settings.sqlite().display()));
     };
     let owner = postgres.owner.as_ref().context("set database.owner_url: only the owner migrates")?;
     let (application, platform) = (role(&postgres.application)?, role(&postgres.platform)?);
     let roles = Roles::new((&application.0, application.1), (&platform.0, platform.1));
-    powerhouse_postgres::migrate(owner, &roles).await?;
-    Ok("the database, with its roles,".to_owned())
+    let compared = match powerhouse_postgres::migrate(owner, &roles).await? {
+        Compared::ByDatabase => "It compares vectors (pgvector).",
+        Compared::ByUs => "It has no pgvector: servers compare vectors.",
+        Compared::ByUsUntilCreated => {
+            "Servers compare vectors: pgvector is there, but this owner may not create it. Have a superuser execute \
+             `CREATE EXTENSION vector` in this database, and migrate again."
+        }
+    };
+    Ok(format!("The schema of the database, with its roles, is up to date. {compared}"))
 }
 
 /// The name and the password in a database's URL.

@@ -11,7 +11,7 @@ use crate::ids::{AgentId, MemoryId, RunId, UserId};
 
 mod scoring;
 
-pub use scoring::{Ranked, Scoring, Wanted, cosine, least_valuable, rank, recency};
+pub use scoring::{Ranked, Scoring, Wanted, least_valuable, rank, recency};
 
 /// The most characters of a memory.
 pub const MAX_MEMORY_CHARS: usize = 4_000;
@@ -101,7 +101,7 @@ impl Default for Importance {
 pub struct MemoryVector {
     /// The model that made it.
     pub model: String,
-    /// Its numbers: at least one, all finite.
+    /// Its numbers: at least one, all finite, of Euclidean norm 1.
     pub parts: Vec<f32>,
 }
 

@@ -8,7 +8,7 @@ const K: f64 = 60.0;
 /// How alike two vectors of norm 1 are, from -1 to 1: the cosine of their angle. Nothing when they have not the same length,
 /// since then they are not of the same model.
 pub fn cosine(a: &[f32], b: &[f32]) -> Option<f32> {
-    (a.len() == b.len()).then(|| a.iter().zip(b).map(|(a, b)| a * b).sum())
+    (a.len() == b.len()).then(|| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>().clamp(-1.0, 1.0))
 }
 
 /// Something found, and how high it stands over all lists.
@@ -56,6 +56,8 @@ mod tests {
         assert_eq!(cosine(&[1.0, 0.0], &[0.0, 1.0]), Some(0.0));
         assert_eq!(cosine(&[1.0, 0.0], &[-1.0, 0.0]), Some(-1.0));
         assert_eq!(cosine(&[1.0], &[1.0, 0.0]), None);
+        // Of norm 1 as far as single precision goes.
+        assert_eq!(cosine(&[1.000_000_1], &[1.000_000_1]), Some(1.0));
     }
 
     #[test]

@@ -14,23 +14,33 @@ pub const PLATFORM: &str = "powerhouse_test_platform";
 /// The password of both: one that has to be quoted.
 pub const PASSWORD: &str = "it's a \\test";
 
-/// An empty database on the server at `TEST_DATABASE_URL`, where a superuser signs in; `./scripts/test` sets it.
+/// An empty database on a server where a superuser signs in; `./scripts/test` says where that is.
 #[derive(Debug)]
 pub struct OwnDatabase {
+    server: Url,
     name: String,
 }
 
 impl OwnDatabase {
-    /// A new database.
+    /// A new database, on the server at `TEST_DATABASE_URL`.
     pub async fn empty() -> Self {
+        Self::on(server("TEST_DATABASE_URL")).await
+    }
+
+    /// A new database, on the server at `TEST_PGVECTOR_URL`, which has `pgvector`.
+    pub async fn with_pgvector() -> Self {
+        Self::on(server("TEST_PGVECTOR_URL")).await
+    }
+
+    async fn on(server: Url) -> Self {
         let name = format!("powerhouse_{}", Uuid::new_v4().simple());
-        run(&superuser(), &format!("CREATE DATABASE {name}")).await;
-        Self { name }
+        run(&server, &format!("CREATE DATABASE {name}")).await;
+        Self { server, name }
     }
 
     /// The database, as the superuser.
     pub fn owner(&self) -> Url {
-        let mut url = superuser();
+        let mut url = self.server.clone();
         url.set_path(&self.name);
         url
     }
@@ -74,20 +84,20 @@ impl OwnDatabase {
 
 impl Drop for OwnDatabase {
     fn drop(&mut self) {
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        let (server, sql) = (self.server.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
         // A thread of its own: a runtime cannot be waited for within another.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(run(&superuser(), &sql));
+            runtime.expect("a runtime").block_on(run(&server, &sql));
         });
         // What is left over goes with the server.
         let _ = dropped.join();
     }
 }
 
-fn superuser() -> Url {
-    let url = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is set: see ./scripts/test");
-    url.parse().expect("TEST_DATABASE_URL is a URL")
+fn server(variable: &str) -> Url {
+    let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is set: see ./scripts/test"));
+    url.parse().unwrap_or_else(|_| panic!("{variable} is a URL"))
 }
 
 async fn run(url: &Url, sql: &str) {

@@ -13,7 +13,9 @@ mod queue;
 mod safety;
 mod store;
 mod transaction;
+mod vectors;
 
 pub use migrate::{MigrateError, Roles, migrate};
 pub use safety::Unsafe;
 pub use store::{OpenError, PoolSettings, Pooler, PostgresStore};
+pub use vectors::Compared;

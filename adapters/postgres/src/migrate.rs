@@ -7,6 +7,8 @@ use powerhouse_migrations::{Migrator, MigratorTrait as _};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbErr};
 use zeroize::Zeroizing;
 
+use crate::vectors::{self, Compared};
+
 /// Held while migrating.
 const LOCK: i64 = 7_203_114;
 
@@ -47,8 +49,8 @@ impl Roles {
 #[error("the database could not be migrated")]
 pub struct MigrateError(#[source] DbErr);
 
-/// Brings the schema up to date, and gives the roles what they need and no more.
-pub async fn migrate(owner: &str, roles: &Roles) -> Result<(), MigrateError> {
+/// Brings the schema up to date, and gives the roles what they need and no more. Says who compares vectors from now on.
+pub async fn migrate(owner: &str, roles: &Roles) -> Result<Compared, MigrateError> {
     let mut options = ConnectOptions::new(owner);
     // One connection: the lock belongs to it.
     options.max_connections(1).sqlx_logging(false);
@@ -59,7 +61,7 @@ pub async fn migrate(owner: &str, roles: &Roles) -> Result<(), MigrateError> {
     done.map_err(MigrateError)
 }
 
-async fn locked(db: &DatabaseConnection, roles: &Roles) -> Result<(), DbErr> {
+async fn locked(db: &DatabaseConnection, roles: &Roles) -> Result<Compared, DbErr> {
     db.execute_unprepared(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
     Migrator::up(db, None).await?;
     let keeper = format!("{}_partitions", roles.platform.name);
@@ -67,7 +69,7 @@ async fn locked(db: &DatabaseConnection, roles: &Roles) -> Result<(), DbErr> {
     make(db, &may_sign_in(&roles.platform)).await?;
     make(db, &owns_partitions(&keeper)).await?;
     db.execute_unprepared(&grants(&roles.application.name, &roles.platform.name, &keeper)).await?;
-    Ok(())
+    vectors::ensure(db).await
 }
 
 /// Roles belong to all databases of a server, and the lock to one: another database may be migrated right now.

@@ -12,6 +12,7 @@ use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
 
 use crate::safety::{self, Unsafe};
 use crate::transaction::{PgTransaction, Pool, Sending, Single, within};
+use crate::vectors;
 
 /// How much longer than the database itself we wait for a statement.
 const GRACE: Duration = Duration::from_secs(1);
@@ -89,13 +90,15 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects with both roles. Refuses when either could get around row-level security, or a table lacks it.
+    /// Connects with both roles. Refuses when either could get around row-level security, or a table lacks it. Whether the
+    /// database compares vectors is asked now, and not again.
     pub async fn open(application: &str, platform: &str, settings: PoolSettings) -> Result<Self, OpenError> {
-        let application = pool(application, settings.connections, settings).await?;
-        let platform = pool(platform, settings.platform_connections, settings).await?;
-        for pool in [&application, &platform] {
+        let mut application = pool(application, settings.connections, settings).await?;
+        let mut platform = pool(platform, settings.platform_connections, settings).await?;
+        for pool in [&mut application, &mut platform] {
             let mut tx = pool.connections.begin().await.map_err(OpenError::Connect)?;
             safety::check(&mut tx).await.map_err(OpenError::Connect)??;
+            pool.compares = vectors::are_compared(&mut tx).await.map_err(OpenError::Connect)?;
         }
         Ok(Self { application, platform })
     }
@@ -161,7 +164,8 @@ async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<Poo
         .await
         .map_err(OpenError::Connect)?;
     let patience = settings.acquire + settings.statement + GRACE;
-    Ok(Pool { connections, limits, patience, prepares: settings.pooler == Pooler::None })
+    let prepares = settings.pooler == Pooler::None;
+    Ok(Pool { connections, limits, patience, prepares, compares: false })
 }
 
 #[async_trait]

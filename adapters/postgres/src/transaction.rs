@@ -27,6 +27,7 @@ pub(crate) struct Sending<C> {
     on: Mutex<C>,
     patience: Duration,
     prepares: bool,
+    compares: bool,
 }
 
 impl PgTransaction {
@@ -115,7 +116,7 @@ fn unreachable(error: sqlx::Error) -> StoreError {
 
 impl<C> Sending<C> {
     fn new(on: C, pool: &Pool) -> Self {
-        Self { on: Mutex::new(on), patience: pool.patience, prepares: pool.prepares }
+        Self { on: Mutex::new(on), patience: pool.patience, prepares: pool.prepares, compares: pool.compares }
     }
 
     /// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
@@ -135,6 +136,8 @@ pub(crate) struct Pool {
     pub(crate) patience: Duration,
     /// Whether a connection may keep prepared statements.
     pub(crate) prepares: bool,
+    /// Whether the database compares vectors.
+    pub(crate) compares: bool,
 }
 
 pub(crate) async fn within<T>(
@@ -200,6 +203,10 @@ impl<C: DerefMut<Target = PgConnection> + Send> ConnectionTrait for Sending<C> {
 impl Transaction for PgTransaction {
     async fn commit(self) -> Result<(), DbErr> {
         within(self.patience, self.on.into_inner().commit()).await.map_err(exec_error)
+    }
+
+    fn compares_vectors(&self) -> bool {
+        self.compares
     }
 
     // A refused statement would abort the transaction.

@@ -14,4 +14,5 @@ mod tenant;
 
 pub use error::store_error;
 pub use pool::observe_pool;
+pub use rows::document_chunk::embedding;
 pub use tenant::{Own, Transaction};

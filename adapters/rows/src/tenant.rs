@@ -37,6 +37,7 @@ mod threads;
 mod tools;
 mod usage;
 mod users;
+mod vectors;
 mod webhooks;
 
 /// A database's transaction, by whichever driver.
@@ -48,6 +49,11 @@ pub trait Transaction: ConnectionTrait + Send + 'static {
     /// Marks where [`recover`](Self::recover) goes back to. Nothing, where a refused statement leaves the others be.
     async fn protect(&self) -> Result<(), DbErr> {
         Ok(())
+    }
+
+    /// Whether the database compares vectors itself. Then chunks have their vector a second time, as `embedding`.
+    fn compares_vectors(&self) -> bool {
+        false
     }
 
     /// Goes on after a statement that was refused.

@@ -1,8 +1,10 @@
 //! Texts as vectors, however many there are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use powerhouse_domain::model::Usage;
+use powerhouse_ports::Chain;
 use powerhouse_ports::embeddings::{Embedder, Embeddings, MAX_TEXTS};
 use powerhouse_ports::models::ModelError;
 
@@ -10,6 +12,8 @@ use crate::measure::embedded;
 
 /// The most bytes of texts that are sent at once: some hundred thousand tokens, which every API takes.
 const MAX_BATCH: usize = 384 * 1024;
+/// How long vectors may take where words can do without them.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Makes vectors by the platform's embedder, with its model. A call is tried again as calls of models are.
 #[derive(Clone)]
@@ -48,6 +52,21 @@ impl Embedding {
         }
         let none = || Embeddings { vectors: Vec::new(), usage: Usage::default(), model: self.model.clone() };
         Ok(all.unwrap_or_else(none))
+    }
+
+    /// The same for what can do without vectors: nothing, when they cannot be made, or not soon. Then words have to do.
+    pub(crate) async fn if_soon(&self, texts: &[String]) -> Option<Embeddings> {
+        match tokio::time::timeout(PATIENCE, self.of(texts)).await {
+            Ok(Ok(made)) => Some(made),
+            Ok(Err(error)) => {
+                tracing::warn!(error = %Chain(&error), "words alone are compared: no vector could be made");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("words alone are compared: the vector took too long");
+                None
+            }
+        }
     }
 }
 
@@ -108,6 +127,25 @@ mod tests {
         assert_eq!((made.usage, made.model.as_str()), (Usage::of_tokens(texts.len() as u64, 0), "m-1"));
         let error = answering(["m-1", "m-2"]).of(&texts).await.unwrap_err();
         assert!(matches!(error, ModelError::Malformed(_)));
+    }
+
+    struct Silent;
+
+    #[async_trait::async_trait]
+    impl Embedder for Silent {
+        async fn embed(&self, _: &str, _: &[String]) -> Result<Embeddings, ModelError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn words_do_where_vectors_fail_or_take_too_long() {
+        let began = tokio::time::Instant::now();
+        assert_eq!(Embedding::new(Arc::new(Silent), "m").if_soon(&["x".to_owned()]).await, None);
+        assert_eq!(began.elapsed(), PATIENCE);
+        let mut embedder = MockEmbedder::new();
+        embedder.expect_embed().returning(|_, _| Err(ModelError::Rejected("no".into())));
+        assert_eq!(Embedding::new(Arc::new(embedder), "m").if_soon(&["x".to_owned()]).await, None);
     }
 
     #[tokio::test]

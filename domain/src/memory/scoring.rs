@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Memory, MemoryVector, Worth};
 use crate::access::named_enum;
 use crate::ids::MemoryId;
+use crate::retrieval::cosine;
 use crate::selection::lexical::{bm25, words};
 
 /// What is left of a memory's recency after an hour in which it has not come to mind.
@@ -51,21 +52,15 @@ pub fn recency(accessed_at: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
     DECAY.powf(hours)
 }
 
-/// The cosine of the angle between two vectors, from -1 to 1: nothing, when they are of different models or lengths, or one
-/// has no direction.
-pub fn cosine(a: &MemoryVector, b: &MemoryVector) -> Option<f64> {
-    if a.model != b.model || a.parts.len() != b.parts.len() {
-        return None;
-    }
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let norms = (dot(&a.parts, &a.parts) * dot(&b.parts, &b.parts)).sqrt();
-    (norms > 0.0).then(|| (dot(&a.parts, &b.parts) / norms).clamp(-1.0, 1.0))
+/// How alike two vectors are: nothing, when they are of different models or lengths.
+fn alike(a: &MemoryVector, b: &MemoryVector) -> Option<f64> {
+    cosine(&a.parts, &b.parts).filter(|_| a.model == b.model).map(f64::from)
 }
 
 /// How relevant each memory is, from 0 to 1: by direction where the two can be compared, else by words (BM25 over all of
 /// them, the best being 1).
 fn relevance(memories: &[Memory], wanted: &Wanted<'_>) -> Vec<f64> {
-    let by_direction = |memory: &Memory| cosine(memory.vector.as_ref()?, wanted.vector?);
+    let by_direction = |memory: &Memory| alike(memory.vector.as_ref()?, wanted.vector?);
     let by_direction: Vec<Option<f64>> = memories.iter().map(by_direction).collect();
     if let Some(all) = by_direction.iter().copied().collect::<Option<Vec<f64>>>() {
         return all.into_iter().map(|cosine| cosine.max(0.0)).collect();
@@ -185,7 +180,7 @@ mod tests {
         assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [4, 1, 2]);
         assert!((found[2].1 - 0.6).abs() < 1e-6);
         let other = MemoryVector::new("other", vec![1.0, 0.0]).unwrap();
-        assert_eq!(cosine(memories[0].vector.as_ref().unwrap(), &other), None);
+        assert_eq!(alike(memories[0].vector.as_ref().unwrap(), &other), None);
     }
 
     #[test]

@@ -19,13 +19,13 @@ impl Connection {
         Ok(Self { stream, answer: Vec::with_capacity(64 * 1024) })
     }
 
-    /// Sends a request whose answer must be 200, and reads it to its end.
-    pub(crate) async fn get(&mut self, request: &str) -> anyhow::Result<()> {
+    /// Sends a request whose answer must be 200, reads it to its end and gives its body.
+    pub(crate) async fn get(&mut self, request: &str) -> anyhow::Result<&str> {
         let answer = self.send(request).await?;
-        if !answer.starts_with("HTTP/1.1 200") {
-            bail!("{request}\n{answer}");
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body),
+            _ => bail!("{request}\n{answer}"),
         }
-        Ok(())
     }
 
     /// Sends a request with a JSON body, and gives the body of an answer that must say that all is well.

@@ -13,11 +13,13 @@ mod read;
 mod reads;
 mod runs;
 mod scene;
+mod search;
 mod site;
 
 const USAGE: &str = "\
 powerhouse-bench reads [connections=16] [seconds=3] [rounds=5]
-powerhouse-bench runs [runs=2000] [calls=2] [tenants=20] [concurrency=64] [servers=1] [per_second=50] [seconds=10]";
+powerhouse-bench runs [runs=2000] [calls=2] [tenants=20] [concurrency=64] [servers=1] [per_second=50] [seconds=10]
+powerhouse-bench search [chunks=20000] [dimensions=384 and 1536] [connections=1] [seconds=5] [rounds=5]";
 
 /// `name=value` arguments, each a number above zero.
 struct Arguments(BTreeMap<String, u64>);
@@ -69,6 +71,17 @@ async fn main() -> anyhow::Result<()> {
             };
             given.end()?;
             runs::bench(load).await
+        }
+        Some("search") => {
+            let load = search::Load {
+                chunks: given.take("chunks", 20_000),
+                dimensions: given.take("dimensions", 0),
+                connections: given.take("connections", 1),
+                time: Duration::from_secs(given.take("seconds", 5)),
+                rounds: given.take("rounds", 5),
+            };
+            given.end()?;
+            search::bench(load).await
         }
         _ => bail!(USAGE),
     }

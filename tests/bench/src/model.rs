@@ -1,5 +1,6 @@
 //! A model of the chat completions API that costs next to nothing: it calls the first tool that it is offered as often as
-//! asked, then says a sentence, all at once. It reads just what the product sends.
+//! asked, then says a sentence, all at once. It reads just what the product sends. Texts become random vectors, as long as
+//! their model's name says: `stub-384`.
 
 use std::net::SocketAddr;
 
@@ -53,7 +54,11 @@ fn length(read: &[u8]) -> Option<usize> {
 fn answer(request: &[u8], calls: usize) -> Vec<u8> {
     let body =
         request.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(request, |end| &request[end..]);
+    let is_of_vectors = request.starts_with(b"POST /v1/embeddings ");
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    if is_of_vectors {
+        return vectors(&request);
+    }
     let messages = request["messages"].as_array().into_iter().flatten();
     let made = messages.filter(|message| message["role"] == "tool").count();
     let tool = request["tools"][0]["function"]["name"].as_str();
@@ -75,4 +80,44 @@ fn answer(request: &[u8], calls: usize) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {length}\r\n\r\n{body}")
         .into_bytes()
+}
+
+fn vectors(request: &Value) -> Vec<u8> {
+    let model = request["model"].as_str().unwrap_or_default();
+    let dimensions = model.rsplit('-').next().and_then(|length| length.parse().ok()).unwrap_or(1);
+    let texts = request["input"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let data = texts.map(|text| {
+        let seed = text.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        serde_json::json!({"embedding": Random::new(seed).vector(dimensions)})
+    });
+    let body =
+        serde_json::json!({"data": data.collect::<Vec<_>>(), "usage": {"prompt_tokens": 3}}).to_string();
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
+}
+
+/// Numbers that look random, the same for a seed each time (xorshift64*, Vigna 2016).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A direction: a vector of norm 1.
+    pub(crate) fn vector(&mut self, dimensions: u64) -> Vec<f32> {
+        let parts: Vec<f64> = (0..dimensions)
+            .map(|_| {
+                self.0 ^= self.0 >> 12;
+                self.0 ^= self.0 << 25;
+                self.0 ^= self.0 >> 27;
+                let [a, b, c, d, ..] = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
+                f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX) * 2.0 - 1.0
+            })
+            .collect();
+        let norm = parts.iter().map(|part| part * part).sum::<f64>().sqrt();
+        #[expect(clippy::cast_possible_truncation, reason = "it is at most 1")]
+        parts.into_iter().map(|part| (part / norm) as f32).collect()
+    }
 }

@@ -66,7 +66,8 @@ struct OverHttp {
 impl Worker for OverHttp {
     async fn work(&mut self) -> anyhow::Result<()> {
         let Next { caller, read, agent } = self.reads.next();
-        self.connection.get(&caller.request(read, agent)).await
+        self.connection.get(&caller.request(read, agent)).await?;
+        Ok(())
     }
 }
 

@@ -65,9 +65,15 @@ impl Site {
         let settings =
             settings.map(|(key, value)| (format!("POWERHOUSE__{key}"), (*value).to_owned())).collect();
         let site = Self { application, owner, superuser, settings, servers: Vec::new(), folder };
-        let migrated = site.command("migrate")?.stdout(Stdio::null()).status()?;
-        ensure!(migrated.success(), "the database is not migrated");
+        site.migrate()?;
         Ok(site)
+    }
+
+    /// Brings the database up to date.
+    pub(crate) fn migrate(&self) -> anyhow::Result<()> {
+        let migrated = self.command("migrate")?.stdout(Stdio::null()).status()?;
+        ensure!(migrated.success(), "the database is not migrated");
+        Ok(())
     }
 
     /// Starts one more server, with settings of its own, and says where it listens.

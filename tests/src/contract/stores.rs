@@ -93,7 +93,7 @@ macro_rules! store_contract {
             threads: threads_survive, turns_are_the_runs_that_have_succeeded, a_summary_is_replaced_by_one_of_more,
                 threads_are_their_tenants_own;
             tools: tools_survive, tools_are_their_tenants_own;
-            knowledge: documents_survive, documents_are_their_tenants_own, what_is_in_a_collection_is_counted;
+            knowledge: documents_survive, documents_are_their_tenants_own, what_is_in_a_collection_is_counted, the_nearest_are_found;
             webhooks: a_change_and_its_announcement_do_not_part, a_due_delivery_is_claimed_once,
                 deliveries_end_and_are_replayed, deliveries_of_tenants_take_turns, webhooks_survive,
                 webhooks_are_their_tenants_own;

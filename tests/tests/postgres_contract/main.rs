@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use powerhouse_postgres::{OpenError, PoolSettings, Pooler, PostgresStore, Roles, Unsafe, migrate};
+use powerhouse_postgres::{Compared, OpenError, PoolSettings, Pooler, PostgresStore, Roles, Unsafe, migrate};
 use powerhouse_tests::contract::stores::{Harness, Stores};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
 use powerhouse_tests::own_pgbouncer::OwnPgBouncer;
@@ -16,6 +16,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 mod mutations;
+mod pgvector;
 mod plans;
 mod raw_sql;
 mod tls;
@@ -23,10 +24,14 @@ mod trips;
 
 async fn migrated() -> OwnDatabase {
     let own = OwnDatabase::empty().await;
+    migrate_as_superuser(&own).await;
+    own
+}
+
+async fn migrate_as_superuser(own: &OwnDatabase) -> Compared {
     let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
     let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
-    own
+    migrate(own.owner().as_str(), &roles).await.unwrap()
 }
 
 /// How many connections the application's role has.

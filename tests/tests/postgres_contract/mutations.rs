@@ -83,21 +83,25 @@ struct Mutated {
     /// The table that is not filtered by the tenant.
     unfiltered: Option<&'static str>,
     told: Told,
+    /// Whether the database compares vectors.
+    compares: bool,
     seen: Arc<Seen>,
 }
 
 /// What was sent to the database.
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     /// How many statements lost their filter.
     mutated: AtomicUsize,
     /// Statements that had none to lose.
-    bare: Mutex<Vec<String>>,
+    pub(super) bare: Mutex<Vec<String>>,
+    /// How many statements of these had the database compare vectors.
+    pub(super) compared: AtomicUsize,
 }
 
 impl Mutated {
     fn new(db: DatabaseConnection, unfiltered: Option<&'static str>, told: Told) -> Self {
-        Self { db, unfiltered, told, seen: Arc::default() }
+        Self { db, unfiltered, told, compares: false, seen: Arc::default() }
     }
 
     async fn transaction(&self, scope: &TenantScope) -> Result<DatabaseTransaction, DbErr> {
@@ -123,7 +127,8 @@ impl Mutated {
 
     async fn own(&self, scope: &TenantScope) -> Result<Box<Own<MutatedTx>>, StoreError> {
         let tx = self.transaction(scope).await.map_err(store_error("transaction"))?;
-        let tx = MutatedTx { tx, unfiltered: self.unfiltered, seen: self.seen.clone() };
+        let seen = self.seen.clone();
+        let tx = MutatedTx { tx, unfiltered: self.unfiltered, compares: self.compares, seen };
         Ok(Box::new(Own::new(tx, scope.tenant_id())))
     }
 }
@@ -146,6 +151,7 @@ impl TenantStore for Mutated {
 struct MutatedTx {
     tx: DatabaseTransaction,
     unfiltered: Option<&'static str>,
+    compares: bool,
     seen: Arc<Seen>,
 }
 
@@ -185,6 +191,8 @@ impl MutatedTx {
             let (sql, count) = unfiltered(&statement.sql, table);
             statement.sql = sql;
             self.seen.mutated.fetch_add(count, Ordering::Relaxed);
+            let compares = count > 0 && statement.sql.contains("<=>");
+            self.seen.compared.fetch_add(compares.into(), Ordering::Relaxed);
         }
         statement
     }
@@ -217,6 +225,10 @@ impl ConnectionTrait for MutatedTx {
 impl Transaction for MutatedTx {
     async fn commit(self) -> Result<(), DbErr> {
         self.tx.commit().await
+    }
+
+    fn compares_vectors(&self) -> bool {
+        self.compares
     }
 
     async fn protect(&self) -> Result<(), DbErr> {
@@ -252,8 +264,12 @@ async fn do_isolate(stores: &Stores) -> bool {
     AssertUnwindSafe(isolate(stores)).catch_unwind().await.is_ok()
 }
 
-async fn on_postgres(own: &OwnDatabase, unfiltered: Option<&'static str>) -> (Stores, Arc<Seen>) {
-    let mutated = Mutated::new(own.connect(APPLICATION).await, unfiltered, Told::Own);
+/// Stores that do not filter this table.
+pub(super) async fn on_postgres(own: &OwnDatabase, unfiltered: Option<&'static str>) -> (Stores, Arc<Seen>) {
+    let column = "SELECT attname::text FROM pg_attribute WHERE attrelid = 'document_chunks'::regclass AND attname = 'embedding'";
+    let compares = !own.ask(column).await.is_empty();
+    let told = Told::Own;
+    let mutated = Mutated { compares, ..Mutated::new(own.connect(APPLICATION).await, unfiltered, told) };
     let seen = mutated.seen.clone();
     (Stores { tenants: Arc::new(mutated), platform: Arc::new(open(own).await), open_at_once: 1 }, seen)
 }

@@ -7,7 +7,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::FromQueryResult;
 use sea_orm::entity::prelude::*;
 
-use super::stored::{read, read_vector, write, write_vector};
+use super::stored::{comparable, read, read_vector, write, write_vector};
 use super::{corrupt, signed};
 
 const TABLE: &str = "document_chunks";
@@ -86,6 +86,11 @@ pub(crate) fn row(
 /// A vector as it was stored.
 pub(crate) fn vector(bytes: &[u8]) -> Result<Vec<f32>, StoreError> {
     read_vector(TABLE, bytes)
+}
+
+/// What `embedding` holds of a vector as it was stored; nothing, when it is none that the database takes.
+pub fn embedding(stored: &[u8]) -> Option<String> {
+    comparable(&vector(stored).ok()?)
 }
 
 /// Which chunk of its document.

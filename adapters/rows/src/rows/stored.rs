@@ -1,5 +1,6 @@
 //! The JSON that rows hold: its own types, so that a change of the domain does not change what is stored.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +32,22 @@ pub(crate) fn read<T: DeserializeOwned>(
 /// A vector's numbers in single precision, the lowest byte first.
 pub(crate) fn write_vector(parts: &[f32]) -> Vec<u8> {
     parts.iter().flat_map(|part| part.to_le_bytes()).collect()
+}
+
+/// The most numbers of a vector that a database compares: as many as `pgvector` takes.
+const MAX_COMPARED: usize = 16_000;
+
+/// A vector as `pgvector` reads it; nothing, when it is none that it takes.
+pub(crate) fn comparable(parts: &[f32]) -> Option<String> {
+    let is_one = (1..=MAX_COMPARED).contains(&parts.len()) && parts.iter().all(|part| part.is_finite());
+    is_one.then(|| {
+        let mut text = String::with_capacity(parts.len() * 12);
+        for part in parts {
+            // The fewest digits that are this number and no other.
+            let _ = write!(text, "{}{part:e}", if text.is_empty() { '[' } else { ',' });
+        }
+        text + "]"
+    })
 }
 
 /// A vector as it was stored.
@@ -310,6 +327,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn vectors_are_written_so_that_they_are_read_the_same() {
+        let parts = [0.1, -1.0, f32::MIN_POSITIVE, f32::MAX, 0.0];
+        assert_eq!(read_vector("t", &write_vector(&parts)).unwrap(), parts);
+        let text = comparable(&parts).unwrap();
+        let read: Result<Vec<f32>, _> = text[1..text.len() - 1].split(',').map(str::parse).collect();
+        assert_eq!((read.unwrap(), &text[..6]), (parts.to_vec(), "[1e-1,"));
+        for bad in [vec![], vec![f32::NAN], vec![0.0; MAX_COMPARED + 1]] {
+            assert_eq!(comparable(&bad), None);
+        }
+        assert!(read_vector("t", &[0; 5]).is_err());
+    }
 
     #[test]
     fn a_selection_from_before_propensities_were_kept_is_read() {

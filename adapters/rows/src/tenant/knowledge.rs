@@ -15,7 +15,7 @@ use crate::rows::{collection, document, document_chunk as chunk, document_word a
 
 const COLLECTION: &str = "collection";
 const DOCUMENT: &str = "document";
-const CHUNK: &str = "chunk";
+pub(super) const CHUNK: &str = "chunk";
 const WORD: &str = "word";
 
 /// Rows that are written by one statement: a statement has a bounded number of values.
@@ -144,8 +144,7 @@ impl<C: Transaction> KnowledgeRepository for Own<C> {
             })
             .collect();
         for rows in chunks.chunks(AT_ONCE) {
-            let insert = chunk::Entity::insert_many(rows.to_vec());
-            insert.exec_without_returning(&self.tx).await.map_err(store_error(CHUNK))?;
+            self.add_chunks(rows).await?;
         }
         let words: Vec<_> =
             indexed.words.iter().map(|(word, found)| word::row(self.tenant, new, word, found)).collect();
@@ -201,39 +200,14 @@ impl<C: Transaction> KnowledgeRepository for Own<C> {
         rows.into_iter().map(Posting::try_from).collect()
     }
 
-    async fn vectors(
+    async fn nearest(
         &mut self,
-        collection: &CollectionName,
+        collections: &[CollectionName],
         model: &str,
-        after: Option<(DocumentId, u32)>,
-        limit: u32,
-    ) -> Result<Vec<(DocumentId, u32, Vec<f32>)>, StoreError> {
-        let mut query = self
-            .own(chunk::Entity::find(), chunk::Column::TenantId)
-            .filter(chunk::Column::Collection.eq(collection.as_str()))
-            .filter(chunk::Column::Embedder.eq(model))
-            .order_by_asc(chunk::Column::DocumentId)
-            .order_by_asc(chunk::Column::Ordinal);
-        if let Some((document, ordinal)) = after {
-            let place = [chunk::Column::DocumentId, chunk::Column::Ordinal]
-                .map(|column| Expr::col((chunk::Entity, column)));
-            let after = [Expr::val(document.as_uuid()), Expr::val(i64::from(ordinal))];
-            query = query.filter(Expr::tuple(place).gt(Expr::tuple(after)));
-        }
-        let rows = query
-            .limit(u64::from(limit))
-            .select_only()
-            .columns([chunk::Column::DocumentId, chunk::Column::Ordinal, chunk::Column::Vector])
-            .into_tuple::<(uuid::Uuid, i64, Option<Vec<u8>>)>()
-            .all(&self.tx)
-            .await
-            .map_err(read_error::<chunk::Entity>(CHUNK))?;
-        rows.into_iter()
-            .map(|(document, ordinal, vector)| {
-                let vector = chunk::vector(&vector.unwrap_or_default())?;
-                Ok((DocumentId::from_uuid(document), chunk::ordinal(ordinal)?, vector))
-            })
-            .collect()
+        wanted: &[f32],
+        most: usize,
+    ) -> Result<Vec<(Place, f32)>, StoreError> {
+        self.nearest_chunks(collections, model, wanted, most).await
     }
 
     async fn found(&mut self, places: &[Place]) -> Result<Vec<FoundChunk>, StoreError> {

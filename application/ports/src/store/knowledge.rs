@@ -64,15 +64,16 @@ pub trait KnowledgeRepository: Send {
         collections: &[CollectionName],
         words: &[String],
     ) -> Result<Vec<Posting>, StoreError>;
-    /// The vectors that this model made of a collection's chunks, in the order of documents and chunks, after a place; at
-    /// most `limit`.
-    async fn vectors(
+    /// The chunks in these collections that mean most nearly what is wanted, the nearest first: by the cosine of `wanted`, which
+    /// has norm 1, and each vector that the same model made with as many numbers. Exact. What has a cosine of 0 or less is not
+    /// found; of several as near, the first by their places are; at most `most`.
+    async fn nearest(
         &mut self,
-        collection: &CollectionName,
+        collections: &[CollectionName],
         model: &str,
-        after: Option<(DocumentId, u32)>,
-        limit: u32,
-    ) -> Result<Vec<(DocumentId, u32, Vec<f32>)>, StoreError>;
+        wanted: &[f32],
+        most: usize,
+    ) -> Result<Vec<(Place, f32)>, StoreError>;
     /// The chunks at these places, where they are there; in any order.
     async fn found(&mut self, places: &[Place]) -> Result<Vec<FoundChunk>, StoreError>;
 }

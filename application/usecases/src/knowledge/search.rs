@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::ids::DocumentId;
 use powerhouse_domain::knowledge::{
     BadDocument, Chunk, Collection, CollectionName, Document, MAX_HITS, MAX_QUERY, Place, query_words, rank,
 };
-use powerhouse_domain::retrieval::{Fused, cosine, fuse};
+use powerhouse_domain::retrieval::{Fused, fuse};
 use powerhouse_domain::tools::ModelUsed;
-use powerhouse_ports::Chain;
 use powerhouse_ports::store::{StoreError, TenantStore, TenantView};
 use tokio::sync::Semaphore;
 
@@ -20,12 +18,8 @@ use crate::{Embedding, Refused};
 
 /// How many of the best by words, and by vectors, are put into one order.
 const CANDIDATES: usize = 50;
-/// Vectors that are read at once: some megabytes.
-const VECTORS_AT_ONCE: u32 = 500;
-/// How many searches of a process compare vectors at the same time; others wait.
+/// How many searches of a process have vectors compared at the same time; others wait.
 const SCANS: usize = 3;
-/// How long the vector of what is looked for may take. Without it the words suffice.
-const EMBEDDING_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,12 +102,12 @@ impl Searcher {
         };
         let mut view = self.store.read(scope).await?;
         let searched = searched(view.knowledge().collections().await?, &query.collections)?;
-        let by_words = by_words(&mut *view, &searched, &query.text).await?;
+        let names: Vec<_> = searched.iter().map(|collection| collection.name.clone()).collect();
+        let by_words = by_words(&mut *view, &searched, &names, &query.text).await?;
         let by_vectors = match &embedded {
-            Some((vector, used)) => by_vectors(&mut *view, &searched, vector, &used.model).await?,
+            Some((vector, used)) => view.knowledge().nearest(&names, &used.model, vector, CANDIDATES).await?,
             None => Vec::new(),
         };
-        let places = |found: &[(Place, f64)]| found.iter().map(|(place, _)| place.clone()).collect();
         let mut fused = fuse(&[places(&by_words), places(&by_vectors)]);
         fused.truncate(usize::try_from(query.limit).unwrap_or_default());
         let hits = told(&mut *view, fused, &by_words, &by_vectors).await?;
@@ -122,21 +116,8 @@ impl Searcher {
 
     /// The vector of a text, if somebody makes one.
     async fn embedded(&self, text: &str) -> Option<(Vec<f32>, ModelUsed)> {
-        let embedding = self.embedding.as_ref()?;
-        let texts = [text.to_owned()];
-        match tokio::time::timeout(EMBEDDING_PATIENCE, embedding.of(&texts)).await {
-            Ok(Ok(mut made)) => {
-                Some((made.vectors.pop()?, ModelUsed { model: made.model, usage: made.usage }))
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = %Chain(&error), "it is looked for by words alone: no vector could be made");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("it is looked for by words alone: the vector took too long");
-                None
-            }
-        }
+        let mut made = self.embedding.as_ref()?.if_soon(&[text.to_owned()]).await?;
+        Some((made.vectors.pop()?, ModelUsed { model: made.model, usage: made.usage }))
     }
 }
 
@@ -152,49 +133,28 @@ fn searched(all: Vec<Collection>, named: &[CollectionName]) -> Result<Vec<Collec
 async fn by_words(
     view: &mut dyn TenantView,
     searched: &[Collection],
+    names: &[CollectionName],
     text: &str,
 ) -> Result<Vec<(Place, f64)>, StoreError> {
-    let names: Vec<_> = searched.iter().map(|collection| collection.name.clone()).collect();
-    let postings = view.knowledge().postings(&names, &query_words(text)).await?;
+    let postings = view.knowledge().postings(names, &query_words(text)).await?;
     let chunks = searched.iter().map(|collection| collection.chunks).sum();
     let words = searched.iter().map(|collection| collection.words).sum();
     Ok(rank(&postings, chunks, words, CANDIDATES))
 }
 
-/// Compares every vector: exact, and bounded by how many chunks a tenant may have.
-async fn by_vectors(
-    view: &mut dyn TenantView,
-    searched: &[Collection],
-    wanted: &[f32],
-    model: &str,
-) -> Result<Vec<(Place, f64)>, StoreError> {
-    let mut best: Vec<(Place, f64)> = Vec::new();
-    for Collection { name, .. } in searched {
-        let mut after: Option<(DocumentId, u32)> = None;
-        loop {
-            let page = view.knowledge().vectors(name, model, after, VECTORS_AT_ONCE).await?;
-            let is_last = page.len() < usize::try_from(VECTORS_AT_ONCE).unwrap_or(usize::MAX);
-            after = page.last().map(|(document, ordinal, _)| (*document, *ordinal));
-            // What is not alike at all is not found.
-            best.extend(page.into_iter().filter_map(|(document, ordinal, vector)| {
-                let alike = cosine(wanted, &vector).filter(|alike| *alike > 0.0)?;
-                Some((Place { collection: name.clone(), document, ordinal }, f64::from(alike)))
-            }));
-            best.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            best.truncate(CANDIDATES);
-            if is_last {
-                break;
-            }
-        }
-    }
-    Ok(best)
+fn places<S>(found: &[(Place, S)]) -> Vec<Place> {
+    found.iter().map(|(place, _)| place.clone()).collect()
+}
+
+fn score_of<S: Copy>(found: &[(Place, S)], place: &Place) -> Option<S> {
+    found.iter().find(|(one, _)| one == place).map(|(_, score)| *score)
 }
 
 async fn told(
     view: &mut dyn TenantView,
     fused: Vec<Fused<Place>>,
     by_words: &[(Place, f64)],
-    by_vectors: &[(Place, f64)],
+    by_vectors: &[(Place, f32)],
 ) -> Result<Vec<Hit>, StoreError> {
     let places: Vec<_> = fused.iter().map(|found| found.item.clone()).collect();
     let chunks = view.knowledge().found(&places).await?;
@@ -205,14 +165,10 @@ async fn told(
         .into_iter()
         .map(|document| ((document.collection.clone(), document.id), document))
         .collect();
-    let score =
-        |of: &[(Place, f64)], place: &Place| of.iter().find(|(one, _)| one == place).map(|(_, score)| *score);
     let hit = |Fused { item: place, score: fused }: Fused<Place>| {
         let document = documents.get(&(place.collection.clone(), place.document))?.clone();
         let chunk = chunks.remove(&place)?;
-        let bm25 = score(by_words, &place);
-        #[expect(clippy::cast_possible_truncation, reason = "it was one before")]
-        let cosine = score(by_vectors, &place).map(|alike| alike as f32);
+        let (bm25, cosine) = (score_of(by_words, &place), score_of(by_vectors, &place));
         Some(Hit { place, document, chunk, score: fused, bm25, cosine })
     };
     Ok(fused.into_iter().filter_map(hit).collect())

@@ -9,7 +9,6 @@ use powerhouse_domain::memory::{
     MAX_MEMORIES, Memory, MemoryChange, MemoryKind, MemoryVector, NewMemory, Ranked, Scoring, Wanted, Whose,
     Worth, least_valuable, rank,
 };
-use powerhouse_ports::Chain;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::embeddings::Embeddings;
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
@@ -91,19 +90,14 @@ impl Remembrance {
         Ok(ranked)
     }
 
-    /// The directions of texts; none, where nothing makes vectors, or fails to: words are compared then.
+    /// The directions of texts; none, where nothing makes vectors, or does not soon: words are compared then.
     pub(super) async fn vectors(&self, texts: &[&str]) -> Vec<Option<MemoryVector>> {
         let Some(embedding) = &self.embedding else { return vec![None; texts.len()] };
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        match embedding.of(&texts).await {
-            Ok(Embeddings { vectors, model, .. }) => {
-                vectors.into_iter().map(|parts| MemoryVector::new(model.as_str(), parts)).collect()
-            }
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "texts of memories could not be turned into vectors");
-                vec![None; texts.len()]
-            }
-        }
+        let Some(Embeddings { vectors, model, .. }) = embedding.if_soon(&texts).await else {
+            return vec![None; texts.len()];
+        };
+        vectors.into_iter().map(|parts| MemoryVector::new(model.as_str(), parts)).collect()
     }
 
     /// A new memory.

@@ -43,7 +43,8 @@ fn document(office: &Office, collection: &str, text: &str) -> (Document, Indexed
     (document, indexed, vectors)
 }
 
-async fn put(stores: &Stores, office: &Office, collection: &str, text: &str) -> Document {
+/// Puts a document of this text into a collection; the model `m` has made a vector of its chunks.
+pub async fn put(stores: &Stores, office: &Office, collection: &str, text: &str) -> Document {
     let (document, indexed, vectors) = document(office, collection, text);
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
     tx.knowledge().add_document(&document, &indexed, &vectors).await.expect("add");
@@ -51,7 +52,8 @@ async fn put(stores: &Stores, office: &Office, collection: &str, text: &str) -> 
     document
 }
 
-async fn with_collections(stores: &Stores, names: &[&str]) -> Office {
+/// A tenant that has these collections.
+pub async fn with_collections(stores: &Stores, names: &[&str]) -> Office {
     let office = office(&*stores.platform, Plan::Team).await;
     let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
     for name in names {
@@ -105,11 +107,8 @@ pub async fn documents_survive(stores: &Stores) {
     assert!(knowledge.postings(&[name("b")], &words).await.expect("postings").is_empty());
     assert!(knowledge.postings(&[], &words).await.expect("postings").is_empty());
 
-    let first = knowledge.vectors(&name("a"), "m", None, 2).await.expect("vectors");
-    assert_eq!(first, [(document.id, 0, vec![0.6, -0.8]), (document.id, 1, vec![0.6, -0.8])]);
-    let rest = knowledge.vectors(&name("a"), "m", Some((document.id, 1)), 1_000).await.expect("vectors");
-    assert_eq!(rest.len(), indexed.chunks.len() - 2);
-    assert!(knowledge.vectors(&name("a"), "other", None, 9).await.expect("vectors").is_empty());
+    let near = knowledge.nearest(&[name("b"), name("a")], "m", &[0.6, -0.8], 2).await.expect("nearest");
+    assert_eq!(near.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>(), [place(0), place(1)]);
 
     assert!(knowledge.remove_document(&document).await.expect("remove"));
     assert!(!knowledge.remove_document(&document).await.expect("remove"));
@@ -140,8 +139,57 @@ pub async fn what_is_in_a_collection_is_counted(stores: &Stores) {
     assert!(tx.knowledge().remove_collection(&name("a")).await.expect("remove"));
     assert!(!tx.knowledge().remove_collection(&name("a")).await.expect("remove"));
     assert_eq!(tx.knowledge().document(&name("a"), second.id).await.expect("find"), None);
-    assert!(tx.knowledge().vectors(&name("a"), "m", None, 9).await.expect("vectors").is_empty());
+    assert!(tx.knowledge().nearest(&[name("a")], "m", &[0.6, -0.8], 9).await.expect("nearest").is_empty());
     tx.commit().await.expect("commit");
+}
+
+/// The nearest are found, in their order, however many there are: not what is not alike at all, what another model made, or
+/// what has another length.
+pub async fn the_nearest_are_found(stores: &Stores) {
+    // In the order of bytes, which is that of few languages.
+    let office = with_collections(stores, &["b_", "b-c", "ba", "unasked"]).await;
+    let asked = [name("b_"), name("b-c"), name("ba")];
+    let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
+    let knowledge = tx.knowledge();
+    let mut put = async |collection: &str, model: &str, text: &str, vectors: &[Vec<f32>]| {
+        let (document, mut indexed, _) = document(&office, collection, text);
+        indexed.chunks = vec![indexed.chunks[0].clone(); vectors.len().max(1)];
+        let document = Document { model: Some(model.to_owned()), ..document };
+        knowledge.add_document(&document, &indexed, vectors).await.expect("add");
+        Place { collection: document.collection, document: document.id, ordinal: 0 }
+    };
+    let best = put("ba", "m", "best", &[vec![1.0, 0.0]]).await;
+    let good = put("b_", "m", "good", &[vec![0.8, 0.6]]).await;
+    let alike_too = put("b_", "m", "alike", &[vec![0.6, 0.8]]).await;
+    let alike = put("b-c", "m", "alike", &[vec![0.6, 0.8]]).await;
+    let alike_again = put("ba", "m", "alike", &[vec![0.6, 0.8]]).await;
+    put("ba", "m", "square", &[vec![0.0, 1.0]]).await;
+    put("ba", "m", "away", &[vec![-1.0, 0.0]]).await;
+    put("ba", "m", "nothing", &[]).await;
+    put("ba", "m", "longer", &[vec![1.0, 0.0, 0.0]]).await;
+    put("ba", "other", "other", &[vec![1.0, 0.0]]).await;
+    put("unasked", "m", "unasked", &[vec![1.0, 0.0]]).await;
+    // More than are read at once, all as near.
+    let far = put("b_", "m", "far", &vec![vec![0.1, 0.994_987_4]; 1_100]).await;
+
+    let nearest = [(best, 1.0), (good, 0.8), (alike, 0.6), (alike_too, 0.6), (alike_again, 0.6)];
+    for most in [1, 4, 5] {
+        let found = knowledge.nearest(&asked, "m", &[1.0, 0.0], most).await.expect("nearest");
+        let places: Vec<_> = found.iter().map(|(place, _)| place).collect();
+        assert_eq!(places, nearest[..most].iter().map(|(place, _)| place).collect::<Vec<_>>());
+        for ((_, cosine), (_, expected)) in found.iter().zip(&nearest) {
+            assert!((cosine - expected).abs() < 1e-6, "{cosine} instead of {expected}");
+        }
+    }
+    let all = knowledge.nearest(&asked, "m", &[1.0, 0.0], 10_000).await.expect("nearest");
+    let places: Vec<_> = all.into_iter().skip(nearest.len()).map(|(place, _)| place).collect();
+    assert_eq!(places, (0..1_100).map(|ordinal| Place { ordinal, ..far.clone() }).collect::<Vec<_>>());
+    let longer = knowledge.nearest(&asked, "m", &[1.0, 0.0, 0.0], 9).await.expect("nearest");
+    assert_eq!(longer.len(), 1);
+    assert!(knowledge.nearest(&asked, "m", &[1.0], 9).await.expect("nearest").is_empty());
+    assert!(knowledge.nearest(&asked, "m", &vec![0.0; 20_000], 9).await.expect("nearest").is_empty());
+    assert!(knowledge.nearest(&asked, "third", &[1.0, 0.0], 9).await.expect("nearest").is_empty());
+    assert!(knowledge.nearest(&[], "m", &[1.0, 0.0], 9).await.expect("nearest").is_empty());
 }
 
 /// With the names and ids of another tenant's documents in hand, nothing is found and nothing changes.
@@ -163,7 +211,8 @@ pub async fn documents_are_their_tenants_own(stores: &Stores) {
     assert!(knowledge.chunks(&name("a"), document.id).await.expect("chunks").is_empty());
     assert!(knowledge.found(std::slice::from_ref(&place)).await.expect("found").is_empty());
     assert!(knowledge.postings(&[name("a")], &words).await.expect("postings").is_empty());
-    assert_eq!(knowledge.vectors(&name("a"), "m", None, 9).await.expect("vectors").len(), 1);
+    let near = knowledge.nearest(&[name("a")], "m", &[0.6, -0.8], 9).await.expect("nearest");
+    assert_eq!(near.iter().map(|(place, _)| place.document).collect::<Vec<_>>(), [own.id]);
     assert!(!knowledge.remove_document(&document).await.expect("remove"));
     assert!(knowledge.remove_collection(&name("a")).await.expect("remove"), "ours has the same name");
     tx.commit().await.expect("commit");
