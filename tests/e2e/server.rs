@@ -73,9 +73,14 @@ impl Server {
 
     /// What a shell prints that runs this command of `powerhouse` as the first owner, and without complaint.
     pub(crate) fn shell(&self, command: &str) -> String {
+        self.shell_with(&[], command)
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn shell_with(&self, variables: &[(&str, &str)], command: &str) -> String {
         let command = command.replacen("powerhouse", env!("CARGO_BIN_EXE_powerhouse"), 1);
         let mut shell = Command::new("bash");
-        shell.args(["-c", &command]).current_dir(self.folder());
+        shell.args(["-c", &command]).current_dir(self.folder()).envs(variables.iter().copied());
         let output =
             shell.env("POWERHOUSE_URL", &self.base).env("POWERHOUSE__DATA__FOLDER", "data").output().unwrap();
         assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
@@ -121,8 +126,19 @@ impl Server {
         self.sign_in_as(slug, "ada@example.org").await
     }
 
+    /// The owner that the server made at its first start.
+    pub(crate) async fn first_owner(&self) -> Caller {
+        let password =
+            std::fs::read_to_string(self.folder().join("data/owner-password")).expect("it is there");
+        self.sign_in_with("home", "owner@localhost", password.trim()).await
+    }
+
     pub(crate) async fn sign_in_as(&self, slug: &str, email: &str) -> Caller {
-        let body = json!({"tenant": slug, "email": email, "password": PASSWORD});
+        self.sign_in_with(slug, email, PASSWORD).await
+    }
+
+    async fn sign_in_with(&self, slug: &str, email: &str, password: &str) -> Caller {
+        let body = json!({"tenant": slug, "email": email, "password": password});
         let answer = Client::new().post(self.url("/v1/sessions")).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
         let session: Value = answer.json().await.unwrap();

@@ -6,6 +6,7 @@ pub mod labelled;
 pub mod no_maker;
 pub mod own_database;
 pub mod own_pgbouncer;
+pub mod own_postgres;
 pub mod own_redis;
 pub mod pdf;
 pub mod proxy;
