@@ -153,6 +153,8 @@ struct PostDocument(AddDocument);
 /// Put a document into a collection, from where it is found at once
 ///
 /// Its text is taken out of it, cut into chunks, and turned into vectors while you wait. Nothing is stored unless all of it is.
+/// What a tenant has masked is not told to whoever makes the vectors. Their tokens count against the budgets of the tenant and
+/// of yourself; where one has too little left, the answer is 409 with `limit_reached`.
 #[endpoint(operation_id = "create_document", tags("knowledge"), security(["bearer" = []]), request_body = PutDocument,
     parameters(("collection_name" = String, Path, description = "The collection's name")),
     responses((status_code = 201, description = "What is told of the document.", body = DocumentView)))]
@@ -204,6 +206,9 @@ impl RemoveDocument {
 struct Search(SearchKnowledge);
 
 /// Search a collection, by words and by meaning
+///
+/// The vector of what is looked for counts against the budgets of the tenant and of yourself; where one has too little left, the
+/// answer is 409 with `limit_reached`.
 #[endpoint(operation_id = "search_collection", tags("knowledge"), security(["bearer" = []]),
     parameters(("collection_name" = String, Path, description = "The collection's name"),
                ("query" = Option<String>, Query, description = "What is looked for: 1 to 2,000 characters"),

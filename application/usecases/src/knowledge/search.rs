@@ -16,6 +16,7 @@ use powerhouse_ports::store::{StoreError, TenantStore, TenantView};
 use tokio::sync::Semaphore;
 
 use super::{NO_COLLECTION, reading};
+use crate::embedding::{Embedded, NotAsked, Payer};
 use crate::{Embedding, Refused};
 
 /// How many of the best by words, and by vectors, are put into one order.
@@ -72,8 +73,10 @@ pub struct Hit {
 pub struct Found {
     /// The best first.
     pub hits: Vec<Hit>,
-    /// The embedder that was used; nothing, when it was looked for by words alone: nobody makes vectors, or whoever does did
-    /// not answer.
+    /// The embedder whose vectors were compared; nothing, when it was looked for by words alone: nobody makes vectors, or
+    /// whoever does did not answer.
+    pub embedder: Option<String>,
+    /// What that used.
     pub used: Option<ModelUsed>,
 }
 
@@ -84,6 +87,8 @@ pub(super) enum SearchFailed {
     NoCollection(CollectionName),
     #[error("the store failed")]
     Store(#[from] StoreError),
+    #[error("no vector was asked for")]
+    NotAsked(#[from] NotAsked),
 }
 
 /// Searches a tenant's documents.
@@ -100,8 +105,18 @@ impl Searcher {
         Self { store, embedding, scans: Arc::new(Semaphore::new(SCANS)) }
     }
 
-    pub(super) async fn search(&self, scope: &TenantScope, query: &Query) -> Result<Found, SearchFailed> {
-        let embedded = self.embedded(&query.text).await;
+    /// The most that the vector of what is looked for uses; nothing, where nobody makes it.
+    pub(super) fn worst_case(&self, query: &Query) -> Option<ModelUsed> {
+        self.embedding.as_ref().map(|embedding| embedding.worst_case([query.text.as_str()]))
+    }
+
+    pub(super) async fn search(
+        &self,
+        scope: &TenantScope,
+        payer: Payer,
+        query: &Query,
+    ) -> Result<Found, SearchFailed> {
+        let (embedded, used) = self.embedded(payer, &query.text).await?;
         let _turn = match &embedded {
             Some(_) => self.scans.acquire().await.ok(),
             None => None,
@@ -110,33 +125,29 @@ impl Searcher {
         let searched = searched(view.knowledge().collections().await?, &query.collections)?;
         let by_words = by_words(&mut *view, &searched, &query.text).await?;
         let by_vectors = match &embedded {
-            Some((vector, used)) => by_vectors(&mut *view, &searched, vector, &used.model).await?,
+            Some((vector, model)) => by_vectors(&mut *view, &searched, vector, model).await?,
             None => Vec::new(),
         };
         let places = |found: &[(Place, f64)]| found.iter().map(|(place, _)| place.clone()).collect();
         let mut fused = fuse(&[places(&by_words), places(&by_vectors)]);
         fused.truncate(usize::try_from(query.limit).unwrap_or_default());
         let hits = told(&mut *view, fused, &by_words, &by_vectors).await?;
-        Ok(Found { hits, used: embedded.map(|(_, used)| used) })
+        Ok(Found { hits, embedder: embedded.map(|(_, model)| model), used })
     }
 
-    /// The vector of a text, if somebody makes one.
-    async fn embedded(&self, text: &str) -> Option<(Vec<f32>, ModelUsed)> {
-        let embedding = self.embedding.as_ref()?;
-        let texts = [text.to_owned()];
-        match tokio::time::timeout(EMBEDDING_PATIENCE, embedding.of(&texts)).await {
-            Ok(Ok(mut made)) => {
-                Some((made.vectors.pop()?, ModelUsed { model: made.model, usage: made.usage }))
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(error = %Chain(&error), "it is looked for by words alone: no vector could be made");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("it is looked for by words alone: the vector took too long");
-                None
-            }
-        }
+    /// The vector of a text and its model, if somebody makes one; and what that used.
+    async fn embedded(
+        &self,
+        payer: Payer,
+        text: &str,
+    ) -> Result<(Option<(Vec<f32>, String)>, Option<ModelUsed>), NotAsked> {
+        let Some(embedding) = &self.embedding else { return Ok((None, None)) };
+        let Embedded { made, used } = embedding.of(payer, vec![text.to_owned()], EMBEDDING_PATIENCE).await?;
+        let made = made.inspect_err(|error| {
+            tracing::warn!(error = %Chain(error), "it is looked for by words alone: no vector could be made");
+        });
+        let vector = made.ok().and_then(|mut made| Some((made.vectors.pop()?, made.model)));
+        Ok((vector, used))
     }
 }
 
@@ -236,9 +247,11 @@ impl SearchKnowledge {
         let permit = reading(principal, collection)?;
         let scope = permit.scope();
         query.collections = vec![permit.redeem()];
-        self.searcher.search(&scope, &query).await.map_err(|failed| match failed {
+        let payer = Payer::of(principal, None);
+        self.searcher.search(&scope, payer, &query).await.map_err(|failed| match failed {
             SearchFailed::NoCollection(_) => NO_COLLECTION,
             SearchFailed::Store(error) => error.into(),
+            SearchFailed::NotAsked(error) => error.into(),
         })
     }
 }

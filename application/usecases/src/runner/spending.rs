@@ -1,4 +1,4 @@
-//! What a run spends: set aside before a model call, in the transaction that journals its beginning, and settled in the
+//! What a run spends: set aside before a model call, or a tool's, in the transaction that journals its beginning, and settled in the
 //! one that journals its outcome (ADR 0022).
 
 use std::collections::BTreeMap;
@@ -15,12 +15,12 @@ use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::model::{ModelRequest, Usage};
 use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, Reservation, in_flight};
 use powerhouse_domain::runs::{Run, RunEvent};
-use powerhouse_domain::tools::ToolOutput;
+use powerhouse_domain::tools::{ModelUsed, ToolOutput};
 use tokio::sync::mpsc;
 
 use super::Workshop;
-use super::bill::{Bill, Granted, Settled, Wanted};
-use super::perform::{Allowed, Call, Delta, Work, perform};
+use super::bill::{Bill, Granted, Settled, Wanted, What};
+use super::perform::{Allowed, Delta, Work, perform};
 use crate::models::Route;
 
 /// A run's money, as its drive knows it. What is written is written by its bills alone.
@@ -68,7 +68,13 @@ impl Purse {
         route: Arc<Route>,
         at: DateTime<Utc>,
     ) {
-        self.wanted.push(Wanted { key: key.clone(), request: request.clone(), route, at });
+        let what = What::Model { request: request.clone(), route };
+        self.wanted.push(Wanted { key: key.clone(), what, at });
+    }
+
+    /// The same of a tool, which has a model consume so much at most.
+    pub(super) fn want_tool(&mut self, key: &EffectKey, most: ModelUsed, at: DateTime<Utc>) {
+        self.wanted.push(Wanted { key: key.clone(), what: What::Tool(most), at });
     }
 
     /// Performs an effect within what the last write set aside for it, or refuses it.
@@ -81,14 +87,17 @@ impl Purse {
     ) -> BoxFuture<'static, (EffectKey, EffectOutcome)> {
         let Issued { key, request } = issued;
         let call_key = CallKey::of(self.run, &key, &request);
-        let work = match (request, self.held.get(&key)) {
-            (EffectRequest::Model(_), Some(granted)) => Work::Model(Box::new(granted.call.clone())),
-            (EffectRequest::Model(_), None) => {
-                let refusal = self.refused.remove(&key);
-                let message = refusal.map_or_else(String::new, |refusal| refusal.to_string());
-                let failure = EffectFailure { class: FailureClass::LimitReached, message };
-                return Box::pin(ready((key, EffectOutcome::Failed(failure))));
-            }
+        let refused = |refusal: String| {
+            let failure = EffectFailure::new(FailureClass::LimitReached, refusal);
+            EffectOutcome::Failed(failure)
+        };
+        if let Some(refusal) = self.refused.remove(&key) {
+            return Box::pin(ready((key, refused(refusal.to_string()))));
+        }
+        let call = self.held.get(&key).and_then(|granted| granted.call.as_ref());
+        let work = match (request, call) {
+            (EffectRequest::Model(_), Some(call)) => Work::Model(Box::new(call.clone())),
+            (EffectRequest::Model(_), None) => return Box::pin(ready((key, refused(String::new())))),
             (EffectRequest::Tool(tool), _) => Work::Tool(tool),
             // INVARIANT: a drive begins runs itself.
             (EffectRequest::Run(_), _) => {
@@ -107,11 +116,11 @@ impl Purse {
         now: DateTime<Utc>,
     ) -> EffectOutcome {
         let outcome = match outcome {
-            EffectOutcome::Tool(output) => return EffectOutcome::Tool(self.settle_tool(output, now)),
+            EffectOutcome::Tool(output) => return EffectOutcome::Tool(self.settle_tool(key, output, now)),
             outcome => outcome,
         };
         let Some(granted) = self.held.remove(key) else { return outcome };
-        let Granted { call: Call { heard, .. }, reservation, at } = granted;
+        let Granted { call, reservation, at } = granted;
         match outcome {
             EffectOutcome::Model(mut reply) => {
                 let asked = reply.routed.as_ref().map_or(&reservation.model, |routed| &routed.model);
@@ -121,30 +130,48 @@ impl Purse {
                 self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
                 EffectOutcome::Model(reply)
             }
-            other => {
+            mut other => {
                 // A refusal before the first word costs nothing.
-                let settled = if heard.load(Ordering::Relaxed) {
+                let was_heard = call.is_some_and(|call| call.heard.load(Ordering::Relaxed));
+                let settled = if was_heard {
                     Settled::in_full(reservation, now)
                 } else {
-                    let model = reservation.model.clone();
-                    Settled { reservation, used: Usage::default(), calls: 0, model, at: now }
+                    Settled::unused(reservation, now)
                 };
+                if let EffectOutcome::Failed(failure) = &mut other {
+                    failure.used = Some(settled.used).filter(|_| settled.calls > 0);
+                }
                 self.settled.push(settled);
                 other
             }
         }
     }
 
-    /// What a tool had a model do is counted, and nothing was set aside for it: no budget bounds it.
-    fn settle_tool(&mut self, mut output: ToolOutput, now: DateTime<Utc>) -> ToolOutput {
-        if let Some(used) = &mut output.used {
-            let price = self.prices.at(&used.model, now).unwrap_or(Price::FREE);
-            used.usage = price.applied_to(used.usage);
-            let amount = Usage::default();
-            let reservation = Reservation { model: used.model.clone(), amount, windows: Vec::new() };
-            let (used, model) = (used.usage, used.model.clone());
-            self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
+    /// What a tool had a model do, as it says; all that was set aside, where it failed and does not say.
+    fn settle_tool(&mut self, key: &EffectKey, mut output: ToolOutput, now: DateTime<Utc>) -> ToolOutput {
+        let held = self.held.remove(key);
+        if let Some(Granted { reservation, .. }) = &held
+            && output.used.is_none()
+            && output.is_error
+        {
+            output.used = Some(ModelUsed { model: reservation.model.clone(), usage: reservation.amount });
         }
+        let settled = match (held, &mut output.used) {
+            (None, None) => return output,
+            (Some(Granted { reservation, .. }), None) => Settled::unused(reservation, now),
+            (held, Some(used)) => {
+                let (reservation, at) = match held {
+                    Some(Granted { reservation, at, .. }) => (reservation, at),
+                    // It was set aside for by nobody, and no budget bounds it.
+                    None => (Reservation::nothing(&used.model), now),
+                };
+                let price =
+                    self.prices.at(&used.model, at).or_else(|| self.prices.at(&reservation.model, at));
+                used.usage = price.unwrap_or(Price::FREE).applied_to(used.usage);
+                Settled { reservation, used: used.usage, calls: 1, model: used.model.clone(), at: now }
+            }
+        };
+        self.settled.push(settled);
         output
     }
 
