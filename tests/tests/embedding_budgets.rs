@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use powerhouse_domain::ids::BudgetId;
 use powerhouse_domain::knowledge::{CollectionName, Extracted, MediaType, NewDocument};
-use powerhouse_domain::memory::{NewMemory, Whose};
+use powerhouse_domain::memory::{Importance, NewMemory, Whose};
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{
     Amount, Budget, BudgetScope, Caps, Grouping, Period, Price, PriceEntry, Spending,
@@ -141,13 +141,17 @@ impl Scene {
             }
             _ => {
                 let text = format!("part {number} is zz{number}zz").parse().unwrap();
-                let new = NewMemory { kind: "fact".parse().unwrap(), text, importance: Default::default() };
+                let new =
+                    NewMemory { kind: "fact".parse().unwrap(), text, importance: Importance::default() };
                 self.remember.execute(caller, self.whose, new, &Once::unkeyed()).await.map(drop)
             }
         };
         match done {
-            Ok(()) | Err(Refused::Conflict { code: "limit_reached", .. }) => Ok(()),
-            Err(Refused::Elsewhere { code: "embedding_failed", .. }) => Ok(()),
+            Ok(())
+            | Err(
+                Refused::Conflict { code: "limit_reached", .. }
+                | Refused::Elsewhere { code: "embedding_failed", .. },
+            ) => Ok(()),
             Err(other) => Err(format!("{other:?}")),
         }
     }

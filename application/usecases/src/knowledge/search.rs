@@ -116,13 +116,16 @@ impl Searcher {
         payer: Payer,
         query: &Query,
     ) -> Result<Found, SearchFailed> {
+        // Before the vector, which is paid for.
+        let mut view = self.store.read(scope).await?;
+        let searched = searched(view.knowledge().collections().await?, &query.collections)?;
+        drop(view);
         let (embedded, used) = self.embedded(payer, &query.text).await?;
         let _turn = match &embedded {
             Some(_) => self.scans.acquire().await.ok(),
             None => None,
         };
         let mut view = self.store.read(scope).await?;
-        let searched = searched(view.knowledge().collections().await?, &query.collections)?;
         let by_words = by_words(&mut *view, &searched, &query.text).await?;
         let by_vectors = match &embedded {
             Some((vector, model)) => by_vectors(&mut *view, &searched, vector, model).await?,

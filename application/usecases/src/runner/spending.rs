@@ -219,3 +219,96 @@ impl Purse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use powerhouse_domain::money::{BudgetWindow, PriceEntry};
+    use powerhouse_domain::runs::{RunLimits, Task};
+    use powerhouse_domain::selection;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::runner::perform::Call;
+    use crate::runner::sink::Heard;
+
+    fn key() -> EffectKey {
+        "0".parse().unwrap()
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
+
+    /// The purse of a run for which forty tokens of `v`, at a millionth of a dollar each, are set aside for an effect.
+    fn holding(call: Option<Call>) -> Purse {
+        let id = Uuid::from_u128(1);
+        let (user, agent) = (UserId::from_uuid(id), AgentId::from_uuid(id));
+        let limits = RunLimits { steps: 9, tokens: 9, cost_micros: 0, wall_clock: Duration::from_secs(9) };
+        let chosen = selection::named(agent, 1);
+        let run = Run::accept(RunId::from_uuid(id), user, Task::new("go").unwrap(), chosen, limits, now());
+        let (mut purse, _) = Purse::taken_over(&run, &[], now());
+        let mut bill = purse.bill(Usage::default());
+        let windows =
+            vec![BudgetWindow { budget: "budget_01h455vb4pex5vsknk084sn02q".parse().unwrap(), start: now() }];
+        let reservation =
+            Reservation { model: "v".into(), amount: Usage::of_tokens(40, 0).at_cost(40), windows };
+        bill.decided.insert(key(), Ok(Granted { call, reservation, at: now() }));
+        bill.prices =
+            Some(PriceList::new(vec![PriceEntry::new("v", now(), Price::new(1_000_000, 0)).unwrap()]));
+        purse.written(bill);
+        purse
+    }
+
+    /// What counts for the run when an effect ends so, and what the next write settles: calls, and what they used.
+    fn settled(mut purse: Purse, outcome: EffectOutcome) -> (Usage, Vec<(u64, Usage)>) {
+        let outcome = purse.settle(&key(), outcome, now());
+        let bill = purse.bill(Usage::default());
+        assert!(
+            bill.settled.iter().all(|call| call.reservation.windows.len() == 1),
+            "it is no longer set aside"
+        );
+        assert_eq!(bill.settled.len(), 1, "once");
+        (outcome.usage(), bill.settled.iter().map(|call| (call.calls, call.used)).collect())
+    }
+
+    #[test]
+    fn a_tool_pays_what_it_says_nothing_or_all_that_was_set_aside() {
+        let used = |tokens| Some(ModelUsed { model: "v".into(), usage: Usage::of_tokens(tokens, 0) });
+        let cost = |tokens| Usage::of_tokens(tokens, 0).at_cost(tokens);
+        for (output, counts, calls) in [
+            (ToolOutput::ok("found").using(used(7)), cost(7), 1),
+            (ToolOutput::ok("by words alone"), Usage::default(), 0),
+            (ToolOutput::error("it took too long"), cost(40), 1),
+            (ToolOutput::error("no such collection").using(used(7)), cost(7), 1),
+        ] {
+            let told = format!("{output:?}");
+            let (run, bill) = settled(holding(None), EffectOutcome::Tool(output));
+            assert_eq!((run, bill), (counts, vec![(calls, counts)]), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_after_its_first_word_counts_for_its_run_too() {
+        let provider = powerhouse_ports::models::MockModelProvider::new();
+        let models = crate::models::Models::of(Arc::new(provider), "v");
+        let scope = powerhouse_domain::runs::Lease::granted(
+            powerhouse_domain::ids::TenantId::from_uuid(Uuid::nil()),
+            RunId::from_uuid(Uuid::nil()),
+            powerhouse_domain::runs::FencingToken(1),
+            now(),
+            0,
+        )
+        .scope();
+        for (was_heard, counts) in [(true, Usage::of_tokens(40, 0).at_cost(40)), (false, Usage::default())] {
+            let heard = Heard::default();
+            heard.store(was_heard, Ordering::Relaxed);
+            let request = ModelRequest::answer("answer", Vec::new());
+            let call = Call { request, route: models.route(&scope, None), may_hedge: false, heard };
+            let failure = EffectFailure::new(FailureClass::Unavailable, "it broke off");
+            let (run, bill) = settled(holding(Some(call)), EffectOutcome::Failed(failure));
+            assert_eq!((run, bill), (counts, vec![(u64::from(was_heard), counts)]));
+        }
+    }
+}
