@@ -210,7 +210,7 @@ pub(crate) async fn wire(settings: &Settings, stores: Stores, model: Chosen) -> 
         Arc::new(SystemSecrets),
         Arc::clone(&ids),
     );
-    let embedding = embedding(settings)?;
+    let embedding = embedding(settings, &stores.tenants, &clock)?;
     let searcher = Searcher::new(Arc::clone(&stores.tenants), embedding.clone());
     let reader: Arc<dyn SecretReader> = Arc::new(vault::VaultReader(vault.clone()));
     let ports = Ports {
@@ -359,9 +359,16 @@ fn models(
     Ok((Arc::new(models::Models::new(platform, breakers, Some(openers))), opener))
 }
 
-fn embedding(settings: &Settings) -> anyhow::Result<Option<Embedding>> {
+fn embedding(
+    settings: &Settings,
+    store: &Arc<dyn TenantStore>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<Embedding>> {
     let chosen = embeddings::choose(&settings.embeddings, &settings.model)?;
-    Ok(chosen.map(|chosen| Embedding::new(chosen.embedder, chosen.model)))
+    let embedding = |embeddings::Chosen { embedder, model, .. }| {
+        Embedding::new(embedder, model, Arc::clone(store), Arc::clone(clock))
+    };
+    Ok(chosen.map(embedding))
 }
 
 fn answers(settings: &Settings) -> anyhow::Result<Arc<dyn SecretBox>> {

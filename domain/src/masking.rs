@@ -1,6 +1,6 @@
 //! Finds personal data and secrets by their form, and puts placeholders in their place.
 //!
-//! [`mask`] does so for good, as for logs. [`Veil`] numbers what it takes out of a request to a model, and puts it back into the
+//! [`mask`] does so for good, as for logs and for texts that are made into vectors. [`Veil`] numbers what it takes out of a request to a model, and puts it back into the
 //! reply. Both take time that grows with the length of the text and no faster: one automaton looks for all forms at once.
 
 mod find;
@@ -38,7 +38,12 @@ impl Class {
         1 << self as u8
     }
 
-    /// What stands in its place.
+    /// What stands in its place where it is not put back: the same for all of the class.
+    pub fn placeholder(self) -> String {
+        format!("<{}>", self.label())
+    }
+
+    /// What its placeholders are called.
     const fn label(self) -> &'static str {
         match self {
             Self::Email => "EMAIL",
@@ -131,7 +136,7 @@ fn replaced(
 
 /// The text with `<EMAIL>`, `<SECRET>` and the like in the place of what is found.
 pub fn mask(text: &str, classes: Classes) -> Cow<'_, str> {
-    replaced(text, classes, |class, _| format!("<{}>", class.label()))
+    replaced(text, classes, |class, _| class.placeholder())
 }
 
 #[cfg(test)]

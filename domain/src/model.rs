@@ -327,6 +327,10 @@ mod tests {
         let usage = json!({"input_tokens": 3, "output_tokens": 2, "cost_micros": 1});
         assert_eq!(serde_json::to_value(Usage::of_tokens(3, 2).at_cost(1)).unwrap(), usage);
         assert_eq!(serde_json::from_value::<Usage>(usage).unwrap(), Usage::of_tokens(3, 2).at_cost(1));
+        let failure = crate::effects::EffectFailure::new(crate::effects::FailureClass::Rejected, "no");
+        let stored = json!({"class": "rejected", "message": "no"});
+        assert_eq!(serde_json::to_value(&failure).unwrap(), stored);
+        assert_eq!(serde_json::from_value::<crate::effects::EffectFailure>(stored).unwrap(), failure);
         let kept = Usage { cache_read_tokens: 2, ..Usage::of_tokens(3, 2) };
         assert_eq!(serde_json::to_value(kept).unwrap()["cache_read_tokens"], 2);
     }

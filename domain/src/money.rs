@@ -10,9 +10,9 @@ mod reservation;
 mod usage;
 
 pub use budgets::{Amount, Budget, BudgetScope, BudgetWindow, Caps, InvalidCaps, Period, Spending};
-pub use estimate::{input_bound, worst_case};
+pub use estimate::{input_bound, texts_bound, worst_case};
 pub use prices::{InvalidPrice, Price, PriceEntry, PriceList};
-pub use reservation::{BudgetRefusal, LEAST_OUTPUT, Reservation, fitting_output, in_flight};
+pub use reservation::{BudgetRefusal, LEAST_OUTPUT, Reservation, check_fits, fitting_output, in_flight};
 pub use usage::{Grouping, UsageGroup, UsageKey};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod bad_input;
 mod code;
 mod command_line;
 mod databases;
+mod embeddings;
 mod fairness;
 mod families;
 mod faults;

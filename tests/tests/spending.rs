@@ -457,8 +457,10 @@ async fn a_call_that_broke_off_is_paid_in_full_and_one_that_never_came_is_not() 
         EventBody::StepStarted { reservation, .. } => reservation,
         _ => None,
     });
-    assert_eq!(spent.spent, reserved.unwrap().amount.into());
+    let reserved = reserved.unwrap().amount;
+    assert_eq!(spent.spent, reserved.into());
     assert_eq!(spent.reserved.micros, 0);
+    assert_eq!(run.usage(), reserved, "it counts for the run too");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::rows::signed;
 use crate::rows::stored::{StoredState, write};
+use crate::rows::usage::agent_id;
 
 /// Some of the work, as JSON.
 pub struct Part {
@@ -96,7 +97,7 @@ impl From<&(UsageKey, u64, Usage)> for UsedRow {
     fn from((key, calls, usage): &(UsageKey, u64, Usage)) -> Self {
         Self {
             day: key.day,
-            agent: key.agent.as_uuid(),
+            agent: agent_id(key.agent),
             by: key.user.as_uuid(),
             model: key.model.clone(),
             calls: *calls,

@@ -8,8 +8,8 @@ use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::runs::Run;
 use powerhouse_domain::tools::{
-    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ToolName, ToolOutput,
-    ToolSpec,
+    BadTool, Database, DatabaseTool, EgressRules, HttpTool, McpServer, McpTool, ModelUsed, ToolName,
+    ToolOutput, ToolSpec,
 };
 
 /// A tool. Dropping the future of a call stops it.
@@ -26,6 +26,12 @@ pub trait Tool: Send + Sync {
     /// arguments and the clock alone.
     fn reaches_out(&self) -> bool {
         true
+    }
+
+    /// The most that a call has a model consume; nothing where none has a part in it. So much is set aside before the call,
+    /// which says in its output what it has used.
+    fn worst_case(&self, _arguments: &serde_json::Value) -> Option<ModelUsed> {
+        None
     }
 
     /// Calls it. `key` is that of the call, the same when it is made again: whoever changes something elsewhere sends it

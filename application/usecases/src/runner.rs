@@ -9,6 +9,7 @@ mod gate;
 mod housekeeper;
 mod journalling;
 mod perform;
+mod prepaid;
 mod pulse;
 mod recent;
 mod routing;
@@ -39,6 +40,7 @@ use crate::tools::Resolver;
 
 pub(crate) use bill::settle_in_flight;
 pub use housekeeper::{Housekeeper, Retention};
+pub(crate) use prepaid::{Prepaid, give_back, pay_in_advance};
 pub use pulse::{Pulse, Sign, Vitals};
 pub use worker::Worker;
 

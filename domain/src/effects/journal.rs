@@ -209,14 +209,19 @@ pub struct EffectFailure {
     pub class: FailureClass,
     /// A sentence for people, without internals.
     pub message: String,
+    /// What it may have consumed all the same, where it had begun to answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Usage>,
 }
 
 impl EffectFailure {
+    /// Of this kind, in these words; it has consumed nothing.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), used: None }
+    }
+
     pub(crate) fn wrong_kind() -> Self {
-        Self {
-            class: FailureClass::Rejected,
-            message: "the outcome is of another kind than its request".into(),
-        }
+        Self::new(FailureClass::Rejected, "the outcome is of another kind than its request")
     }
 }
 
@@ -241,7 +246,7 @@ impl EffectOutcome {
             Self::Model(reply) => reply.usage,
             Self::Run(output) => output.usage,
             Self::Tool(output) => output.used.as_ref().map_or_else(Usage::default, |used| used.usage),
-            Self::Failed(_) => Usage::default(),
+            Self::Failed(failure) => failure.used.unwrap_or_default(),
         }
     }
 

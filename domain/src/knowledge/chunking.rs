@@ -194,8 +194,13 @@ impl Path<'_> {
             self.open.push(heading);
             self.next += 1;
         }
-        self.open.iter().map(|heading| heading.text.chars().take(MAX_HEADING).collect()).collect()
+        self.open.iter().map(|heading| shortened(&heading.text)).collect()
     }
+}
+
+/// A heading as chunks are found by it.
+pub(super) fn shortened(heading: &str) -> String {
+    heading.chars().take(MAX_HEADING).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use crate::model::{ModelRequest, Usage};
 
 /// What a provider may put around a conversation, in tokens.
 const AROUND: u64 = 256;
+/// What an embedder may put around a text, in tokens.
+const AROUND_A_TEXT: u64 = 8;
 
 /// An upper bound of the tokens that a request makes a model read.
 ///
@@ -17,6 +19,12 @@ pub fn input_bound(request: &ModelRequest) -> u64 {
     let read = (&request.messages, &request.tools, &request.response_schema);
     let bytes = serde_json::to_vec(&read).map_or(usize::MAX, |json| json.len());
     u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(AROUND)
+}
+
+/// An upper bound of the tokens that texts have an embedder read, for the same reason.
+pub fn texts_bound<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bound = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_add(AROUND_A_TEXT);
+    texts.into_iter().map(bound).fold(0, u64::saturating_add)
 }
 
 /// What a request consumes at most when at most so many tokens are generated.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::BudgetRefusal;
 use crate::model::Usage;
 
 /// The tokens that a price is for.
@@ -155,8 +156,12 @@ impl PriceEntry {
 }
 
 /// The platform's own prices, per million tokens. A tenant's entries go before these.
-const DEFAULTS: [(&str, Price); 14] = [
+const DEFAULTS: [(&str, Price); 18] = [
     ("powerhouse-offline", Price::FREE),
+    ("powerhouse-offline-ngrams-1", Price::FREE),
+    ("text-embedding-3-small", Price::new(20_000, 0)),
+    ("text-embedding-3-large", Price::new(130_000, 0)),
+    ("text-embedding-ada-002", Price::new(100_000, 0)),
     ("gpt-5", openai(1_250_000, 125_000, 10_000_000)),
     ("gpt-5-mini", openai(250_000, 25_000, 2_000_000)),
     ("gpt-5-nano", openai(50_000, 5_000, 400_000)),
@@ -211,6 +216,21 @@ impl PriceList {
     /// `latest` name, such as `gpt-5-mini-2025-08-07`, has the price of the model that it is a release of.
     pub fn at(&self, model: &str, at: DateTime<Utc>) -> Option<Price> {
         self.exactly(model, at).or_else(|| self.exactly(released(model)?, at))
+    }
+
+    /// The same, for a call that budgets may count: a model without a price costs nothing while money is not bounded, and is
+    /// refused once it is.
+    pub fn bounding(
+        &self,
+        model: &str,
+        at: DateTime<Utc>,
+        is_money_bound: bool,
+    ) -> Result<Price, BudgetRefusal> {
+        match self.at(model, at) {
+            Some(price) => Ok(price),
+            None if is_money_bound => Err(BudgetRefusal::NoPrice(model.to_owned())),
+            None => Ok(Price::FREE),
+        }
     }
 
     fn exactly(&self, model: &str, at: DateTime<Utc>) -> Option<Price> {

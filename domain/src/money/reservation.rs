@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, BudgetWindow, Price, Spending, input_bound};
+use super::{Amount, Budget, BudgetWindow, Price, Spending, input_bound};
 use crate::effects::EffectKey;
 use crate::model::{ModelRequest, Usage};
 use crate::runs::{EventBody, RunEvent};
@@ -13,7 +13,7 @@ use crate::runs::{EventBody, RunEvent};
 /// The fewest tokens that a call is worth making for. A call that may generate less is refused.
 pub const LEAST_OUTPUT: u32 = 32;
 
-/// What was set aside for one model call.
+/// What was set aside for one model call, or for what a tool has a model read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// The model that was asked.
@@ -25,6 +25,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Nothing, for a call of this model.
+    pub fn nothing(model: impl Into<String>) -> Self {
+        Self { model: model.into(), amount: Usage::default(), windows: Vec::new() }
+    }
+
     /// What of a usage is spent: never more than was set aside, whatever a provider says it was.
     pub fn bounded(&self, usage: Usage) -> Usage {
         Usage {
@@ -33,6 +38,14 @@ impl Reservation {
             cost_micros: usage.cost_micros.min(self.amount.cost_micros),
             ..usage
         }
+    }
+
+    /// What of it is left of a usage.
+    pub fn unspent(&self, usage: Usage) -> Usage {
+        let spent = self.bounded(usage);
+        let input = self.amount.input_tokens - spent.input_tokens;
+        let output = self.amount.output_tokens - spent.output_tokens;
+        Usage::of_tokens(input, output).at_cost(self.amount.cost_micros - spent.cost_micros)
     }
 }
 
@@ -91,6 +104,23 @@ pub fn fitting_output(
         }
     }
     Ok(output)
+}
+
+/// Whether budgets have so much left. The first that has too little is named.
+pub fn check_fits(
+    amount: Usage,
+    budgets: &[(Budget, Spending)],
+    now: DateTime<Utc>,
+) -> Result<(), BudgetRefusal> {
+    let Amount { micros, tokens } = amount.into();
+    let is_short = |(budget, so_far): &&(Budget, Spending)| {
+        let left = budget.left(*so_far);
+        micros > left.0 || tokens > left.1
+    };
+    match budgets.iter().find(is_short) {
+        Some((budget, _)) => Err(BudgetRefusal::used_up(budget, now)),
+        None => Ok(()),
+    }
 }
 
 /// What is set aside for calls of a run that have no outcome, by their keys. Whoever takes a run over settles what was

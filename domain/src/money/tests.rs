@@ -128,7 +128,7 @@ fn started(key: &str, micros: u64) -> EventBody {
 
 fn ended(key: &str) -> EventBody {
     let tool = ToolRequest::new("t", serde_json::Value::Null);
-    let failure = EffectFailure { class: FailureClass::Rejected, message: String::new() };
+    let failure = EffectFailure::new(FailureClass::Rejected, "");
     JournalEntry {
         key: key.parse().unwrap(),
         fingerprint: EffectRequest::Tool(tool).fingerprint(),
@@ -218,6 +218,52 @@ proptest! {
             let over = micros.is_some_and(|cap| spent + least.micros > cap);
             prop_assert!(over || tokens.is_some_and(|cap| spent / 10 + least.tokens > cap));
         }
+    }
+
+    #[test]
+    fn of_what_was_set_aside_each_part_is_spent_or_left(
+        aside in (0..1_000_000_u64, 0..1_000_000_u64, 0..1_000_000_u64), used: (u64, u64, u64),
+    ) {
+        let usage = |(input, output, micros)| Usage::of_tokens(input, output).at_cost(micros);
+        let reservation = Reservation { amount: usage(aside), ..Reservation::nothing("m") };
+        let used = usage(used);
+        prop_assert_eq!(reservation.bounded(used).plus(reservation.unspent(used)), reservation.amount);
+        prop_assert_eq!(reservation.unspent(reservation.amount), Usage::default());
+        prop_assert_eq!(reservation.unspent(Usage::default()), reservation.amount);
+    }
+
+    #[test]
+    fn an_amount_fits_where_it_passes_no_cap(
+        caps in prop::collection::vec((prop::option::of(0..100_u64), prop::option::of(0..100_u64), 0..100_u64, 0..100_u64), 0..4),
+        micros in 0..200_u64, tokens in 0..200_u64,
+    ) {
+        let caps = caps.into_iter().filter(|cap| cap.0.is_some() || cap.1.is_some());
+        let budgets: Vec<_> = caps
+            .map(|(micros, tokens, spent, reserved)| {
+                let amount = |n| Amount { micros: n, tokens: n };
+                (budget(Period::Day, micros, tokens), Spending { spent: amount(spent), reserved: amount(reserved) })
+            })
+            .collect();
+        let amount = Usage::of_tokens(tokens, 0).at_cost(micros);
+        let fits = check_fits(amount, &budgets, at("2026-01-01T00:00:00Z"));
+        let within = budgets.iter().all(|(budget, so_far)| {
+            let used = so_far.used();
+            budget.caps.hold(Usage::of_tokens(used.tokens + tokens, 0).at_cost(used.micros + micros))
+        });
+        // What is over already has room for nothing that costs nothing.
+        let is_over = |(budget, so_far): &(Budget, Spending)| {
+            let used = so_far.used();
+            !budget.caps.hold(Usage::of_tokens(used.tokens, 0).at_cost(used.micros))
+        };
+        prop_assert!(fits.is_ok() == within || budgets.iter().any(is_over));
+    }
+
+    #[test]
+    fn texts_have_no_more_tokens_than_is_set_aside(texts in prop::collection::vec("\\PC{0,80}", 0..9)) {
+        let bound = texts_bound(texts.iter().map(String::as_str));
+        prop_assert!(bound >= texts.iter().map(|text| text.len() as u64 + 2).sum());
+        let worst = Price::new(20_000, 0).worst_of(bound, 0);
+        prop_assert!(u128::from(worst.cost_micros) * 1_000_000 >= u128::from(bound) * 20_000);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::model::Usage;
 pub struct UsageKey {
     /// The day, in UTC.
     pub day: NaiveDate,
-    /// The agent that made them.
-    pub agent: AgentId,
-    /// Who asked for the runs.
+    /// The agent that made them; none, where somebody had them made without one, as for a document.
+    pub agent: Option<AgentId>,
+    /// Who asked for the runs, or for the calls.
     pub user: UserId,
     /// The model that answered, or was asked when none did.
     pub model: String,
@@ -37,7 +37,7 @@ pub struct Grouping {
 pub struct UsageGroup {
     /// The day.
     pub day: Option<NaiveDate>,
-    /// The agent.
+    /// The agent; none too for calls that no agent made.
     pub agent: Option<AgentId>,
     /// The user.
     pub user: Option<UserId>,

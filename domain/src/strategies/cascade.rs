@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_model_that_is_away_is_passed_over_and_a_limit_is_the_end() {
         let one = cascade(json!({"models": ["small"]}));
-        let failure = |class| EffectFailure { class, message: "no".into() };
+        let failure = |class| EffectFailure::new(class, "no");
         let nothing = || Script::new(Vec::<String>::new());
         let away = nothing().failing(failure(FailureClass::Unavailable)).play(&one, brief());
         assert_eq!(away.purposes(), ["try", "answer"]);

@@ -169,8 +169,7 @@ mod tests {
             let shown = played.prompt(1);
             assert!(shown.contains("old") && !shown.contains("answer 2 ") && shown.contains("answer 3 "));
         }
-        let failure =
-            EffectFailure { class: crate::effects::FailureClass::Unavailable, message: "away".into() };
+        let failure = EffectFailure::new(crate::effects::FailureClass::Unavailable, "away");
         let script = Script::of([]).failing(failure.clone());
         let played = script.play(&Strategy::direct(), after(None, 6, MAX_TOKENS));
         assert_eq!(played.result, Err(StrategyError::Effect(failure)));

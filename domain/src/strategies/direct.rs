@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn failures_pass_through() {
-        let failure = EffectFailure { class: FailureClass::LimitReached, message: "no budget".into() };
+        let failure = EffectFailure::new(FailureClass::LimitReached, "no budget");
         let played = Script::new(Vec::<String>::new()).failing(failure.clone()).play(&direct(), brief());
         assert_eq!(played.result, Err(StrategyError::Effect(failure)));
     }

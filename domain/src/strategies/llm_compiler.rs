@@ -216,7 +216,7 @@ mod tests {
         let script = Script::new([PLANNED, FINISH]).with_tool(|_| ToolOutput::error("no sum"));
         let played = script.play(&compiler(1), brief());
         assert!(played.tools.len() == 3 && played.prompt(1).contains("status=\\\"error\\\""));
-        let failure = EffectFailure { class: FailureClass::Rejected, message: "denied".into() };
+        let failure = EffectFailure::new(FailureClass::Rejected, "denied");
         let played = Script::new([PLANNED]).failing(failure.clone()).play(&compiler(1), brief());
         assert_eq!((played.result, played.tools.len()), (Err(StrategyError::Effect(failure)), 2));
     }

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_failed_tool_effect_ends_the_run() {
-        let failure = EffectFailure { class: FailureClass::Rejected, message: "denied".into() };
+        let failure = EffectFailure::new(FailureClass::Rejected, "denied");
         let script = Script::of([calling(&[("add", "{}")])]).failing(failure.clone());
         assert_eq!(script.play(&react(8), brief()).result, Err(StrategyError::Effect(failure)));
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::acting::{Acting, DATA_NOT_ORDERS, act, untrusted};
 use super::asking::answer;
 use super::{Answer, Brief, StrategyError};
-use crate::effects::Effects;
+use crate::effects::{Effects, FailureClass};
 use crate::model::Channel;
 use crate::tools::{ToolOutput, ToolSpec};
 
@@ -101,10 +101,14 @@ impl Mind<'_> {
 
     /// Changes what is remembered, all at once; nothing is asked for where nothing changes.
     pub(super) async fn apply(&self, operations: Vec<Value>) -> Result<(), StrategyError> {
-        if !operations.is_empty() {
-            self.fx.tool(APPLY, json!({ "operations": operations })).await?;
+        if operations.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match self.fx.tool(APPLY, json!({ "operations": operations })).await {
+            // What no budget has room for is one of the changes that fail.
+            Err(failure) if failure.class != FailureClass::LimitReached => Err(failure.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Does the task with what came to mind, and with tools in turns: as ReAct does. At most `max_turns` and one call of the

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_failed_effect_ends_the_run() {
-        let failure = EffectFailure { class: FailureClass::Rejected, message: "denied".into() };
+        let failure = EffectFailure::new(FailureClass::Rejected, "denied");
         let played = Script::new([PLANNED]).failing(failure.clone()).play(&rewoo(), brief());
         assert_eq!(played.result, Err(StrategyError::Effect(failure)));
     }

@@ -583,7 +583,7 @@ async fn money(watched: &mut Watched) {
         .await;
     watched
         .own("budgets.applying", &["budgets_pkey"], async |tx| {
-            assert_eq!(tx.budgets().applying(user, agent).await.unwrap().len(), 30);
+            assert_eq!(tx.budgets().applying(user, Some(agent)).await.unwrap().len(), 30);
         })
         .await;
     let both = ["budget_windows_pkey", "budgets_pkey"];
@@ -591,6 +591,10 @@ async fn money(watched: &mut Watched) {
         .own("budgets.reserve and settle", &both, async |tx| {
             let budget = tx.budgets().find(id).await.unwrap().unwrap();
             let amount = Usage::of_tokens(1, 1).at_cost(1);
+            tx.budgets().hold(window).await.unwrap();
+            assert!(tx.budgets().reserve(&budget, window, amount).await.unwrap());
+            tx.budgets().settle(window, amount, amount).await.unwrap();
+            tx.budgets().give_back(window, amount).await.unwrap();
             tx.budgets().hold(window).await.unwrap();
             assert!(tx.budgets().reserve(&budget, window, amount).await.unwrap());
             tx.budgets().settle(window, amount, amount).await.unwrap();

@@ -158,6 +158,8 @@ struct PostDocument(AddDocument);
 /// PDF is sent in Base64. What opens with a password only is refused as `document_encrypted`, pages without text, such as scans, as
 /// `document_without_text`, more than a mebibyte of text as `document_too_long`, and what is broken, or takes more time or
 /// memory than a document may, as `document_unreadable`.
+/// What a tenant has masked is not told to whoever makes the vectors. Their tokens count against the budgets of the tenant and
+/// of yourself; where one has too little left, the answer is 409 with `limit_reached`.
 #[endpoint(operation_id = "create_document", tags("knowledge"), security(["bearer" = []]), request_body = PutDocument,
     parameters(("collection_name" = String, Path, description = "The collection's name")),
     responses((status_code = 201, description = "What is told of the document.", body = DocumentView)))]
@@ -216,6 +218,9 @@ impl RemoveDocument {
 struct Search(SearchKnowledge);
 
 /// Search a collection, by words and by meaning
+///
+/// The vector of what is looked for counts against the budgets of the tenant and of yourself; where one has too little left, the
+/// answer is 409 with `limit_reached`.
 #[endpoint(operation_id = "search_collection", tags("knowledge"), security(["bearer" = []]),
     parameters(("collection_name" = String, Path, description = "The collection's name"),
                ("query" = Option<String>, Query, description = "What is looked for: 1 to 2,000 characters"),

@@ -196,6 +196,9 @@ impl GetMemories {
 struct FindMemories(SearchMemories);
 
 /// What would come to an agent's mind for a question
+///
+/// The question's vector counts against the budgets of the tenant, of yourself and of the agent; where one has too little left, the
+/// answer is 409 with `limit_reached`.
 #[endpoint(operation_id = "search_memories", tags("memories"), security(["bearer" = []]),
     parameters(("agent_id" = String, Path, description = "`agent_…`"),
                ("query" = String, Query, description = "The question"),
@@ -234,6 +237,9 @@ fn created(memory: &Memory) -> Reply<MemoryView> {
 struct NewMemories(AddMemory);
 
 /// Have an agent remember something; where it remembers as much as it may, the least valuable is lost
+///
+/// Its vector counts against the budgets of the tenant, of yourself and of the agent; where one has too little left, the answer is
+/// 409 with `limit_reached`.
 #[endpoint(operation_id = "create_memory", tags("memories"), security(["bearer" = []]), request_body = MemoryBody,
     parameters(("agent_id" = String, Path, description = "`agent_…`")),
     responses((status_code = 201, description = "The memory.", body = MemoryView)))]

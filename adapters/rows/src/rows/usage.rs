@@ -1,6 +1,7 @@
 //! Rows of `usage`: a sum for each day, agent, user and model.
 
 use chrono::NaiveDate;
+use powerhouse_domain::ids::AgentId;
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -26,3 +27,13 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// An agent as it is stored: zeros for none, since a key has no place for nothing.
+pub(crate) fn agent_id(agent: Option<AgentId>) -> Uuid {
+    agent.map_or_else(Uuid::nil, |agent| agent.as_uuid())
+}
+
+/// The agent of a stored id.
+pub(crate) fn agent(id: Uuid) -> Option<AgentId> {
+    (!id.is_nil()).then(|| AgentId::from_uuid(id))
+}

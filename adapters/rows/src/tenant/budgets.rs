@@ -53,12 +53,12 @@ impl<C: Transaction> BudgetRepository for Own<C> {
         query.count(&self.tx).await.map_err(store_error(BUDGET))
     }
 
-    async fn applying(&mut self, user: UserId, agent: AgentId) -> Result<Vec<Budget>, StoreError> {
+    async fn applying(&mut self, user: UserId, agent: Option<AgentId>) -> Result<Vec<Budget>, StoreError> {
         let of = |scope: &str, id| Condition::all().add(Column::Scope.eq(scope)).add(Column::ScopeId.eq(id));
         let applies = Condition::any()
             .add(Column::Scope.eq(budget::TENANT))
             .add(of(budget::USER, user.as_uuid()))
-            .add(of(budget::AGENT, agent.as_uuid()));
+            .add_option(agent.map(|agent| of(budget::AGENT, agent.as_uuid())));
         let query =
             self.own(Entity::find(), Column::TenantId).filter(applies).order_by_asc(Column::Id).lock_shared();
         let rows = query.all(&self.tx).await.map_err(read_error::<Entity>(BUDGET))?;
@@ -175,6 +175,19 @@ impl<C: Transaction> BudgetRepository for Own<C> {
             .col_expr(C::ReservedTokens, less(C::ReservedTokens, reserved.total_tokens()))
             .col_expr(C::SpentMicros, more(C::SpentMicros, spent.cost_micros))
             .col_expr(C::SpentTokens, more(C::SpentTokens, spent.total_tokens()));
+        update.exec(&self.tx).await.map_err(store_error(BUDGET))?;
+        Ok(())
+    }
+
+    async fn give_back(&mut self, of: BudgetWindow, unspent: Usage) -> Result<(), StoreError> {
+        use window::Column as C;
+
+        let update = self
+            .own(window::Entity::update_many(), C::TenantId)
+            .filter(C::BudgetId.eq(of.budget.as_uuid()))
+            .filter(C::WindowStart.eq(of.start))
+            .col_expr(C::SpentMicros, Expr::col(C::SpentMicros).sub(signed(unspent.cost_micros)))
+            .col_expr(C::SpentTokens, Expr::col(C::SpentTokens).sub(signed(unspent.total_tokens())));
         update.exec(&self.tx).await.map_err(store_error(BUDGET))?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::NaiveDate;
-use powerhouse_domain::ids::{AgentId, UserId};
+use powerhouse_domain::ids::UserId;
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::{Grouping, UsageGroup, UsageKey};
 use powerhouse_ports::store::{StoreError, UsageRepository};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Own, Transaction};
 use crate::error::{read_error, store_error};
-use crate::rows::usage::{ActiveModel, Column, Entity};
+use crate::rows::usage::{ActiveModel, Column, Entity, agent, agent_id};
 use crate::rows::{signed, unsigned};
 
 const USAGE: &str = "usage";
@@ -42,7 +42,7 @@ impl TryFrom<Sum> for UsageGroup {
     fn try_from(row: Sum) -> Result<Self, StoreError> {
         Ok(Self {
             day: row.day,
-            agent: row.agent_id.map(AgentId::from_uuid),
+            agent: row.agent_id.and_then(agent),
             user: row.user_id.map(UserId::from_uuid),
             model: row.model,
             calls: unsigned(USAGE, "calls", row.calls)?,
@@ -62,7 +62,7 @@ impl<C: Transaction> UsageRepository for Own<C> {
         let row = ActiveModel {
             tenant_id: Set(self.tenant),
             day: Set(key.day),
-            agent_id: Set(key.agent.as_uuid()),
+            agent_id: Set(agent_id(key.agent)),
             user_id: Set(key.user.as_uuid()),
             name: Set(key.model.clone()),
             calls: Set(amounts[0]),

@@ -39,9 +39,9 @@ pub trait BudgetRepository: Send {
     async fn count(&mut self) -> Result<u64, StoreError>;
     /// How many bound just this.
     async fn of_scope(&mut self, scope: BudgetScope) -> Result<u64, StoreError>;
-    /// Those that count a call of this agent for this user, in the order of their ids. They stay as they are until the
-    /// transaction ends.
-    async fn applying(&mut self, user: UserId, agent: AgentId) -> Result<Vec<Budget>, StoreError>;
+    /// Those that count a call of this agent, if one makes it, for this user, in the order of their ids. They stay as they are
+    /// until the transaction ends.
+    async fn applying(&mut self, user: UserId, agent: Option<AgentId>) -> Result<Vec<Budget>, StoreError>;
     /// Stores a new budget.
     async fn add(&mut self, budget: &Budget) -> Result<(), StoreError>;
     /// Stores other caps; `Conflict` unless the stored version is the one before.
@@ -63,6 +63,8 @@ pub trait BudgetRepository: Send {
     /// Takes back what was set aside in a window, and adds what was spent. Nothing when the budget is gone.
     async fn settle(&mut self, window: BudgetWindow, reserved: Usage, spent: Usage)
     -> Result<(), StoreError>;
+    /// Takes back what was spent in a window and turned out not to be. Nothing when the budget is gone.
+    async fn give_back(&mut self, window: BudgetWindow, unspent: Usage) -> Result<(), StoreError>;
 }
 
 /// What a tenant used.

@@ -7,8 +7,9 @@ use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::DocumentId;
 use powerhouse_domain::knowledge::{
-    Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_CONTENT, MAX_DOCUMENTS, NewDocument,
+    BadDocument, Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_CONTENT, MAX_DOCUMENTS, NewDocument,
 };
+use powerhouse_domain::masking::Classes;
 use powerhouse_domain::model::Usage;
 use powerhouse_ports::Chain;
 use powerhouse_ports::clock::{Clock, IdSource};
@@ -17,6 +18,7 @@ use powerhouse_ports::embeddings::Embeddings;
 use powerhouse_ports::store::{Limit, Page, TenantStore, TenantView};
 
 use super::{NO_COLLECTION, NO_DOCUMENT, changing, reading};
+use crate::embedding::{NoVectors, Payer};
 use crate::{Embedding, Once, Refused, audited};
 
 /// How long a document's vectors may take, all together.
@@ -51,17 +53,27 @@ impl AddDocument {
         let permit = changing(principal, collection)?;
         let scope = permit.scope();
         new.check()?;
-        // Before the work; and again with it.
+        // Before the work, which is paid for; and again with it.
+        drop(once.begin(&*self.store, &scope).await?);
         self.room(&scope, permit.resource(), 1).await?;
         let sha256 = new.hash();
         let NewDocument { title, source, media_type, content } = new;
         let extracted = self.extractor.extract(media_type, content).await.map_err(not_read)?;
         // A long text keeps a processor busy: not on a thread that serves others.
-        let indexed = tokio::task::spawn_blocking(move || Indexed::of(&title, &extracted)).await;
-        let indexed = indexed.map_err(|error| Refused::Internal(error.to_string()))??;
+        let classes = match &self.embedding {
+            Some(embedding) => embedding.masked(&scope).await?,
+            None => Classes::NONE,
+        };
+        let index = move || {
+            let indexed = Indexed::of(&title, &extracted)?;
+            let texts = indexed.texts_without(classes, &title, &extracted);
+            Ok::<_, BadDocument>((indexed, texts))
+        };
+        let indexed = tokio::task::spawn_blocking(index).await;
+        let (indexed, texts) = indexed.map_err(|error| Refused::Internal(error.to_string()))??;
         let chunks = indexed.chunks.len() as u64;
         self.room(&scope, permit.resource(), chunks).await?;
-        let Embeddings { vectors, usage, model } = self.embed(&indexed).await?;
+        let Embeddings { vectors, usage, model } = self.embed(principal, texts).await?;
         let document = Document {
             id: DocumentId::from_uuid(self.ids.next()),
             collection: permit.resource().clone(),
@@ -99,7 +111,7 @@ impl AddDocument {
     }
 
     /// A vector for each chunk; none where nobody makes any.
-    async fn embed(&self, indexed: &Indexed) -> Result<Embeddings, Refused> {
+    async fn embed(&self, principal: &Principal, texts: Vec<String>) -> Result<Embeddings, Refused> {
         let Some(embedding) = &self.embedding else {
             return Ok(Embeddings { vectors: Vec::new(), usage: Usage::default(), model: String::new() });
         };
@@ -107,14 +119,14 @@ impl AddDocument {
             code: "embedding_failed",
             reason: format!("no vectors could be made of the document, and nothing was stored: {why}"),
         };
-        match tokio::time::timeout(EMBEDDING_PATIENCE, embedding.of(&indexed.texts())).await {
-            Ok(Ok(made)) => Ok(made),
-            Ok(Err(error)) => {
-                tracing::warn!(error = %Chain(&error), "the vectors of a document could not be made");
-                Err(failed(&error))
+        let asked = embedding.of(Payer::of(principal, None), texts, EMBEDDING_PATIENCE).await?;
+        asked.made.map_err(|error| {
+            tracing::warn!(error = %Chain(&error), "the vectors of a document could not be made");
+            match error {
+                NoVectors::Model(error) => failed(&error),
+                NoVectors::TooLong => failed(&"it took too long; try again, or put the document in parts"),
             }
-            Err(_) => Err(failed(&"it took too long; try again, or put the document in parts")),
-        }
+        })
     }
 }
 

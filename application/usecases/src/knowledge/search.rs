@@ -14,6 +14,7 @@ use powerhouse_ports::store::{StoreError, TenantStore, TenantView};
 use tokio::sync::Semaphore;
 
 use super::{NO_COLLECTION, reading};
+use crate::embedding::{NotAsked, Payer};
 use crate::{Embedding, Refused};
 
 /// How many of the best by words, and by vectors, are put into one order.
@@ -66,8 +67,10 @@ pub struct Hit {
 pub struct Found {
     /// The best first.
     pub hits: Vec<Hit>,
-    /// The embedder that was used; nothing, when it was looked for by words alone: nobody makes vectors, or whoever does did
-    /// not answer.
+    /// The embedder whose vectors were compared; nothing, when it was looked for by words alone: nobody makes vectors, or
+    /// whoever does did not answer.
+    pub embedder: Option<String>,
+    /// What that used.
     pub used: Option<ModelUsed>,
 }
 
@@ -78,6 +81,8 @@ pub(super) enum SearchFailed {
     NoCollection(CollectionName),
     #[error("the store failed")]
     Store(#[from] StoreError),
+    #[error("no vector was asked for")]
+    NotAsked(#[from] NotAsked),
 }
 
 /// Searches a tenant's documents.
@@ -94,30 +99,48 @@ impl Searcher {
         Self { store, embedding, scans: Arc::new(Semaphore::new(SCANS)) }
     }
 
-    pub(super) async fn search(&self, scope: &TenantScope, query: &Query) -> Result<Found, SearchFailed> {
-        let embedded = self.embedded(&query.text).await;
+    /// The most that the vector of what is looked for uses; nothing, where nobody makes it.
+    pub(super) fn worst_case(&self, query: &Query) -> Option<ModelUsed> {
+        self.embedding.as_ref().map(|embedding| embedding.worst_case([query.text.as_str()]))
+    }
+
+    pub(super) async fn search(
+        &self,
+        scope: &TenantScope,
+        payer: Payer,
+        query: &Query,
+    ) -> Result<Found, SearchFailed> {
+        // Before the vector, which is paid for.
+        let mut view = self.store.read(scope).await?;
+        let searched = searched(view.knowledge().collections().await?, &query.collections)?;
+        drop(view);
+        let (embedded, used) = self.embedded(payer, &query.text).await?;
         let _turn = match &embedded {
             Some(_) => self.scans.acquire().await.ok(),
             None => None,
         };
         let mut view = self.store.read(scope).await?;
-        let searched = searched(view.knowledge().collections().await?, &query.collections)?;
         let names: Vec<_> = searched.iter().map(|collection| collection.name.clone()).collect();
         let by_words = by_words(&mut *view, &searched, &names, &query.text).await?;
         let by_vectors = match &embedded {
-            Some((vector, used)) => view.knowledge().nearest(&names, &used.model, vector, CANDIDATES).await?,
+            Some((vector, model)) => view.knowledge().nearest(&names, model, vector, CANDIDATES).await?,
             None => Vec::new(),
         };
         let mut fused = fuse(&[places(&by_words), places(&by_vectors)]);
         fused.truncate(usize::try_from(query.limit).unwrap_or_default());
         let hits = told(&mut *view, fused, &by_words, &by_vectors).await?;
-        Ok(Found { hits, used: embedded.map(|(_, used)| used) })
+        Ok(Found { hits, embedder: embedded.map(|(_, model)| model), used })
     }
 
-    /// The vector of a text, if somebody makes one.
-    async fn embedded(&self, text: &str) -> Option<(Vec<f32>, ModelUsed)> {
-        let mut made = self.embedding.as_ref()?.if_soon(&[text.to_owned()]).await?;
-        Some((made.vectors.pop()?, ModelUsed { model: made.model, usage: made.usage }))
+    /// The vector of a text and its model, if somebody makes one; and what that used.
+    async fn embedded(
+        &self,
+        payer: Payer,
+        text: &str,
+    ) -> Result<(Option<(Vec<f32>, String)>, Option<ModelUsed>), NotAsked> {
+        let Some(embedding) = &self.embedding else { return Ok((None, None)) };
+        let (made, used) = embedding.if_soon(payer, vec![text.to_owned()]).await?;
+        Ok((made.and_then(|mut made| Some((made.vectors.pop()?, made.model))), used))
     }
 }
 
@@ -192,9 +215,11 @@ impl SearchKnowledge {
         let permit = reading(principal, collection)?;
         let scope = permit.scope();
         query.collections = vec![permit.redeem()];
-        self.searcher.search(&scope, &query).await.map_err(|failed| match failed {
+        let payer = Payer::of(principal, None);
+        self.searcher.search(&scope, payer, &query).await.map_err(|failed| match failed {
             SearchFailed::NoCollection(_) => NO_COLLECTION,
             SearchFailed::Store(error) => error.into(),
+            SearchFailed::NotAsked(error) => error.into(),
         })
     }
 }

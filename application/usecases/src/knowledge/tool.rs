@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::knowledge::{CollectionName, MAX_HITS, MAX_QUERY};
-use powerhouse_domain::tools::{ToolOutput, ToolSpec};
+use powerhouse_domain::tools::{ModelUsed, ToolOutput, ToolSpec};
 use powerhouse_ports::Chain;
 use powerhouse_ports::tools::{RunContext, Tool, ToolFactory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::search::{Found, Hit, Query, SearchFailed, Searcher};
+use crate::embedding::Payer;
 
 /// What the tool is called.
 const KNOWLEDGE_SEARCH: &str = "knowledge_search";
@@ -119,19 +120,23 @@ impl Tool for Search {
         true
     }
 
+    fn worst_case(&self, arguments: &Value) -> Option<ModelUsed> {
+        self.made.searcher.worst_case(&Arguments::read(arguments).ok()?)
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let query = match Arguments::read(arguments) {
             Ok(query) => query,
             Err(reason) => return ToolOutput::error(format!("the arguments are not right: {reason}")),
         };
-        match self.made.searcher.search(&self.scope, &query).await {
-            Ok(Found { hits, used }) => {
+        match self.made.searcher.search(&self.scope, Payer::Run(self.scope), &query).await {
+            Ok(Found { hits, used, .. }) => {
                 let passages: Vec<Passage<'_>> = hits.iter().map(Into::into).collect();
                 ToolOutput::ok(json!({ "passages": passages }).to_string()).using(used)
             }
             Err(failed @ SearchFailed::NoCollection(_)) => ToolOutput::error(failed.to_string()),
-            Err(SearchFailed::Store(error)) => {
-                tracing::error!(error = %Chain(&error), "a run could not search");
+            Err(failed @ (SearchFailed::Store(_) | SearchFailed::NotAsked(_))) => {
+                tracing::error!(error = %Chain(&failed), "a run could not search");
                 ToolOutput::error("the documents cannot be searched now: try again later")
             }
         }

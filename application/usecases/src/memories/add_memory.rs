@@ -6,6 +6,7 @@ use powerhouse_domain::memory::{Memory, NewMemory, Whose};
 
 use super::remembrance::add;
 use super::{Remembrance, check_agent, may_change};
+use crate::embedding::Payer;
 use crate::{Once, Refused};
 
 /// Tells agents what to remember.
@@ -27,7 +28,11 @@ impl AddMemory {
         may_change(principal, whose, "user")?;
         let Remembrance { store, clock, .. } = &self.remembrance;
         let scope = principal.scope();
-        let vector = self.remembrance.vectors(&[new.text.as_str()]).await.pop().flatten();
+        // Before the vector, which is paid for.
+        drop(once.begin(&**store, &scope).await?);
+        let payer = Payer::of(principal, Some(whose.agent));
+        let (mut vectors, _) = self.remembrance.vectors(payer, &[new.text.as_str()]).await?;
+        let vector = vectors.pop().flatten();
         let mut tx = once.begin(&**store, &scope).await?;
         check_agent(&mut *tx, whose.agent).await?;
         if let Some(user) = whose.user {

@@ -9,6 +9,7 @@ use powerhouse_ports::store::{Limit, Page, TenantStore};
 
 use super::{Remembrance, Search, check_agent, find, may_read};
 use crate::Refused;
+use crate::embedding::Payer;
 
 /// Lists memories.
 #[derive(Clone)]
@@ -75,6 +76,7 @@ impl SearchMemories {
         let mut view = self.store.read(&scope).await?;
         check_agent(&mut *view, whose.agent).await?;
         drop(view);
-        Ok(self.remembrance.search(&scope, &[whose], search, false).await?)
+        let payer = Payer::of(principal, Some(whose.agent));
+        Ok(self.remembrance.search(&scope, payer, &[whose], search, false).await?.0)
     }
 }

@@ -1,6 +1,7 @@
 //! Searching and changing what an agent remembers, whoever asks for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
@@ -9,11 +10,15 @@ use powerhouse_domain::memory::{
     MAX_MEMORIES, Memory, MemoryChange, MemoryKind, MemoryVector, NewMemory, Ranked, Scoring, Wanted, Whose,
     Worth, least_valuable, rank,
 };
+use powerhouse_domain::tools::ModelUsed;
 use powerhouse_ports::clock::{Clock, IdSource};
 use powerhouse_ports::embeddings::Embeddings;
 use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
 
 use crate::Embedding;
+use crate::embedding::{NotAsked, Payer};
+
+/// How long vectors may take. Without them the words suffice.
 
 /// What is looked for in what is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,16 @@ pub struct Search {
     pub kinds: Vec<MemoryKind>,
     /// How it is ranked.
     pub scoring: Scoring,
+}
+
+impl Search {
+    /// The texts that are compared with what is remembered; none, where the newest are looked over, whatever they say.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        match self.scoring {
+            Scoring::Recent => Vec::new(),
+            Scoring::Relevance | Scoring::Weighted => vec![self.query.as_str()],
+        }
+    }
 }
 
 /// What became of a change.
@@ -53,19 +68,23 @@ pub struct Remembrance {
 }
 
 impl Remembrance {
-    /// What comes to mind of all that these remember. It counts as having come to mind now if it is `recalled`; not if it is
+    /// The most that vectors of these texts use; nothing, where nobody makes any.
+    pub(super) fn worst_case(&self, texts: &[&str]) -> Option<ModelUsed> {
+        let embedding = self.embedding.as_ref().filter(|_| !texts.is_empty())?;
+        Some(embedding.worst_case(texts.iter().copied()))
+    }
+
+    /// What comes to mind of all that these remember, and what a model read for it. It counts as having come to mind now if it is `recalled`; not if it is
     /// only looked at, and not where the newest are looked over, whatever they say.
     pub(super) async fn search(
         &self,
         scope: &TenantScope,
+        payer: Payer,
         whose: &[Whose],
         search: &Search,
         recalled: bool,
-    ) -> Result<Vec<Ranked>, StoreError> {
-        let vectors = match search.scoring {
-            Scoring::Recent => Vec::new(),
-            Scoring::Relevance | Scoring::Weighted => self.vectors(&[search.query.as_str()]).await,
-        };
+    ) -> Result<(Vec<Ranked>, Option<ModelUsed>), NotAsked> {
+        let (vectors, used) = self.vectors(payer, &search.texts()).await?;
         let mut memories = Vec::new();
         let mut view = self.store.read(scope).await?;
         for whose in whose {
@@ -87,17 +106,26 @@ impl Remembrance {
             tx.memories().touch(&ids, now).await?;
             tx.commit().await?;
         }
-        Ok(ranked)
+        Ok((ranked, used))
     }
 
-    /// The directions of texts; none, where nothing makes vectors, or does not soon: words are compared then.
-    pub(super) async fn vectors(&self, texts: &[&str]) -> Vec<Option<MemoryVector>> {
-        let Some(embedding) = &self.embedding else { return vec![None; texts.len()] };
-        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let Some(Embeddings { vectors, model, .. }) = embedding.if_soon(&texts).await else {
-            return vec![None; texts.len()];
+    /// The directions of texts; none, where nothing makes vectors, or does not soon: words are compared then. And what a model
+    /// read for them.
+    pub(super) async fn vectors(
+        &self,
+        payer: Payer,
+        texts: &[&str],
+    ) -> Result<(Vec<Option<MemoryVector>>, Option<ModelUsed>), NotAsked> {
+        let Some(embedding) = &self.embedding else { return Ok((vec![None; texts.len()], None)) };
+        let owned = texts.iter().map(|text| (*text).to_owned()).collect();
+        let (made, used) = embedding.if_soon(payer, owned).await?;
+        let vectors = match made {
+            Some(Embeddings { vectors, model, .. }) => {
+                vectors.into_iter().map(|parts| MemoryVector::new(model.as_str(), parts)).collect()
+            }
+            None => vec![None; texts.len()],
         };
-        vectors.into_iter().map(|parts| MemoryVector::new(model.as_str(), parts)).collect()
+        Ok((vectors, used))
     }
 
     /// A new memory.

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use powerhouse_domain::idempotency::{CallKey, IdempotencyKey};
 use powerhouse_domain::ids::MemoryId;
 use powerhouse_domain::memory::{
-    Importance, MAX_CHANGES, MAX_FOUND, MAX_MEMORY_CHARS, MemoryChange, MemoryKind, NewMemory, Scoring, Whose,
+    Importance, MAX_CHANGES, MAX_FOUND, MAX_MEMORY_CHARS, MemoryChange, MemoryKind, MemoryVector, NewMemory,
+    Scoring, Whose,
 };
-use powerhouse_domain::tools::{ToolOutput, ToolSpec};
+use powerhouse_domain::tools::{ModelUsed, ToolOutput, ToolSpec};
 use powerhouse_ports::Chain;
 use powerhouse_ports::tools::{RunContext, Tool, ToolFactory};
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::remembrance::Done;
 use super::{Remembrance, Search};
+use crate::embedding::Payer;
 use crate::{Keeper, Refused};
 
 /// The name of the tool that searches.
@@ -132,6 +134,11 @@ impl Tool for Searching {
         true
     }
 
+    fn worst_case(&self, arguments: &Value) -> Option<ModelUsed> {
+        let search = read::<SearchArguments>(arguments).ok()?.into_search().ok()?;
+        self.remembrance.worst_case(&search.texts())
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let search = read::<SearchArguments>(arguments)
             .and_then(|arguments| arguments.into_search().map_err(ToolOutput::error));
@@ -141,8 +148,9 @@ impl Tool for Searching {
         };
         let own = whose(&self.context);
         let all = [own, Whose { user: None, ..own }];
-        match self.remembrance.search(&self.context.scope, &all, &search, true).await {
-            Ok(found) => {
+        let scope = self.context.scope;
+        match self.remembrance.search(&scope, Payer::Run(scope), &all, &search, true).await {
+            Ok((found, used)) => {
                 let shown = found.iter().map(|ranked| {
                     let memory = &ranked.memory;
                     json!({
@@ -153,7 +161,7 @@ impl Tool for Searching {
                         "score": (ranked.score * 1000.0).round() / 1000.0,
                     })
                 });
-                ToolOutput::ok(json!({"memories": shown.collect::<Vec<_>>()}).to_string())
+                ToolOutput::ok(json!({"memories": shown.collect::<Vec<_>>()}).to_string()).using(used)
             }
             Err(error) => failed(&error.into()),
         }
@@ -278,6 +286,10 @@ fn text_of(change: &MemoryChange) -> Option<&str> {
     }
 }
 
+fn texts_of(changes: &[MemoryChange]) -> Vec<&str> {
+    changes.iter().filter_map(text_of).collect()
+}
+
 fn shown(done: &Done) -> Value {
     match done {
         Done::Added(id) => json!({"op": "ADD", "id": id}),
@@ -289,11 +301,28 @@ fn shown(done: &Done) -> Value {
 }
 
 impl Applying {
+    /// The vectors of the texts, and the changes with them.
+    async fn apply(&self, key: &CallKey, changes: Vec<MemoryChange>) -> ToolOutput {
+        let payer = Payer::Run(self.context.scope);
+        let (vectors, used) = match self.making.remembrance.vectors(payer, &texts_of(&changes)).await {
+            Ok(made) => made,
+            Err(error) => return failed(&error.into()),
+        };
+        match self.change(key, changes, vectors).await {
+            Ok(answer) => ToolOutput::ok(answer).using(used),
+            Err(error) => failed(&error).using(used),
+        }
+    }
+
     /// Makes the changes, once for a key: the answer is kept in the same transaction.
-    async fn apply(&self, key: &CallKey, changes: Vec<MemoryChange>) -> Result<String, Refused> {
+    async fn change(
+        &self,
+        key: &CallKey,
+        changes: Vec<MemoryChange>,
+        vectors: Vec<Option<MemoryVector>>,
+    ) -> Result<String, Refused> {
         let (MemoryApply { remembrance, keeper }, context) = (&self.making, &self.context);
-        let texts: Vec<&str> = changes.iter().filter_map(text_of).collect();
-        let mut vectors = remembrance.vectors(&texts).await.into_iter();
+        let mut vectors = vectors.into_iter();
         let changes = changes.into_iter().map(|change| {
             let vector = text_of(&change).and_then(|_| vectors.next().flatten());
             (change, vector)
@@ -336,6 +365,11 @@ impl Tool for Applying {
         false
     }
 
+    fn worst_case(&self, arguments: &Value) -> Option<ModelUsed> {
+        let changes = read::<ApplyArguments>(arguments).ok()?.into_changes().ok()?;
+        self.making.remembrance.worst_case(&texts_of(&changes))
+    }
+
     async fn call(&self, key: &CallKey, arguments: &Value) -> ToolOutput {
         let changes = read::<ApplyArguments>(arguments)
             .and_then(|arguments| arguments.into_changes().map_err(ToolOutput::error));
@@ -343,10 +377,7 @@ impl Tool for Applying {
             Ok(changes) => changes,
             Err(refused) => return refused,
         };
-        match self.apply(key, changes).await {
-            Ok(answer) => ToolOutput::ok(answer),
-            Err(error) => failed(&error),
-        }
+        self.apply(key, changes).await
     }
 }
 

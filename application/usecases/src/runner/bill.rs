@@ -11,9 +11,10 @@ use powerhouse_domain::ids::{AgentId, UserId};
 use powerhouse_domain::model::{ModelRequest, Usage};
 use powerhouse_domain::money::{
     Amount, Budget, BudgetRefusal, BudgetWindow, LEAST_OUTPUT, Price, PriceList, Reservation, Spending,
-    UsageKey, fitting_output, in_flight, input_bound, worst_case,
+    UsageKey, check_fits, fitting_output, in_flight, input_bound, worst_case,
 };
 use powerhouse_domain::runs::{EventBody, Run, RunEvent};
+use powerhouse_domain::tools::ModelUsed;
 use powerhouse_ports::store::{Numbers, StoreError, TenantTx, Work};
 
 use super::perform::Call;
@@ -26,16 +27,27 @@ const BYTES_OF_A_TOKEN: u64 = 4;
 /// A call that is to be made once there is something set aside for it.
 pub(super) struct Wanted {
     pub(super) key: EffectKey,
-    pub(super) request: ModelRequest,
-    /// Who is to answer it.
-    pub(super) route: Arc<Route>,
+    pub(super) what: What,
     pub(super) at: DateTime<Utc>,
+}
+
+/// What is to be called.
+pub(super) enum What {
+    /// A model.
+    Model {
+        request: ModelRequest,
+        /// Who is to answer it.
+        route: Arc<Route>,
+    },
+    /// A tool that has a model consume so much, at most.
+    Tool(ModelUsed),
 }
 
 /// What a call may do.
 #[derive(Clone)]
 pub(super) struct Granted {
-    pub(super) call: Call,
+    /// The call, of a model.
+    pub(super) call: Option<Call>,
     pub(super) reservation: Reservation,
     pub(super) at: DateTime<Utc>,
 }
@@ -62,6 +74,12 @@ impl Settled {
     /// A call whose outcome nobody will know: it may have been billed.
     pub(super) fn in_full(reservation: Reservation, at: DateTime<Utc>) -> Self {
         Self { used: reservation.amount, calls: 1, model: reservation.model.clone(), reservation, at }
+    }
+
+    /// A call that came to nothing.
+    pub(super) fn unused(reservation: Reservation, at: DateTime<Utc>) -> Self {
+        let used = Usage::default();
+        Self { used, calls: 0, model: reservation.model.clone(), reservation, at }
     }
 }
 
@@ -107,14 +125,26 @@ impl Bill {
         self.prices = Some(prices.clone());
         self.decided.clear();
         let mut under_way = self.under_way;
-        for Wanted { key, request, route, at } in &self.wanted {
-            let decision = self.fit(request, route, *at, &work.run, under_way, &standing.of(counting));
-            let decision = decision.map(|Fitting { request, amount, may_hedge }| {
+        for Wanted { key, what, at } in &self.wanted {
+            let so_far = standing.of(counting);
+            let decision = match what {
+                What::Model { request, route } => {
+                    let fitting = self.fit(request, route, *at, &work.run, under_way, &so_far);
+                    fitting.map(|Fitting { request, amount, may_hedge }| {
+                        let (route, model) = (Arc::clone(route), route.first().to_owned());
+                        let call = Call { request, route, may_hedge, heard: Heard::default() };
+                        (Some(call), model, amount)
+                    })
+                }
+                What::Tool(most) => {
+                    let amount = self.fit_tool(most, *at, &work.run, under_way, &so_far);
+                    amount.map(|amount| (None, most.model.clone(), amount))
+                }
+            };
+            let decision = decision.map(|(call, model, amount)| {
                 under_way = under_way.plus(amount);
                 standing.set_aside(counting, amount);
-                let windows = counting.iter().map(|(_, window)| *window).collect();
-                let reservation = Reservation { model: route.first().to_owned(), amount, windows };
-                let call = Call { request, route: Arc::clone(route), may_hedge, heard: Heard::default() };
+                let reservation = Reservation { model, amount, windows: windows(counting) };
                 Granted { call, reservation, at: *at }
             });
             self.decided.insert(key.clone(), decision);
@@ -129,19 +159,23 @@ impl Bill {
 }
 
 /// The budgets that count a run's calls, each with its window.
-type Counting = Vec<(Budget, BudgetWindow)>;
+pub(super) type Counting = Vec<(Budget, BudgetWindow)>;
+
+pub(super) fn windows(counting: &Counting) -> Vec<BudgetWindow> {
+    counting.iter().map(|(_, window)| *window).collect()
+}
 
 /// How the windows stand that count what is wanted, and what is set aside in each by this transaction.
 #[derive(Default)]
-struct Standing(BTreeMap<BudgetWindow, (Spending, Option<(Budget, Usage)>)>);
+pub(super) struct Standing(BTreeMap<BudgetWindow, (Spending, Option<(Budget, Usage)>)>);
 
 impl Standing {
-    fn of(&self, counting: &Counting) -> Vec<(Budget, Spending)> {
+    pub(super) fn of(&self, counting: &Counting) -> Vec<(Budget, Spending)> {
         let so_far = |window| self.0.get(window).map(|(so_far, _)| *so_far).unwrap_or_default();
         counting.iter().map(|(budget, window)| (budget.clone(), so_far(window))).collect()
     }
 
-    fn set_aside(&mut self, counting: &Counting, amount: Usage) {
+    pub(super) fn set_aside(&mut self, counting: &Counting, amount: Usage) {
         let Amount { micros, tokens } = amount.into();
         for (budget, window) in counting {
             let (so_far, sum) = self.0.entry(*window).or_default();
@@ -150,6 +184,18 @@ impl Standing {
             let (_, sum) = sum.get_or_insert_with(|| (budget.clone(), Usage::default()));
             *sum = sum.plus(amount);
         }
+    }
+
+    /// Stores what is set aside.
+    pub(super) async fn reserve(self, tx: &mut dyn TenantTx) -> Result<(), StoreError> {
+        for (window, (_, sum)) in self.0 {
+            let Some((budget, amount)) = sum else { continue };
+            // INVARIANT: the window is held, and each amount was within what was left of it.
+            if !tx.budgets().reserve(&budget, window, amount).await? {
+                return Err(StoreError::Conflict { entity: "budget" });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -167,7 +213,9 @@ pub(super) async fn settle_up(
             Some(Wanted { at, .. }) if numbers.has_budgets => {
                 let budgets = match known.entry((bill.user, bill.agent)) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(tx.budgets().applying(bill.user, bill.agent).await?),
+                    Entry::Vacant(new) => {
+                        new.insert(tx.budgets().applying(bill.user, Some(bill.agent)).await?)
+                    }
                 };
                 budgets.iter().map(|budget| (budget.clone(), budget.window(*at))).collect()
             }
@@ -189,13 +237,7 @@ pub(super) async fn settle_up(
             bill.decide(work, prices, counting, &mut standing);
         }
     }
-    for (window, (_, sum)) in standing.0 {
-        let Some((budget, amount)) = sum else { continue };
-        // INVARIANT: the window is held, and each amount was within what was left of it.
-        if !tx.budgets().reserve(&budget, window, amount).await? {
-            return Err(StoreError::Conflict { entity: "budget" });
-        }
-    }
+    standing.reserve(tx).await?;
     let mut used = Used::new();
     for (_, bill) in &*billed {
         count_usage(&mut used, bill.user, bill.agent, &bill.settled);
@@ -205,7 +247,7 @@ pub(super) async fn settle_up(
 
 /// Settles what has ended, and gives what was spent in each window that counts what is wanted; nobody else changes these
 /// for now. Windows are taken in one order over both.
-async fn settle(
+pub(super) async fn settle(
     tx: &mut dyn TenantTx,
     billed: &[(&mut Work, &mut Bill)],
     counting: &[Counting],
@@ -236,8 +278,7 @@ impl Bill {
         standing: &[(Budget, Spending)],
     ) -> Result<Fitting, BudgetRefusal> {
         let limits = run.limits();
-        let is_money_bound =
-            limits.cost_micros > 0 || standing.iter().any(|(budget, _)| budget.caps.micros().is_some());
+        let is_money_bound = limits.cost_micros > 0 || is_money_bound(standing);
         let price = self.dearest(route, at, is_money_bound)?;
         let used = run.usage().plus(under_way);
         let most = route.max_output().unwrap_or(u32::MAX);
@@ -273,6 +314,32 @@ impl Bill {
         Ok(Fitting { request: sent, amount: if may_hedge { twice } else { once }, may_hedge })
     }
 
+    /// What a tool has a model consume at most, and what that costs.
+    fn fit_tool(
+        &self,
+        most: &ModelUsed,
+        at: DateTime<Utc>,
+        run: &Run,
+        under_way: Usage,
+        standing: &[(Budget, Spending)],
+    ) -> Result<Usage, BudgetRefusal> {
+        let bound = run.limits().cost_micros;
+        let is_money_bound = bound > 0 || is_money_bound(standing);
+        let price = self.price(&most.model, at, is_money_bound)?;
+        let amount = price.worst_of(most.usage.input_tokens, most.usage.output_tokens);
+        let cost = run.usage().plus(under_way).plus(amount).cost_micros;
+        if bound > 0 && cost > bound {
+            return Err(BudgetRefusal::Run(bound));
+        }
+        check_fits(amount, standing, at)?;
+        Ok(amount)
+    }
+
+    fn price(&self, model: &str, at: DateTime<Utc>, is_money_bound: bool) -> Result<Price, BudgetRefusal> {
+        let none = PriceList::default();
+        self.prices.as_ref().unwrap_or(&none).bounding(model, at, is_money_bound)
+    }
+
     /// The highest price of those who may answer, each part for itself.
     fn dearest(
         &self,
@@ -282,15 +349,15 @@ impl Bill {
     ) -> Result<Price, BudgetRefusal> {
         let mut dearest: Option<Price> = None;
         for model in route.models() {
-            let price = match self.prices.as_ref().and_then(|prices| prices.at(model, at)) {
-                Some(price) => price,
-                None if is_money_bound => return Err(BudgetRefusal::NoPrice(model.to_owned())),
-                None => Price::FREE,
-            };
+            let price = self.price(model, at, is_money_bound)?;
             dearest = Some(dearest.map_or(price, |other| other.or_dearer(price)));
         }
         Ok(dearest.unwrap_or(Price::FREE))
     }
+}
+
+pub(super) fn is_money_bound(standing: &[(Budget, Spending)]) -> bool {
+    standing.iter().any(|(budget, _)| budget.caps.micros().is_some())
 }
 
 /// What is no longer set aside in each window, and what of it was spent.
@@ -314,7 +381,8 @@ type Used = BTreeMap<UsageKey, (u64, Usage)>;
 
 fn count_usage(sums: &mut Used, user: UserId, agent: AgentId, settled: &[Settled]) {
     for call in settled.iter().filter(|call| call.calls > 0) {
-        let key = UsageKey { day: call.at.date_naive(), agent, user, model: call.model.clone() };
+        let (day, agent) = (call.at.date_naive(), Some(agent));
+        let key = UsageKey { day, agent, user, model: call.model.clone() };
         let sum = sums.entry(key).or_default();
         *sum = (sum.0 + call.calls, sum.1.plus(call.used));
     }

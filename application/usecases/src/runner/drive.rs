@@ -414,10 +414,7 @@ impl Drive {
                 }
                 Gate::Perform(performed) => {
                     self.intend(key, request, now);
-                    if let EffectRequest::Model(request) = &performed {
-                        let route = self.route(request);
-                        self.purse.want(key, request, route, now);
-                    }
+                    self.want(key, &performed, now);
                     begun.push((key.clone(), performed));
                 }
                 Gate::Outcome(output) => {

@@ -72,7 +72,7 @@ pub(super) async fn perform(
             let asked = ask(&workshop, (&key, &call_key), &call, deltas);
             let outcome = AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
                 let message = "the model call failed unexpectedly".to_owned();
-                EffectOutcome::Failed(EffectFailure { class: FailureClass::Unavailable, message })
+                EffectOutcome::Failed(EffectFailure::new(FailureClass::Unavailable, message))
             });
             ("model", outcome)
         }
@@ -112,7 +112,7 @@ async fn ask(
                 purpose = request.purpose,
                 "a model call failed"
             );
-            EffectOutcome::Failed(EffectFailure { class: error.class(), message: error.to_string() })
+            EffectOutcome::Failed(EffectFailure::new(error.class(), error.to_string()))
         }
     }
 }

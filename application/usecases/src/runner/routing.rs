@@ -1,9 +1,9 @@
-//! Who answers a drive's model calls.
+//! Who answers a drive's model calls, and what is to be set aside for them.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use powerhouse_domain::effects::{EffectRequest, Issued};
+use powerhouse_domain::effects::{EffectKey, EffectRequest, Issued};
 use powerhouse_domain::model::ModelRequest;
 use powerhouse_ports::store::StoreError;
 
@@ -11,8 +11,25 @@ use super::drive::Drive;
 use crate::models::Route;
 
 impl Drive {
+    /// Has something set aside with the next write, where the effect has a model consume anything.
+    pub(super) fn want(&mut self, key: &EffectKey, performed: &EffectRequest, now: DateTime<Utc>) {
+        match performed {
+            EffectRequest::Model(request) => {
+                let route = self.route(request);
+                self.purse.want(key, request, route, now);
+            }
+            EffectRequest::Tool(request) => {
+                let tool = self.allowed.tools.get(&request.name);
+                if let Some(most) = tool.and_then(|tool| tool.worst_case(&request.arguments)) {
+                    self.purse.want_tool(key, most, now);
+                }
+            }
+            EffectRequest::Run(_) => {}
+        }
+    }
+
     /// Who answers a model call now.
-    pub(super) fn route(&self, request: &ModelRequest) -> Arc<Route> {
+    fn route(&self, request: &ModelRequest) -> Arc<Route> {
         let model = request.model.as_deref().or(self.allowed.model.as_deref());
         self.workshop.models.route(&self.lease.scope(), model)
     }

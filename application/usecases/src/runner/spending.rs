@@ -1,4 +1,4 @@
-//! What a run spends: set aside before a model call, in the transaction that journals its beginning, and settled in the
+//! What a run spends: set aside before a model call, or a tool's, in the transaction that journals its beginning, and settled in the
 //! one that journals its outcome (ADR 0022).
 
 use std::collections::BTreeMap;
@@ -15,12 +15,12 @@ use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::model::{ModelRequest, Usage};
 use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, Reservation, in_flight};
 use powerhouse_domain::runs::{Run, RunEvent};
-use powerhouse_domain::tools::ToolOutput;
+use powerhouse_domain::tools::{ModelUsed, ToolOutput};
 use tokio::sync::mpsc;
 
 use super::Workshop;
-use super::bill::{Bill, Granted, Settled, Wanted};
-use super::perform::{Allowed, Call, Delta, Work, perform};
+use super::bill::{Bill, Granted, Settled, Wanted, What};
+use super::perform::{Allowed, Delta, Work, perform};
 use crate::models::Route;
 
 /// A run's money, as its drive knows it. What is written is written by its bills alone.
@@ -68,7 +68,13 @@ impl Purse {
         route: Arc<Route>,
         at: DateTime<Utc>,
     ) {
-        self.wanted.push(Wanted { key: key.clone(), request: request.clone(), route, at });
+        let what = What::Model { request: request.clone(), route };
+        self.wanted.push(Wanted { key: key.clone(), what, at });
+    }
+
+    /// The same of a tool, which has a model consume so much at most.
+    pub(super) fn want_tool(&mut self, key: &EffectKey, most: ModelUsed, at: DateTime<Utc>) {
+        self.wanted.push(Wanted { key: key.clone(), what: What::Tool(most), at });
     }
 
     /// Performs an effect within what the last write set aside for it, or refuses it.
@@ -81,14 +87,17 @@ impl Purse {
     ) -> BoxFuture<'static, (EffectKey, EffectOutcome)> {
         let Issued { key, request } = issued;
         let call_key = CallKey::of(self.run, &key, &request);
-        let work = match (request, self.held.get(&key)) {
-            (EffectRequest::Model(_), Some(granted)) => Work::Model(Box::new(granted.call.clone())),
-            (EffectRequest::Model(_), None) => {
-                let refusal = self.refused.remove(&key);
-                let message = refusal.map_or_else(String::new, |refusal| refusal.to_string());
-                let failure = EffectFailure { class: FailureClass::LimitReached, message };
-                return Box::pin(ready((key, EffectOutcome::Failed(failure))));
-            }
+        let refused = |refusal: String| {
+            let failure = EffectFailure::new(FailureClass::LimitReached, refusal);
+            EffectOutcome::Failed(failure)
+        };
+        if let Some(refusal) = self.refused.remove(&key) {
+            return Box::pin(ready((key, refused(refusal.to_string()))));
+        }
+        let call = self.held.get(&key).and_then(|granted| granted.call.as_ref());
+        let work = match (request, call) {
+            (EffectRequest::Model(_), Some(call)) => Work::Model(Box::new(call.clone())),
+            (EffectRequest::Model(_), None) => return Box::pin(ready((key, refused(String::new())))),
             (EffectRequest::Tool(tool), _) => Work::Tool(tool),
             // INVARIANT: a drive begins runs itself.
             (EffectRequest::Run(_), _) => {
@@ -107,11 +116,11 @@ impl Purse {
         now: DateTime<Utc>,
     ) -> EffectOutcome {
         let outcome = match outcome {
-            EffectOutcome::Tool(output) => return EffectOutcome::Tool(self.settle_tool(output, now)),
+            EffectOutcome::Tool(output) => return EffectOutcome::Tool(self.settle_tool(key, output, now)),
             outcome => outcome,
         };
         let Some(granted) = self.held.remove(key) else { return outcome };
-        let Granted { call: Call { heard, .. }, reservation, at } = granted;
+        let Granted { call, reservation, at } = granted;
         match outcome {
             EffectOutcome::Model(mut reply) => {
                 let asked = reply.routed.as_ref().map_or(&reservation.model, |routed| &routed.model);
@@ -121,30 +130,48 @@ impl Purse {
                 self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
                 EffectOutcome::Model(reply)
             }
-            other => {
+            mut other => {
                 // A refusal before the first word costs nothing.
-                let settled = if heard.load(Ordering::Relaxed) {
+                let was_heard = call.is_some_and(|call| call.heard.load(Ordering::Relaxed));
+                let settled = if was_heard {
                     Settled::in_full(reservation, now)
                 } else {
-                    let model = reservation.model.clone();
-                    Settled { reservation, used: Usage::default(), calls: 0, model, at: now }
+                    Settled::unused(reservation, now)
                 };
+                if let EffectOutcome::Failed(failure) = &mut other {
+                    failure.used = Some(settled.used).filter(|_| settled.calls > 0);
+                }
                 self.settled.push(settled);
                 other
             }
         }
     }
 
-    /// What a tool had a model do is counted, and nothing was set aside for it: no budget bounds it.
-    fn settle_tool(&mut self, mut output: ToolOutput, now: DateTime<Utc>) -> ToolOutput {
-        if let Some(used) = &mut output.used {
-            let price = self.prices.at(&used.model, now).unwrap_or(Price::FREE);
-            used.usage = price.applied_to(used.usage);
-            let amount = Usage::default();
-            let reservation = Reservation { model: used.model.clone(), amount, windows: Vec::new() };
-            let (used, model) = (used.usage, used.model.clone());
-            self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
+    /// What a tool had a model do, as it says; all that was set aside, where it failed and does not say.
+    fn settle_tool(&mut self, key: &EffectKey, mut output: ToolOutput, now: DateTime<Utc>) -> ToolOutput {
+        let held = self.held.remove(key);
+        if let Some(Granted { reservation, .. }) = &held
+            && output.used.is_none()
+            && output.is_error
+        {
+            output.used = Some(ModelUsed { model: reservation.model.clone(), usage: reservation.amount });
         }
+        let settled = match (held, &mut output.used) {
+            (None, None) => return output,
+            (Some(Granted { reservation, .. }), None) => Settled::unused(reservation, now),
+            (held, Some(used)) => {
+                let (reservation, at) = match held {
+                    Some(Granted { reservation, at, .. }) => (reservation, at),
+                    // It was set aside for by nobody, and no budget bounds it.
+                    None => (Reservation::nothing(&used.model), now),
+                };
+                let price =
+                    self.prices.at(&used.model, at).or_else(|| self.prices.at(&reservation.model, at));
+                used.usage = price.unwrap_or(Price::FREE).applied_to(used.usage);
+                Settled { reservation, used: used.usage, calls: 1, model: used.model.clone(), at: now }
+            }
+        };
+        self.settled.push(settled);
         output
     }
 
@@ -189,6 +216,99 @@ impl Purse {
                 Ok(granted) => drop(self.held.insert(key, granted)),
                 Err(refusal) => drop(self.refused.insert(key, refusal)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use powerhouse_domain::money::{BudgetWindow, PriceEntry};
+    use powerhouse_domain::runs::{RunLimits, Task};
+    use powerhouse_domain::selection;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::runner::perform::Call;
+    use crate::runner::sink::Heard;
+
+    fn key() -> EffectKey {
+        "0".parse().unwrap()
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
+
+    /// The purse of a run for which forty tokens of `v`, at a millionth of a dollar each, are set aside for an effect.
+    fn holding(call: Option<Call>) -> Purse {
+        let id = Uuid::from_u128(1);
+        let (user, agent) = (UserId::from_uuid(id), AgentId::from_uuid(id));
+        let limits = RunLimits { steps: 9, tokens: 9, cost_micros: 0, wall_clock: Duration::from_secs(9) };
+        let chosen = selection::named(agent, 1);
+        let run = Run::accept(RunId::from_uuid(id), user, Task::new("go").unwrap(), chosen, limits, now());
+        let (mut purse, _) = Purse::taken_over(&run, &[], now());
+        let mut bill = purse.bill(Usage::default());
+        let windows =
+            vec![BudgetWindow { budget: "budget_01h455vb4pex5vsknk084sn02q".parse().unwrap(), start: now() }];
+        let reservation =
+            Reservation { model: "v".into(), amount: Usage::of_tokens(40, 0).at_cost(40), windows };
+        bill.decided.insert(key(), Ok(Granted { call, reservation, at: now() }));
+        bill.prices =
+            Some(PriceList::new(vec![PriceEntry::new("v", now(), Price::new(1_000_000, 0)).unwrap()]));
+        purse.written(bill);
+        purse
+    }
+
+    /// What counts for the run when an effect ends so, and what the next write settles: calls, and what they used.
+    fn settled(mut purse: Purse, outcome: EffectOutcome) -> (Usage, Vec<(u64, Usage)>) {
+        let outcome = purse.settle(&key(), outcome, now());
+        let bill = purse.bill(Usage::default());
+        assert!(
+            bill.settled.iter().all(|call| call.reservation.windows.len() == 1),
+            "it is no longer set aside"
+        );
+        assert_eq!(bill.settled.len(), 1, "once");
+        (outcome.usage(), bill.settled.iter().map(|call| (call.calls, call.used)).collect())
+    }
+
+    #[test]
+    fn a_tool_pays_what_it_says_nothing_or_all_that_was_set_aside() {
+        let used = |tokens| Some(ModelUsed { model: "v".into(), usage: Usage::of_tokens(tokens, 0) });
+        let cost = |tokens| Usage::of_tokens(tokens, 0).at_cost(tokens);
+        for (output, counts, calls) in [
+            (ToolOutput::ok("found").using(used(7)), cost(7), 1),
+            (ToolOutput::ok("by words alone"), Usage::default(), 0),
+            (ToolOutput::error("it took too long"), cost(40), 1),
+            (ToolOutput::error("no such collection").using(used(7)), cost(7), 1),
+        ] {
+            let told = format!("{output:?}");
+            let (run, bill) = settled(holding(None), EffectOutcome::Tool(output));
+            assert_eq!((run, bill), (counts, vec![(calls, counts)]), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_after_its_first_word_counts_for_its_run_too() {
+        let provider = powerhouse_ports::models::MockModelProvider::new();
+        let models = crate::models::Models::of(Arc::new(provider), "v");
+        let scope = powerhouse_domain::runs::Lease::granted(
+            powerhouse_domain::ids::TenantId::from_uuid(Uuid::nil()),
+            RunId::from_uuid(Uuid::nil()),
+            powerhouse_domain::runs::FencingToken(1),
+            now(),
+            0,
+        )
+        .scope();
+        for (was_heard, counts) in [(true, Usage::of_tokens(40, 0).at_cost(40)), (false, Usage::default())] {
+            let heard = Heard::default();
+            heard.store(was_heard, Ordering::Relaxed);
+            let request = ModelRequest::answer("answer", Vec::new());
+            let call = Call { request, route: models.route(&scope, None), may_hedge: false, heard };
+            let failure = EffectFailure::new(FailureClass::Unavailable, "it broke off");
+            let (run, bill) = settled(holding(Some(call)), EffectOutcome::Failed(failure));
+            assert_eq!((run, bill), (counts, vec![(u64::from(was_heard), counts)]));
         }
     }
 }

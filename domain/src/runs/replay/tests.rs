@@ -124,10 +124,10 @@ fn any_said() -> impl proptest::strategy::Strategy<Value = EffectOutcome> {
         Just(said(r#"{"status":"blocked","result":"no"}"#)),
         Just(said(r#"{"accept":false,"issues":["x"]}"#)),
         Just(calls(&[json!({"amount": 1}), json!({"amount": 2.5})])),
-        Just(EffectOutcome::Failed(crate::effects::EffectFailure {
-            class: crate::effects::FailureClass::Unavailable,
-            message: "down".into()
-        })),
+        Just(EffectOutcome::Failed(crate::effects::EffectFailure::new(
+            crate::effects::FailureClass::Unavailable,
+            "down"
+        ))),
     ]
 }
 

@@ -27,7 +27,7 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     let window = their_budget.window(at(6));
     let their_use = UsageKey {
         day: at(6).date_naive(),
-        agent: their_agent.id(),
+        agent: Some(their_agent.id()),
         user: theirs.owner.id(),
         model: "m".into(),
     };
@@ -86,11 +86,12 @@ pub async fn no_method_shows_or_changes_another_tenants_rows(stores: &Stores) {
     assert!(tx.budgets().list(None, everything).await.expect("list").items.is_empty());
     assert_eq!(tx.budgets().count().await.expect("count"), 0);
     assert_eq!(tx.budgets().of_scope(BudgetScope::Tenant).await.expect("count"), 0);
-    let applying = tx.budgets().applying(theirs.owner.id(), their_agent.id()).await.expect("applying");
+    let applying = tx.budgets().applying(theirs.owner.id(), Some(their_agent.id())).await.expect("applying");
     assert!(applying.is_empty(), "{applying:?}");
     assert_eq!(tx.budgets().spending(window).await.expect("spending"), Spending::default());
     assert!(!tx.budgets().reserve(&their_budget, window, used(1)).await.expect("reserve"));
     tx.budgets().settle(window, used(5), used(5)).await.expect("nothing is settled");
+    tx.budgets().give_back(window, used(5)).await.expect("nothing is given back");
     let other = their_budget.clone().capped(Caps::new(None, Some(1)).expect("caps"));
     let refused = tx.budgets().update(&other).await;
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");

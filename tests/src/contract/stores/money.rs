@@ -60,10 +60,12 @@ pub async fn budgets_are_kept_and_apply_to_whom_they_are_for(stores: &Stores) {
     assert_eq!((page.items.as_slice(), page.next), (&budgets[..3], Some(budgets[2].id)));
     let page = tx.budgets().list(page.next, Limit::new(3).expect("a limit")).await.expect("list");
     assert_eq!((page.items.as_slice(), page.next), (&budgets[3..], None));
-    let applying = tx.budgets().applying(user, agent).await.expect("applying");
+    let applying = tx.budgets().applying(user, Some(agent)).await.expect("applying");
     assert_eq!(applying, [budgets[0].clone(), budgets[1].clone(), budgets[3].clone()]);
+    let by_nobody = tx.budgets().applying(user, None).await.expect("applying");
+    assert_eq!(by_nobody, budgets[..2], "no agent makes the call");
     let nobodys = (UserId::from_uuid(next_id()), AgentId::from_uuid(next_id()));
-    assert_eq!(tx.budgets().applying(nobodys.0, nobodys.1).await.expect("applying"), budgets[..1]);
+    assert_eq!(tx.budgets().applying(nobodys.0, Some(nobodys.1)).await.expect("applying"), budgets[..1]);
 
     let changed = budgets[0].clone().capped(Caps::new(None, Some(9)).expect("caps"));
     tx.budgets().update(&changed).await.expect("update");
@@ -77,6 +79,7 @@ pub async fn budgets_are_kept_and_apply_to_whom_they_are_for(stores: &Stores) {
     assert!(tx.budgets().remove(changed.id).await.expect("remove"));
     assert!(!tx.budgets().remove(changed.id).await.expect("remove"));
     tx.budgets().settle(window, used(4), used(4)).await.expect("settle");
+    tx.budgets().give_back(window, used(4)).await.expect("give back");
     assert_eq!(tx.budgets().spending(window).await.expect("spending"), Spending::default());
     tx.commit().await.expect("commit");
 }
@@ -99,6 +102,12 @@ pub async fn what_is_reserved_is_within_the_caps(stores: &Stores) {
     assert!(tx.budgets().reserve(&budget, window, used(7)).await.expect("reserve"), "to the last");
     let now = Spending { spent: Amount { micros: 3, tokens: 3 }, reserved: Amount { micros: 7, tokens: 7 } };
     assert_eq!(tx.budgets().hold(window).await.expect("hold"), now);
+    assert_eq!(tx.budgets().spending(window).await.expect("spending"), now);
+    // What was not spent after all makes room again; of what is reserved nothing is given back.
+    tx.budgets().give_back(window, used(2)).await.expect("give back");
+    assert!(tx.budgets().reserve(&budget, window, used(2)).await.expect("reserve"));
+    assert!(!tx.budgets().reserve(&budget, window, used(1)).await.expect("reserve"), "to the last");
+    let now = Spending { spent: Amount { micros: 1, tokens: 1 }, reserved: Amount { micros: 9, tokens: 9 } };
     assert_eq!(tx.budgets().spending(window).await.expect("spending"), now);
     let tomorrow = budget.window(at(86_400));
     assert_eq!(tx.budgets().spending(tomorrow).await.expect("spending"), Spending::default());
@@ -174,7 +183,8 @@ pub async fn usage_adds_up(stores: &Stores) {
     let office = office(&*stores.platform, Plan::Team).await;
     let (agent, user) = (AgentId::from_uuid(next_id()), office.owner.id());
     let day = |number| NaiveDate::from_ymd_opt(2026, 1, number).expect("a day");
-    let key = |number, model: &str| UsageKey { day: day(number), agent, user, model: model.into() };
+    let key =
+        |number, model: &str| UsageKey { day: day(number), agent: Some(agent), user, model: model.into() };
     let mut tx = begin(stores, &office).await;
     for (key, amount) in [(key(1, "a"), 1), (key(1, "a"), 2), (key(1, "b"), 4), (key(3, "a"), 8)] {
         tx.usage().add(&key, 1, used(amount)).await.expect("add");
@@ -202,6 +212,15 @@ pub async fn usage_adds_up(stores: &Stores) {
         ..UsageGroup::default()
     };
     assert_eq!(tx.usage().sums(day(1), day(3), by, 9).await.expect("sums"), [one]);
+    // What nobody's agent did stands by itself.
+    let by_nobody = UsageKey { agent: None, ..key(3, "v") };
+    tx.usage().add(&by_nobody, 1, used(16)).await.expect("add");
+    tx.usage().add(&by_nobody, 1, used(16)).await.expect("add");
+    let sums = tx.usage().sums(day(3), day(3), Grouping { agent: true, ..Grouping::default() }, 9).await;
+    let sums: Vec<_> = sums.expect("sums").iter().map(|sum| (sum.agent, sum.calls)).collect();
+    assert_eq!(sums, [(None, 2), (Some(agent), 1)]);
+    drop(tx);
+    let mut tx = begin(stores, &office).await;
     let whole = UsageGroup { calls: 4, usage: used(15), ..UsageGroup::default() };
     assert_eq!(tx.usage().sums(day(1), day(3), Grouping::default(), 9).await.expect("sums"), [whole]);
     for by in [by, Grouping::default()] {

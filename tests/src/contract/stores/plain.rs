@@ -55,7 +55,7 @@ async fn desk(stores: &Stores) -> Desk {
             body: EventBody::TextDelta { key, channel: Channel::Answer, text: text.into() },
         }
     };
-    let key = UsageKey { day: day(), agent: helper.id(), user: office.owner.id(), model: "m".into() };
+    let key = UsageKey { day: day(), agent: Some(helper.id()), user: office.owner.id(), model: "m".into() };
     let run = accepted.clone().start(at(7)).expect("start").charge(USED).expect("charge");
     let work = Work { lease, run, events: vec![text("a"), text("b")], rules: None };
     Desk { office, accepted, work, used: [(key, 2, USED)] }

@@ -57,8 +57,12 @@ pub async fn reading_writes_nothing(stores: &Stores) {
     refused("a budget was removed", read(stores, &office).await.budgets().remove(bound.id).await.map(drop));
     let done = read(stores, &office).await.prices().replace(&[price("m", 1, 5)]).await;
     refused("prices were changed", done);
-    let key =
-        UsageKey { day: at(3).date_naive(), agent: helper.id(), user: office.owner.id(), model: "m".into() };
+    let key = UsageKey {
+        day: at(3).date_naive(),
+        agent: Some(helper.id()),
+        user: office.owner.id(),
+        model: "m".into(),
+    };
     refused("usage was added", read(stores, &office).await.usage().add(&key, 1, used(1)).await);
 
     let mut view = read(stores, &office).await;

@@ -73,7 +73,7 @@ pub async fn usage_of_old_months_is_purged_and_no_other(stores: &Stores) {
         let mut tx = stores.tenants.begin(&office.principal.scope()).await.expect("begin");
         for day in days {
             let agent = AgentId::from_uuid(office.owner.id().as_uuid());
-            let key = UsageKey { day, agent, user: office.owner.id(), model: "m".to_owned() };
+            let key = UsageKey { day, agent: Some(agent), user: office.owner.id(), model: "m".to_owned() };
             tx.usage().add(&key, 1, Usage::default()).await.expect("add");
         }
         tx.commit().await.expect("commit");

@@ -82,13 +82,14 @@ async fn spend(tx: &mut dyn TenantTx, budget: &Budget, amount: u64) {
     let window = budget.window(at(5));
     tx.budgets().hold(window).await.expect("hold");
     assert!(tx.budgets().reserve(budget, window, used(amount + 1)).await.expect("reserve"));
-    tx.budgets().settle(window, used(amount), used(amount)).await.expect("settle");
+    tx.budgets().settle(window, used(amount), used(amount + 3)).await.expect("settle");
+    tx.budgets().give_back(window, used(3)).await.expect("give back");
     tx.usage().add(&key(), 1, used(amount)).await.expect("add");
     tx.prices().replace(&[price("m", 1, amount)]).await.expect("replace");
 }
 
 fn key() -> UsageKey {
-    UsageKey { day: at(5).date_naive(), agent: SHARED.agent, user: SHARED.user, model: "m".into() }
+    UsageKey { day: at(5).date_naive(), agent: Some(SHARED.agent), user: SHARED.user, model: "m".into() }
 }
 
 fn word(comment: &str) -> Feedback {
@@ -151,7 +152,7 @@ async fn everything(stores: &Stores, twin: &Twin) -> Everything {
         budgets: [
             tx.budgets().find(SHARED.budget).await.expect("find").into_iter().collect(),
             tx.budgets().list(None, all).await.expect("list").items,
-            tx.budgets().applying(SHARED.user, SHARED.agent).await.expect("applying"),
+            tx.budgets().applying(SHARED.user, Some(SHARED.agent)).await.expect("applying"),
         ],
         budgets_counted: (
             tx.budgets().count().await.expect("count"),

@@ -210,8 +210,8 @@ impl From<&Found> for FoundView {
     fn from(found: &Found) -> Self {
         Self {
             items: found.hits.iter().map(Into::into).collect(),
-            by_words_only: found.used.is_none(),
-            embedding_model: found.used.as_ref().map(|used| used.model.clone()),
+            by_words_only: found.embedder.is_none(),
+            embedding_model: found.embedder.clone(),
         }
     }
 }

@@ -50,7 +50,8 @@ struct PutRules(ReplaceMaskingRules);
 
 /// Say what is masked in what is sent to models
 ///
-/// The list takes the place of the one before, from the next call of a model on; on other replicas within five seconds.
+/// The list takes the place of the one before, from the next call of a model on; on other replicas within five seconds. It holds
+/// for texts that are made into vectors too: there a placeholder is the class alone.
 #[endpoint(operation_id = "update_masking_rules", tags("models"), security(["bearer" = []]), request_body = RulesBody,
     parameters(("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses((status_code = 200, description = "The rules as changed.", body = RulesBody)))]

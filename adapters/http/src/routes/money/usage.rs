@@ -22,14 +22,15 @@ struct SumView {
     /// The day, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     day: Option<String>,
+    /// The agent; none for calls that somebody had made without one, such as the vectors of a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<String>,
-    /// Who asked for the runs.
+    /// Who asked for the runs, or for the calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// Model calls.
+    /// Calls of models, also of those that make vectors of texts.
     calls: u64,
     input_tokens: u64,
     output_tokens: u64,
@@ -97,8 +98,10 @@ fn csv(sums: &[SumView], grouping: Grouping) -> String {
     }
     text.push_str("calls,input_tokens,output_tokens,cost_micros\r\n");
     for sum in sums {
-        for value in [&sum.day, &sum.agent, &sum.user, &sum.model].into_iter().flatten() {
-            let _ = write!(text, "{},", quoted(value));
+        let told = [(day, &sum.day), (agent, &sum.agent), (user, &sum.user), (model, &sum.model)];
+        for (_, value) in told.iter().filter(|(is_told, _)| *is_told) {
+            // What no agent did has its place too.
+            let _ = write!(text, "{},", value.as_deref().map(quoted).unwrap_or_default());
         }
         let SumView { calls, input_tokens, output_tokens, cost_micros, .. } = sum;
         let _ = write!(text, "{calls},{input_tokens},{output_tokens},{cost_micros}\r\n");
@@ -148,7 +151,7 @@ pub(super) struct GetUsage(pub(super) ReadUsage);
 
 /// What was used, by day, agent, user and model
 ///
-/// With `Accept: text/csv` the same as CSV.
+/// With `Accept: text/csv` the same as CSV. Calls that make vectors of texts count as all others do, under the embedder's model.
 #[endpoint(operation_id = "get_usage", tags("money"), security(["bearer" = []]),
     parameters(("from" = Option<String>, Query, description = "The first day, in UTC; 29 days before the last by default"),
                ("to" = Option<String>, Query, description = "The last day, in UTC; today by default"),
@@ -181,6 +184,20 @@ mod tests {
         ] {
             assert_eq!(quoted(value), field);
         }
+    }
+
+    #[test]
+    fn what_no_agent_did_keeps_the_columns() {
+        let agent = "agent_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+        let usage = powerhouse_domain::model::Usage::of_tokens(3, 0);
+        let sum =
+            |agent| UsageGroup { agent, model: Some("v".into()), calls: 1, usage, ..UsageGroup::default() };
+        let sums = [sum(None), sum(Some(agent))].map(SumView::from);
+        let by = Grouping { agent: true, model: true, ..Grouping::default() };
+        let expected = format!(
+            "agent,model,calls,input_tokens,output_tokens,cost_micros\r\n,v,1,3,0,0\r\n{agent},v,1,3,0,0\r\n"
+        );
+        assert_eq!(csv(&sums, by), expected);
     }
 
     #[test]

@@ -431,7 +431,11 @@ impl From<&RunEvent> for EventView {
                 let (model, usage) = match &outcome {
                     EffectOutcome::Model(reply) => (Some(reply.model.clone()), Some(reply.usage.into())),
                     EffectOutcome::Run(output) => (None, Some(output.usage.into())),
-                    EffectOutcome::Tool(_) | EffectOutcome::Failed(_) => (None, None),
+                    EffectOutcome::Tool(output) => output
+                        .used
+                        .as_ref()
+                        .map_or((None, None), |used| (Some(used.model.clone()), Some(used.usage.into()))),
+                    EffectOutcome::Failed(failure) => (None, failure.used.map(Into::into)),
                 };
                 let (key, output) = (Some(key.to_string()), Some(output(&outcome)));
                 Self { key, status: Some(status), output, model, usage, ..base }
