@@ -31,6 +31,7 @@ mod m0021_memory;
 mod m0023_keys_and_masks;
 mod m0024_rules_when_written;
 mod m0025_room_in_pages;
+mod m0029_read_claimed;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0023_keys_and_masks::Migration),
             Box::new(m0024_rules_when_written::Migration),
             Box::new(m0025_room_in_pages::Migration),
+            Box::new(m0029_read_claimed::Migration),
         ]
     }
 }

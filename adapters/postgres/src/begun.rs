@@ -1,9 +1,9 @@
-//! A transaction that is rolled back however it is left, also when its beginning is given up half way.
+//! A transaction that begins with its first statement, and is rolled back however it is left, also when its beginning is
+//! given up half way.
 //!
 //! sqlx counts a transaction from the moment its beginning was answered. A caller who went away before that leaves a
 //! connection that is in one, and the next would get it as it is: read only, say, and with a view of the past.
 
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sea_orm::sqlx::pool::PoolConnection;
@@ -12,40 +12,53 @@ use sea_orm::sqlx::{self, AssertSqlSafe, Executor as _, PgConnection, PgPool, Po
 /// A connection that has not answered a rollback by then is closed.
 const ROLLBACK: Duration = Duration::from_secs(5);
 
-/// A connection in a transaction. Nothing else uses it before its rollback, or its commit, was answered.
+/// What a statement can be sent on.
+pub(crate) trait Connect: Send {
+    /// The connection, ready for the next statement.
+    fn connection(&mut self) -> impl Future<Output = Result<&mut PgConnection, sqlx::Error>> + Send;
+}
+
+/// A transaction. Nothing else uses its connection before its rollback, or its commit, was answered.
 pub(crate) struct Begun {
-    /// Gone once it was committed.
+    pool: PgPool,
+    /// How it begins.
+    opening: String,
+    /// None before its first statement, and after its commit.
     connection: Option<PoolConnection<Postgres>>,
+    is_open: bool,
 }
 
 impl Begun {
-    /// Begins by `opening`, in one round trip.
-    pub(crate) async fn by(pool: &PgPool, opening: String) -> Result<Self, sqlx::Error> {
-        // INVARIANT: from here on the connection is in the guard, whatever becomes of this future.
-        let mut begun = Self { connection: Some(pool.acquire().await?) };
-        begun.execute(AssertSqlSafe(opening)).await?;
-        Ok(begun)
+    /// One that begins by `opening`, when it is first used: whoever asks nothing pays no round trip.
+    pub(crate) const fn by(pool: PgPool, opening: String) -> Self {
+        Self { pool, opening, connection: None, is_open: false }
     }
 
     /// Makes the changes last.
     pub(crate) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        self.execute("COMMIT").await?;
-        drop(self.connection.take());
+        if self.connection.is_some() {
+            self.connection().await?.execute("COMMIT").await?;
+            drop(self.connection.take());
+        }
         Ok(())
     }
 }
 
-impl Deref for Begun {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        self.connection.as_ref().expect("only a commit, which consumes this, takes the connection")
-    }
-}
-
-impl DerefMut for Begun {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("only a commit, which consumes this, takes the connection")
+impl Connect for Begun {
+    async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        let Self { pool, opening, connection, is_open } = self;
+        let connection = match connection {
+            // Its beginning was given up: it may be in a transaction or not, and of a tenant or not.
+            Some(_) if !*is_open => return Err(sqlx::Error::Io(std::io::ErrorKind::NotConnected.into())),
+            Some(connection) => connection,
+            // INVARIANT: from here on the connection is in the guard, whatever becomes of this future.
+            None => connection.insert(pool.acquire().await?),
+        };
+        if !*is_open {
+            connection.execute(AssertSqlSafe(opening.as_str())).await?;
+            *is_open = true;
+        }
+        Ok(connection)
     }
 }
 

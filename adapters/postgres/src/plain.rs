@@ -1,6 +1,10 @@
-//! What workers did to runs of any tenants, in one round trip.
+//! What workers did to runs of any tenants, and what they read of those that they have claimed, each in one round trip.
 
-use powerhouse_ports::store::{Plain, StoreError};
+use std::collections::HashMap;
+
+use powerhouse_domain::runs::Lease;
+use powerhouse_ports::store::{ClaimedRun, Plain, StoreError};
+use powerhouse_rows::claimed::{claimed, read_columns, wanted};
 use powerhouse_rows::plain::{Part, parts};
 use powerhouse_rows::{Transaction as _, store_error};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
@@ -13,6 +17,9 @@ const RECORD: &str = "SELECT record_work(CAST($1 AS text)::jsonb)";
 /// What goes to the network as one piece: a TLS record has 16 KiB. sqlx leaves Nagle's algorithm on (RFC 896), which would
 /// hold back the next one until the one before is acknowledged, and that may take 40 ms.
 const AT_ONCE: usize = 15 * 1024;
+
+/// The longest journals that are read with the runs: a claim reads some dozens of runs at once.
+const SHORT: i64 = 64;
 
 const RUN: &str = "run";
 
@@ -28,14 +35,32 @@ pub(crate) async fn record(pool: &Pool, work: &[Plain<'_>]) -> Result<Vec<Option
     Ok(newest)
 }
 
+/// For each lease its run and its journal, unless that is long; in the order of the tenants, as runs are written.
+pub(crate) async fn read_claimed(
+    pool: &Pool,
+    leases: &[Lease],
+) -> Result<Vec<Option<ClaimedRun>>, StoreError> {
+    let sql = format!("SELECT {} FROM read_claimed(CAST($1 AS text)::jsonb, $2) AS read", read_columns());
+    let wanted = wanted(leases).map_err(|error| StoreError::Internal(Box::new(error)))?;
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [wanted.into(), SHORT.into()]);
+    // What no run can be made of is left out: whoever reads it alone hears why.
+    let read = alone(pool, statement).await?.iter().filter_map(|row| claimed(row).ok()).collect::<Vec<_>>();
+    let mut read: HashMap<_, _> = read.into_iter().map(|claimed| (claimed.run.id(), claimed)).collect();
+    Ok(leases.iter().map(|lease| read.remove(&lease.run())).collect())
+}
+
 async fn send(pool: &Pool, json: String) -> Result<Vec<QueryResult>, StoreError> {
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, RECORD, [json.into()]);
+    alone(pool, Statement::from_sql_and_values(DbBackend::Postgres, RECORD, [json.into()])).await
+}
+
+/// Runs a function that says itself whose each row is.
+async fn alone(pool: &Pool, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
     if pool.prepares {
         // A statement is a transaction by itself.
         let single = Sending::<Single>::alone(pool).await?;
         return single.query_all_raw(statement).await.map_err(store_error(RUN));
     }
-    let tx = PgTransaction::of_nobody(pool).await?;
+    let tx = PgTransaction::of_nobody(pool);
     let rows = tx.query_all_raw(statement).await.map_err(store_error(RUN))?;
     tx.commit().await.map_err(store_error(RUN))?;
     Ok(rows)

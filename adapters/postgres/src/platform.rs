@@ -36,7 +36,7 @@ const PURGE_MONTHS: &str = "SELECT purge_months($1, $2, $3)";
 
 impl PostgresStore {
     async fn platform(&self) -> Result<Platform<PgTransaction>, StoreError> {
-        self.across().await.map(Platform::new)
+        Ok(Platform::new(self.across()))
     }
 
     /// Removes the months of a table that were over before this time.
@@ -46,7 +46,7 @@ impl PostgresStore {
         before: DateTime<Utc>,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let tx = self.across().await?;
+        let tx = self.across();
         let values = [table.into(), before.into(), limit.into()];
         let purge = Statement::from_sql_and_values(DbBackend::Postgres, PURGE_MONTHS, values);
         let gone = tx.query_one_raw(purge).await.map_err(store_error(table))?;
@@ -102,7 +102,7 @@ impl PlatformStore for PostgresStore {
     async fn make_room(&self) -> Result<(), StoreError> {
         // Each in a transaction of its own: none waits for a lock while it has another's.
         for add in ADD_MONTHS {
-            let tx = self.across().await?;
+            let tx = self.across();
             tx.execute_unprepared(add).await.map_err(store_error("month"))?;
             Transaction::commit(tx).await.map_err(store_error("month"))?;
         }
@@ -110,7 +110,7 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn purge_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        let tx = self.across().await?;
+        let tx = self.across();
         let drop_months = Statement::from_sql_and_values(DbBackend::Postgres, DROP_MONTHS, [before.into()]);
         tx.execute_raw(drop_months).await.map_err(store_error("event"))?;
         Platform::new(tx).purge_runs(before, limit).await
@@ -137,7 +137,7 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        let tx = self.in_turn(TAKE_TURNS).await?;
+        let tx = self.in_turn(TAKE_TURNS);
         Platform::new(tx).claim_at_once(CLAIM, room, now, lease).await
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use powerhouse_domain::access::TenantScope;
-use powerhouse_ports::store::{Plain, StoreError, TenantStore, TenantTx, TenantView};
+use powerhouse_domain::runs::Lease;
+use powerhouse_ports::store::{ClaimedRun, Plain, StoreError, TenantStore, TenantTx, TenantView};
 use powerhouse_rows::{Own, observe_pool};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::{self, ConnectOptions as _, Connection as _};
@@ -104,13 +105,13 @@ impl PostgresStore {
     }
 
     /// A transaction across tenants.
-    pub(crate) async fn across(&self) -> Result<PgTransaction, StoreError> {
-        PgTransaction::of_nobody(&self.platform).await
+    pub(crate) fn across(&self) -> PgTransaction {
+        PgTransaction::of_nobody(&self.platform)
     }
 
     /// The same, beginning with these statements.
-    pub(crate) async fn in_turn(&self, statements: &str) -> Result<PgTransaction, StoreError> {
-        PgTransaction::in_turn(&self.platform, statements).await
+    pub(crate) fn in_turn(&self, statements: &str) -> PgTransaction {
+        PgTransaction::in_turn(&self.platform, statements)
     }
 
     /// Measures the connections of both roles.
@@ -171,16 +172,20 @@ async fn pool(url: &str, connections: u32, settings: PoolSettings) -> Result<Poo
 #[async_trait]
 impl TenantStore for PostgresStore {
     async fn begin(&self, scope: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
-        let tx = PgTransaction::of_tenant(&self.application, scope).await?;
+        let tx = PgTransaction::of_tenant(&self.application, scope);
         Ok(Box::new(Own::new(tx, scope.tenant_id())))
     }
 
     async fn read(&self, scope: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
-        let tx = PgTransaction::of_reader(&self.application, scope).await?;
+        let tx = PgTransaction::of_reader(&self.application, scope);
         Ok(Box::new(Own::new(tx, scope.tenant_id())))
     }
 
     async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
         crate::plain::record(&self.application, work).await
+    }
+
+    async fn read_claimed(&self, leases: &[Lease]) -> Result<Vec<Option<ClaimedRun>>, StoreError> {
+        crate::plain::read_claimed(&self.application, leases).await
     }
 }

@@ -1,6 +1,5 @@
-//! A transaction that begins in one round trip, with its tenant set; and a statement that needs none.
+//! A transaction that begins in one round trip, with its tenant set, when it is first used; and a statement that needs none.
 
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +13,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Runtim
 use sea_query_sqlx::SqlxValues;
 use tokio::sync::Mutex;
 
-use crate::begun::Begun;
+use crate::begun::{Begun, Connect};
 
 /// An open transaction. `SeaORM` writes the statements, and sqlx sends them: of its own transactions `SeaORM` cannot
 /// say how they begin.
@@ -32,30 +31,29 @@ pub(crate) struct Sending<C> {
 
 impl PgTransaction {
     /// A transaction of one tenant.
-    pub(crate) async fn of_tenant(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
-        Self::begin(pool, "BEGIN", &tenant(scope)).await
+    pub(crate) fn of_tenant(pool: &Pool, scope: &TenantScope) -> Self {
+        Self::begin(pool, "BEGIN", &tenant(scope))
     }
 
     /// A transaction of one tenant that cannot write, and sees one state of the database. Nobody waits for its rollback.
-    pub(crate) async fn of_reader(pool: &Pool, scope: &TenantScope) -> Result<Self, StoreError> {
-        Self::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &tenant(scope)).await
+    pub(crate) fn of_reader(pool: &Pool, scope: &TenantScope) -> Self {
+        Self::begin(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &tenant(scope))
     }
 
     /// A transaction of no tenant: across all, for the platform's role; for the application's it has nothing, unless what it
     /// calls says whose it is.
-    pub(crate) async fn of_nobody(pool: &Pool) -> Result<Self, StoreError> {
-        Self::begin(pool, "BEGIN", "").await
+    pub(crate) fn of_nobody(pool: &Pool) -> Self {
+        Self::begin(pool, "BEGIN", "")
     }
 
     /// A transaction of no tenant that begins with these statements.
-    pub(crate) async fn in_turn(pool: &Pool, statements: &str) -> Result<Self, StoreError> {
-        Self::begin(pool, "BEGIN", &format!("; {statements}")).await
+    pub(crate) fn in_turn(pool: &Pool, statements: &str) -> Self {
+        Self::begin(pool, "BEGIN", &format!("; {statements}"))
     }
 
-    async fn begin(pool: &Pool, kind: &str, more: &str) -> Result<Self, StoreError> {
+    fn begin(pool: &Pool, kind: &str, more: &str) -> Self {
         let opening = format!("{kind}{}{more}", pool.limits);
-        let tx = within(pool.patience, Begun::by(&pool.connections, opening)).await;
-        Ok(Self::new(tx.map_err(unreachable)?, pool))
+        Self::new(Begun::by(pool.connections.clone(), opening), pool)
     }
 }
 
@@ -72,22 +70,11 @@ pub(crate) enum Single {
     Begun(Begun),
 }
 
-impl Deref for Single {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
+impl Connect for Single {
+    async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         match self {
-            Self::Bare(connection) => connection,
-            Self::Begun(tx) => tx,
-        }
-    }
-}
-
-impl DerefMut for Single {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Bare(connection) => connection,
-            Self::Begun(tx) => tx,
+            Self::Bare(connection) => Ok(connection),
+            Self::Begun(tx) => tx.connection().await,
         }
     }
 }
@@ -99,8 +86,7 @@ impl Sending<Single> {
             return Self::alone(pool).await;
         }
         let opening = format!("BEGIN READ ONLY{}", pool.limits);
-        let begun = within(pool.patience, Begun::by(&pool.connections, opening)).await;
-        Ok(Self::new(Single::Begun(begun.map_err(unreachable)?), pool))
+        Ok(Self::new(Single::Begun(Begun::by(pool.connections.clone(), opening)), pool))
     }
 
     /// A statement with nothing around it.
@@ -111,12 +97,16 @@ impl Sending<Single> {
 }
 
 fn unreachable(error: sqlx::Error) -> StoreError {
-    store_error("transaction")(DbErr::Conn(driver(error)))
+    store_error("transaction")(connect_error(error))
 }
 
-impl<C> Sending<C> {
+impl<C: Connect> Sending<C> {
     fn new(on: C, pool: &Pool) -> Self {
         Self { on: Mutex::new(on), patience: pool.patience, prepares: pool.prepares, compares: pool.compares }
+    }
+
+    async fn connection<'c>(&self, on: &'c mut C) -> Result<&'c mut PgConnection, DbErr> {
+        within(self.patience, on.connection()).await.map_err(connect_error)
     }
 
     /// The statement with its values; its text comes from `SeaORM` or from this crate, never from a caller.
@@ -162,15 +152,19 @@ fn query_error(error: sqlx::Error) -> DbErr {
     DbErr::Query(driver(error))
 }
 
+fn connect_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(driver(error))
+}
+
 #[async_trait]
-impl<C: DerefMut<Target = PgConnection> + Send> ConnectionTrait for Sending<C> {
+impl<C: Connect> ConnectionTrait for Sending<C> {
     fn get_database_backend(&self) -> DbBackend {
         DbBackend::Postgres
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut on = self.on.lock().await;
-        let connection: &mut PgConnection = &mut on;
+        let connection = self.connection(&mut on).await?;
         within(self.patience, self.query(&statement).execute(connection))
             .await
             .map(Into::into)
@@ -179,21 +173,21 @@ impl<C: DerefMut<Target = PgConnection> + Send> ConnectionTrait for Sending<C> {
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let mut on = self.on.lock().await;
-        let connection: &mut PgConnection = &mut on;
+        let connection = self.connection(&mut on).await?;
         let sent = within(self.patience, sqlx::Executor::execute(connection, AssertSqlSafe(sql))).await;
         sent.map(Into::into).map_err(exec_error)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut on = self.on.lock().await;
-        let connection: &mut PgConnection = &mut on;
+        let connection = self.connection(&mut on).await?;
         let row = within(self.patience, self.query(&statement).fetch_optional(connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut on = self.on.lock().await;
-        let connection: &mut PgConnection = &mut on;
+        let connection = self.connection(&mut on).await?;
         let rows = within(self.patience, self.query(&statement).fetch_all(connection)).await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(query_error)
     }

@@ -1,6 +1,8 @@
-//! News of runs between replicas: published on one channel, and passed on to those who watch here.
+//! News of runs between replicas: published on one channel, and passed on to those who watch here. What waits goes as one
+//! message, and a replica leaves unread what it has said itself.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -11,9 +13,10 @@ use futures::{Stream, StreamExt};
 use powerhouse_domain::access::TenantScope;
 use powerhouse_domain::ids::{RunId, TenantId};
 use powerhouse_ports::events::{EventBus, RunNews};
-use redis::{Client, pipe};
+use redis::{AsyncCommands as _, Client};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use crate::Redis;
 use crate::listener::messages;
@@ -21,7 +24,7 @@ use crate::listener::messages;
 const CHANNEL: &str = "powerhouse:runs";
 /// News on their way; when Redis is slower, some are lost, and readers find the events in the journal.
 const ON_THEIR_WAY: usize = 4_096;
-/// News that go in one round trip, at most.
+/// News in one message, at most.
 const AT_ONCE: usize = 256;
 
 type Key = (TenantId, RunId);
@@ -42,9 +45,10 @@ impl RedisEventBus {
     pub fn new(redis: Redis, local: Arc<dyn EventBus>) -> Self {
         let (outgoing, queued) = mpsc::channel(ON_THEIR_WAY);
         let watched = Watched::default();
-        let listening = listen(redis.client().clone(), Arc::clone(&watched), Arc::clone(&local));
+        let here = Uuid::new_v4();
+        let listening = listen(redis.client().clone(), here, Arc::clone(&watched), Arc::clone(&local));
         let tasks =
-            [tokio::spawn(publish(redis, queued)), tokio::spawn(listening)].map(AbortOnDropHandle::new);
+            [tokio::spawn(publish(redis, here, queued)), tokio::spawn(listening)].map(AbortOnDropHandle::new);
         Self { local, outgoing, watched, _tasks: tasks }
     }
 }
@@ -96,18 +100,16 @@ impl Drop for Watch {
     }
 }
 
-async fn publish(redis: Redis, mut queued: mpsc::Receiver<(TenantId, RunNews)>) {
+async fn publish(redis: Redis, here: Uuid, mut queued: mpsc::Receiver<(TenantId, RunNews)>) {
     let mut batch = Vec::with_capacity(AT_ONCE);
     while queued.recv_many(&mut batch, AT_ONCE).await > 0 {
-        let mut commands = pipe();
-        let told = batch.len();
-        for (tenant, news) in batch.drain(..) {
-            commands.publish(CHANNEL, encode(tenant, news)).ignore();
-        }
-        let sent = redis.with(async |connection| commands.query_async::<()>(connection).await).await;
+        let message = encode(here, &batch);
+        let sent =
+            redis.with(async |connection| connection.publish::<_, _, ()>(CHANNEL, &message).await).await;
         if sent.is_none() {
-            dropped("redis_away", told);
+            dropped("redis_away", batch.len());
         }
+        batch.clear();
     }
 }
 
@@ -116,41 +118,61 @@ fn dropped(reason: &'static str, news: usize) {
     metrics::counter!("powerhouse_event_bus_dropped_total", "reason" => reason).increment(news);
 }
 
-async fn listen(client: Client, watched: Watched, local: Arc<dyn EventBus>) {
+async fn listen(client: Client, here: Uuid, watched: Watched, local: Arc<dyn EventBus>) {
     let mut messages = pin!(messages(client, CHANNEL));
-    while let Some(text) = messages.next().await {
-        let Some((key, news)) = decode(&text) else { continue };
-        let scope = watched.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(|(scope, _)| *scope);
-        if let Some(scope) = scope {
-            local.publish(&scope, news).await;
+    while let Some(message) = messages.next().await {
+        for (key, news) in decode(here, &message) {
+            let scope =
+                watched.lock().unwrap_or_else(PoisonError::into_inner).get(&key).map(|(scope, _)| *scope);
+            if let Some(scope) = scope {
+                local.publish(&scope, news).await;
+            }
         }
     }
 }
 
-fn encode(tenant: TenantId, news: RunNews) -> String {
-    format!("{tenant} {} {}", news.run, news.seq)
+/// Who says it, then a line for each run.
+fn encode(speaker: Uuid, batch: &[(TenantId, RunNews)]) -> String {
+    let mut message = speaker.to_string();
+    for (tenant, RunNews { run, seq }) in batch {
+        // A string takes whatever is written.
+        let _ = write!(message, "\n{tenant} {run} {seq}");
+    }
+    message
 }
 
-fn decode(text: &str) -> Option<(Key, RunNews)> {
-    let mut parts = text.split(' ');
-    let (tenant, run, seq) = (parts.next()?, parts.next()?, parts.next()?);
-    let run = run.parse().ok()?;
-    Some(((tenant.parse().ok()?, run), RunNews { run, seq: seq.parse().ok()? }))
+/// What others have said. Lines that are none are left out.
+fn decode(here: Uuid, message: &str) -> impl Iterator<Item = (Key, RunNews)> {
+    let mut lines = message.lines();
+    let is_other =
+        lines.next().is_some_and(|speaker| speaker.parse::<Uuid>().is_ok_and(|speaker| speaker != here));
+    lines.take_while(move |_| is_other).filter_map(|line| {
+        let mut parts = line.split(' ');
+        let (tenant, run, seq) = (parts.next()?, parts.next()?, parts.next()?);
+        let run = run.parse().ok()?;
+        Some(((tenant.parse().ok()?, run), RunNews { run, seq: seq.parse().ok()? }))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]
-    fn news_survive_the_channel_and_nonsense_is_ignored() {
+    fn others_read_what_was_said_and_leave_out_nonsense() {
+        let (here, there) = (Uuid::from_u128(8), Uuid::from_u128(9));
         let (tenant, run) = (TenantId::from_uuid(Uuid::from_u128(1)), RunId::from_uuid(Uuid::from_u128(2)));
-        let news = RunNews { run, seq: 7 };
-        assert_eq!(decode(&encode(tenant, news)), Some(((tenant, run), news)));
-        for nonsense in ["", "a b c", &format!("{tenant} {run}"), &format!("{run} {tenant} 7")] {
-            assert_eq!(decode(nonsense), None);
+        let said = [(tenant, RunNews { run, seq: 7 }), (tenant, RunNews { run, seq: 8 })];
+        let message = encode(here, &said);
+        let heard: Vec<_> = said.map(|(tenant, news)| ((tenant, news.run), news)).into();
+        assert_eq!(decode(there, &message).collect::<Vec<_>>(), heard);
+        assert_eq!(decode(here, &message).count(), 0);
+        for nonsense in ["a b c", &format!("{tenant} {run}"), &format!("{run} {tenant} 7"), ""] {
+            let message = format!("{message}\n{nonsense}");
+            assert_eq!(decode(there, &message).collect::<Vec<_>>(), heard);
+        }
+        for nonsense in ["", "a b c", &format!("{tenant} {run} 7"), &format!("nobody\n{tenant} {run} 7")] {
+            assert_eq!(decode(there, nonsense).count(), 0);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! side.
 
 mod audit;
+pub mod claimed;
 mod error;
 pub mod plain;
 pub mod platform;

@@ -39,7 +39,7 @@ pub use selection::{Decided, SelectionRepository};
 pub use threads::ThreadRepository;
 pub use tools::ToolRepository;
 pub use webhooks::{SealedSecrets, WebhookRepository};
-pub use work::{Numbers, Plain, Work};
+pub use work::{ClaimedRun, Numbers, Plain, Work};
 #[cfg(feature = "mock")]
 pub use {
     catalogue::MockModelProviderRepository, idempotency::MockIdempotencyRepository,
@@ -79,7 +79,7 @@ pub enum StoreError {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Opens units of work.
+/// Opens units of work. That may cost nothing before their first use.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait TenantStore: Send + Sync {
@@ -93,6 +93,12 @@ pub trait TenantStore: Send + Sync {
     /// or nothing, when nothing of it was stored: the case is not plain, the run not the worker's, or the store has no
     /// such way. A transaction of the tenant's tells. In the order of the tenants, so that no two wait for each other.
     async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError>;
+    /// Reads runs of any tenants, each as its lease's tenant sees it, in as few round trips as the store can. Nothing for
+    /// those that are not there, and for those that are to be read alone: the journal is long, a row is corrupt, or the
+    /// store has no such way.
+    async fn read_claimed(&self, leases: &[Lease]) -> Result<Vec<Option<ClaimedRun>>, StoreError> {
+        Ok(vec![None; leases.len()])
+    }
 }
 
 /// A tenant's rows, as a transaction sees them. Dropping it ends it, and nobody waits for that.

@@ -16,6 +16,7 @@ mod routing;
 mod scribe;
 mod sink;
 mod spending;
+mod taking;
 mod threads;
 mod worker;
 

@@ -127,6 +127,11 @@ impl TenantStore for MortalStores {
     async fn record_plain<'a>(&self, work: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
         self.life.change(self.stores.tenants.record_plain(work)).await
     }
+
+    async fn read_claimed(&self, leases: &[Lease]) -> Result<Vec<Option<ClaimedRun>>, StoreError> {
+        self.life.moment().await;
+        self.stores.tenants.read_claimed(leases).await
+    }
 }
 
 struct MortalTx {

@@ -1,8 +1,8 @@
-//! What workers did to their runs, written for many runs at once.
+//! What workers did to their runs, written for many runs at once, and what they read of them.
 
 use powerhouse_domain::model::Usage;
 use powerhouse_domain::money::UsageKey;
-use powerhouse_domain::runs::{Lease, Run};
+use powerhouse_domain::runs::{Lease, Run, RunEvent};
 
 use super::NewEvent;
 
@@ -52,4 +52,13 @@ pub struct Plain<'a> {
     pub is_free: bool,
     /// Calls that have ended, and what they used, by what they are counted with.
     pub used: &'a [(UsageKey, u64, Usage)],
+}
+
+/// What a worker reads of a run that it has claimed.
+#[derive(Clone, Debug)]
+pub struct ClaimedRun {
+    /// The run.
+    pub run: Run,
+    /// All that has happened.
+    pub journal: Vec<RunEvent>,
 }

@@ -22,7 +22,7 @@ use powerhouse_domain::runs::{
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
 use powerhouse_ports::events::RunNews;
-use powerhouse_ports::store::{NewEvent, StoreError, TenantView};
+use powerhouse_ports::store::{ClaimedRun, NewEvent, StoreError, TenantView};
 use powerhouse_ports::tools::RunContext;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -35,10 +35,10 @@ use super::gate::{Gate, gate};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::spending::Purse;
+use super::taking::Taken;
 use super::threads::SaidBefore;
 use super::{Shared, Workshop};
 use crate::measure::{DriveInFlight, drive_left, run_ended};
-use crate::runs::whole_journal;
 use crate::tools::Resolved;
 
 /// How often text that has come is written, at most.
@@ -53,11 +53,12 @@ pub(super) async fn drive(
     workshop: Arc<Workshop>,
     shared: Arc<Shared>,
     lease: Lease,
+    taken: Taken,
     holding: Holding,
     stop: CancellationToken,
 ) {
     let _in_flight = DriveInFlight::begin();
-    let result = match Drive::begin(Arc::clone(&workshop), shared, lease, holding).await {
+    let result = match Drive::begin(Arc::clone(&workshop), shared, lease, taken, holding).await {
         Ok(Some(drive)) => drive.run(&stop).await,
         Ok(None) => Ok(Left::Ended),
         Err(error) => Err(error),
@@ -187,17 +188,16 @@ impl Drive {
         workshop: Arc<Workshop>,
         shared: Arc<Shared>,
         lease: Lease,
+        taken: Taken,
         holding: Holding,
     ) -> Result<Option<Self>, StoreError> {
         let scope = lease.scope();
-        // Before the first read, so that no cancellation falls between.
-        let news = workshop.bus.subscribe(&scope, lease.run()).await;
         let mut view = workshop.store.read(&scope).await?;
-        let Some(run) = view.runs().find(lease.run()).await? else { return Ok(None) };
+        let (news, read) = taken.opened(&workshop, &mut *view, &lease).await?;
+        let Some(ClaimedRun { run, journal }) = read else { return Ok(None) };
         if run.state().name().is_final() {
             return Ok(None);
         }
-        let journal = whole_journal(&mut *view, lease.run()).await?;
         let selection = run.selection();
         let version = published(&shared, &mut *view, scope.tenant_id(), selection).await?;
         let is_orphan = is_orphan(&mut *view, &run).await?;

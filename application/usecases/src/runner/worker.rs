@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::taking::{Taken, take};
 use super::{Settings, Shared, Workshop, drive};
 use crate::measure::runs_claimed;
 
@@ -31,7 +32,7 @@ pub struct Worker {
 impl Worker {
     /// Works until `stop` is cancelled; then claims no more, hands its leases back and returns.
     pub async fn run(self, stop: CancellationToken) {
-        let mut driving = JoinSet::new();
+        let (mut driving, mut reading) = (JoinSet::new(), JoinSet::new());
         let settings = self.workshop.settings;
         let shared = Arc::new(Shared::new(Arc::clone(&self.workshop.store)));
         let mut last = LastClaim { at: Instant::now(), left: Left::Nothing, is_wanted: true };
@@ -44,12 +45,17 @@ impl Worker {
                 let claimed = self.claim(room).await;
                 runs_claimed(claimed.len());
                 last = LastClaim::of(asked_at, room, claimed.len());
-                for lease in &claimed {
+                let (taken, drives): (Vec<_>, Vec<_>) = claimed.iter().copied().map(Taken::of).unzip();
+                if !drives.is_empty() {
+                    reading.spawn(take(Arc::clone(&self.workshop), drives));
+                }
+                while reading.try_join_next().is_some() {}
+                for (lease, taken) in claimed.iter().zip(taken) {
                     let span =
                         tracing::info_span!("run.drive", run = %lease.run(), attempt = lease.token().0);
                     let (workshop, shared) = (Arc::clone(&self.workshop), Arc::clone(&shared));
                     let holding = workshop.pulse.hold();
-                    let work = drive::drive(workshop, shared, *lease, holding, stop.clone());
+                    let work = drive::drive(workshop, shared, *lease, taken, holding, stop.clone());
                     driving.spawn(work.instrument(span));
                 }
                 continue;

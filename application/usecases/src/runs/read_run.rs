@@ -106,9 +106,10 @@ pub(crate) async fn events_after(
     loop {
         let last = events.last().map_or(after, |event| event.seq);
         let page = view.runs().events(id, last, EVENTS_PER_READ).await?;
-        if page.is_empty() {
+        let is_last = page.len() < usize::try_from(EVENTS_PER_READ).unwrap_or(usize::MAX);
+        events.extend(page);
+        if is_last {
             return Ok(events);
         }
-        events.extend(page);
     }
 }
