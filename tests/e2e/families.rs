@@ -242,7 +242,7 @@ async fn a_listed_agent_begins_only_if_whoever_asked_may_run_it_then() {
         role if role.contains("hand tasks to specialists") => {
             Answer::text([r#"{"reason": "money", "agent": "billing"}"#], 10, 2)
         }
-        role if role.contains("billing") => Answer::text(["It is paid."], 10, 2),
+        role if role.contains("You are billing") => Answer::text(["It is paid."], 10, 2),
         _ => Answer::text(["Go ahead."], 10, 2),
     });
     let stub = stub.await.unwrap();
@@ -280,7 +280,9 @@ async fn a_listed_agent_begins_only_if_whoever_asked_may_run_it_then() {
         });
         let open = open.await.unwrap();
         if let Some((method, change)) = change {
-            let changed = ada.request(method, &member).json(&change).send().await.unwrap();
+            let request = ada.request(method, &member);
+            let request = if change.is_null() { request } else { request.json(&change) };
+            let changed = request.send().await.unwrap();
             assert!(changed.status().is_success(), "{}", changed.text().await.unwrap());
         }
         ada.post(&format!("/v1/approvals/{open}/answer"), &json!({"decision": "approve"})).await;
@@ -291,7 +293,8 @@ async fn a_listed_agent_begins_only_if_whoever_asked_may_run_it_then() {
         let steps = told["steps"].as_array().unwrap().clone();
         steps.into_iter().find(|step| step["name"] == "billing").expect("it asks for billing")
     };
-    let of_billing = || stub.received().iter().filter(|asked| role(asked).contains("billing")).count();
+    let of_billing =
+        || stub.received().iter().filter(|asked| role(asked).contains("You are billing")).count();
 
     let run = ends(Some((Method::PATCH, json!({"role": "viewer"})))).await;
     assert_eq!(run["failure"]["code"], "agent_without_answer", "{run}");

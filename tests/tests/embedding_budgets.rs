@@ -59,8 +59,9 @@ struct Plain;
 
 #[async_trait]
 impl TextExtractor for Plain {
-    async fn extract(&self, _: MediaType, content: String) -> Result<Extracted, ExtractFailed> {
-        Ok(Extracted { title: None, text: content, headings: Vec::new() })
+    async fn extract(&self, _: MediaType, content: Vec<u8>) -> Result<Extracted, ExtractFailed> {
+        let text = String::from_utf8(content).expect("a text");
+        Ok(Extracted { title: None, text, headings: Vec::new() })
     }
 }
 
@@ -131,7 +132,7 @@ impl Scene {
                     title: String::new(),
                     source: String::new(),
                     media_type: MediaType::Plain,
-                    content,
+                    content: content.into_bytes(),
                 };
                 self.put.execute(caller, handbook(), new, &Once::unkeyed()).await.map(drop)
             }

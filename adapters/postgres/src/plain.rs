@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use powerhouse_domain::runs::Lease;
 use powerhouse_ports::store::{ClaimedRun, Plain, StoreError};
-use powerhouse_rows::claimed::{claimed, read_columns, wanted};
+use powerhouse_rows::claimed::{claimed, key, read_columns, wanted};
 use powerhouse_rows::plain::{Part, parts};
 use powerhouse_rows::{Transaction as _, store_error};
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
@@ -44,9 +44,9 @@ pub(crate) async fn read_claimed(
     let wanted = wanted(leases).map_err(|error| StoreError::Internal(Box::new(error)))?;
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [wanted.into(), SHORT.into()]);
     // What no run can be made of is left out: whoever reads it alone hears why.
-    let read = alone(pool, statement).await?.iter().filter_map(|row| claimed(row).ok()).collect::<Vec<_>>();
-    let mut read: HashMap<_, _> = read.into_iter().map(|claimed| (claimed.run.id(), claimed)).collect();
-    Ok(leases.iter().map(|lease| read.remove(&lease.run())).collect())
+    let rows = alone(pool, statement).await?;
+    let mut read: HashMap<_, _> = rows.iter().filter_map(|row| claimed(row).ok()).collect();
+    Ok(leases.iter().map(|lease| read.remove(&key(lease))).collect())
 }
 
 async fn send(pool: &Pool, json: String) -> Result<Vec<QueryResult>, StoreError> {

@@ -1,6 +1,7 @@
 //! What a worker reads of runs that it has claimed, as PostgreSQL's function `read_claimed` gives it.
 
 use chrono::{DateTime, Utc};
+use powerhouse_domain::ids::{RunId, TenantId};
 use powerhouse_domain::runs::{Lease, RunEvent};
 use powerhouse_ports::store::{ClaimedRun, StoreError};
 use sea_orm::{FromQueryResult as _, Iterable as _, QueryResult};
@@ -42,8 +43,16 @@ struct EventRow {
     body: Value,
 }
 
+/// Whose run it is, and which.
+pub type Key = (TenantId, RunId);
+
+/// What a lease stands for.
+pub fn key(lease: &Lease) -> Key {
+    (lease.scope().tenant_id(), lease.run())
+}
+
 /// A row of what the function gives.
-pub fn claimed(row: &QueryResult) -> Result<ClaimedRun, StoreError> {
+pub fn claimed(row: &QueryResult) -> Result<(Key, ClaimedRun), StoreError> {
     let run = run::Model::from_query_result(row, "").map_err(read_error::<run::Entity>(RUN))?;
     let journal: Value = row.try_get("", "journal").map_err(store_error(RUN))?;
     let journal: Vec<EventRow> = serde_json::from_value(journal)
@@ -52,8 +61,7 @@ pub fn claimed(row: &QueryResult) -> Result<ClaimedRun, StoreError> {
     let event = |EventRow { seq, at, body }| {
         RunEvent::try_from(run_event::Model { tenant_id, run_id, seq, at, body })
     };
-    Ok(ClaimedRun {
-        journal: journal.into_iter().map(event).collect::<Result<_, _>>()?,
-        run: run.try_into()?,
-    })
+    let journal = journal.into_iter().map(event).collect::<Result<_, _>>()?;
+    let key = (TenantId::from_uuid(tenant_id), RunId::from_uuid(run_id));
+    Ok((key, ClaimedRun { journal, run: run.try_into()? }))
 }

@@ -72,7 +72,7 @@ macro_rules! store_contract {
             money: budgets_are_kept_and_apply_to_whom_they_are_for, what_is_reserved_is_within_the_caps,
                 many_who_reserve_at_once_do_not_pass_a_cap, prices_are_replaced_as_a_whole, usage_adds_up;
             catalogue: providers_survive, providers_are_their_tenants_own, what_is_masked_survives;
-            plain: plain_work_is_stored_as_by_its_tenants;
+            plain: plain_work_is_stored_as_by_its_tenants, claimed_runs_are_read_as_their_tenants_see_them;
             audit: records_are_chained_in_the_order_of_their_commits, a_record_lasts_with_its_change_or_not_at_all, records_survive,
                 records_are_listed_by_what_is_asked_for, trails_are_their_tenants_own, what_becomes_of_sessions_is_written_down;
             retention: old_runs_are_purged_with_all_that_is_theirs_and_no_others,

@@ -21,7 +21,7 @@ use powerhouse_ports::platform::{
 use powerhouse_ports::secrets::WrappedKey;
 use powerhouse_ports::store::{
     AgentRepository, ApprovalRepository, ApprovalRuleRepository, AuditRepository, BudgetRepository,
-    IdempotencyRepository, KnowledgeRepository, MemoryRepository, ModelProviderRepository, Plain,
+    ClaimedRun, IdempotencyRepository, KnowledgeRepository, MemoryRepository, ModelProviderRepository, Plain,
     PriceRepository, RunRepository, ScheduleRepository, SecretRepository, SelectionRepository, StoreError,
     TenantStore, TenantTx, TenantView, ThreadRepository, ToolRepository, UsageRepository, UserRepository,
     WebhookRepository,

@@ -391,3 +391,38 @@ async fn s07_the_function_that_records_work_has_both_walls() {
     walls("DISABLE", "id = item.id").await;
     assert_eq!(tried().await, Some(1), "with neither");
 }
+
+/// So does the one that reads what was claimed.
+#[tokio::test]
+async fn s07_the_function_that_reads_claimed_runs_has_both_walls() {
+    let own = migrated().await;
+    let store = open(&own).await;
+    let (ours, theirs) = (office(&store, Plan::Team).await, office(&store, Plan::Team).await);
+    let accepted = run(theirs.owner.id(), &agent("helper"), 5);
+    let mut tx = store.begin(&theirs.principal.scope()).await.unwrap();
+    tx.runs().add(&accepted).await.unwrap();
+    tx.commit().await.unwrap();
+    let granted = store.claim(Room::for_anyone(1), at(6), Duration::from_hours(1)).await.unwrap().remove(0);
+    let forged = Lease::granted(ours.tenant.id(), granted.run(), granted.token(), granted.expires_at(), 0);
+    let told = async || {
+        let read = store.read_claimed(&[forged]).await.unwrap().remove(0);
+        read.map(|claimed| claimed.journal.len())
+    };
+    let walls = async |rls: &str, is_filtered: bool| {
+        own.run(&format!("ALTER TABLE runs {rls} ROW LEVEL SECURITY")).await;
+        own.run(&format!("ALTER TABLE run_events {rls} ROW LEVEL SECURITY")).await;
+        let (now, then) = ("tenant_id = tenant AND", "true AND");
+        let (now, then) = if is_filtered { (then, now) } else { (now, then) };
+        own.run(&format!(
+            "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('read_claimed'::regproc), '{now}', '{then}'); END $do$"
+        ))
+        .await;
+    };
+    assert_eq!(told().await, None, "with both walls");
+    walls("DISABLE", true).await;
+    assert_eq!(told().await, None, "with the filters alone");
+    walls("ENABLE", false).await;
+    assert_eq!(told().await, None, "with row-level security alone");
+    walls("DISABLE", false).await;
+    assert_eq!(told().await, Some(1), "with neither");
+}

@@ -7,7 +7,8 @@ use powerhouse_domain::access::{Principal, TenantScope};
 use powerhouse_domain::audit::{AuditAction, Entry};
 use powerhouse_domain::ids::DocumentId;
 use powerhouse_domain::knowledge::{
-    BadDocument, Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_CONTENT, MAX_DOCUMENTS, NewDocument,
+    BadDocument, Chunk, CollectionName, Document, Indexed, MAX_CHUNKS, MAX_CONTENT, MAX_DOCUMENTS,
+    NewDocument,
 };
 use powerhouse_domain::masking::Classes;
 use powerhouse_domain::model::Usage;

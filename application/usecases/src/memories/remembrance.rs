@@ -1,7 +1,6 @@
 //! Searching and changing what an agent remembers, whoever asks for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::access::TenantScope;
@@ -17,8 +16,6 @@ use powerhouse_ports::store::{StoreError, TenantStore, TenantTx};
 
 use crate::Embedding;
 use crate::embedding::{NotAsked, Payer};
-
-/// How long vectors may take. Without them the words suffice.
 
 /// What is looked for in what is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]

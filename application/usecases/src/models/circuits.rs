@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use powerhouse_domain::breaker::Phase;
 use powerhouse_domain::ids::ModelProviderId;
 use powerhouse_ports::limits::{Breakers, CircuitId, Passage};
@@ -18,6 +18,8 @@ const MAX_CIRCUITS: usize = 10_000;
 const REMEMBERED: usize = 64;
 /// The fewest that tell anything.
 const ENOUGH: usize = 10;
+/// For how long nobody is asked whether anything has failed, after the answer was that nothing has.
+const GOOD_WEATHER: TimeDelta = TimeDelta::milliseconds(250);
 /// Nobody is asked twice sooner.
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -62,18 +64,31 @@ pub(crate) struct Circuit {
     breakers: Arc<dyn Breakers>,
     /// Where the breaker was when it was last asked.
     phase: Mutex<Phase>,
+    /// When nothing had failed.
+    clear_at: Mutex<Option<DateTime<Utc>>>,
     /// How long the last answers took to begin.
     begun_after: Mutex<VecDeque<Duration>>,
 }
 
 impl Circuit {
     fn new(id: CircuitId, breakers: Arc<dyn Breakers>) -> Self {
-        Self { id, breakers, phase: Mutex::new(Phase::Closed), begun_after: Mutex::default() }
+        Self {
+            id,
+            breakers,
+            phase: Mutex::new(Phase::Closed),
+            clear_at: Mutex::default(),
+            begun_after: Mutex::default(),
+        }
     }
 
     /// Lets a call through, and says how its outcome counts; or for how long none will be.
     pub(crate) async fn admit(&self, now: DateTime<Utc>) -> Passage {
+        let clear_at = *locked(&self.clear_at);
+        if clear_at.is_some_and(|at| (at..at + GOOD_WEATHER).contains(&now)) {
+            return Passage::Clear;
+        }
         let passage = self.breakers.admit(&self.id, now).await;
+        *locked(&self.clear_at) = (passage == Passage::Clear).then_some(now);
         *locked(&self.phase) = match passage {
             Passage::Clear | Passage::Watched { is_try: false } => Phase::Closed,
             Passage::Watched { is_try: true } => Phase::HalfOpen,
@@ -91,6 +106,7 @@ impl Circuit {
     }
 
     pub(crate) async fn failed(&self, now: DateTime<Utc>) {
+        *locked(&self.clear_at) = None;
         let phase = self.breakers.failed(&self.id, now).await;
         *locked(&self.phase) = phase;
     }
@@ -185,7 +201,6 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use powerhouse_domain::breaker::BreakerSettings;
     use powerhouse_ports::limits::MockBreakers;
 
@@ -223,21 +238,30 @@ mod tests {
         assert_eq!(circuits.of(None, "open").phase(), Phase::Open);
     }
 
-    /// A call in good weather costs one question, and no word afterwards.
+    /// In good weather nobody is asked before each call, and nobody is told afterwards.
     #[tokio::test]
-    async fn that_a_call_went_well_is_told_where_it_counts() {
+    async fn breakers_are_asked_and_told_where_it_counts() {
+        let (start, watched) = (DateTime::UNIX_EPOCH, Passage::Watched { is_try: true });
         let mut breakers = MockBreakers::new();
-        let passages = [Passage::Clear, Passage::Watched { is_try: true }];
-        let mut given = passages.into_iter();
-        breakers.expect_admit().times(2).returning(move |_, _| given.next().unwrap());
-        breakers.expect_succeeded().times(1).return_const(());
+        let mut given = [Passage::Clear, watched, Passage::Clear, watched].into_iter();
+        breakers.expect_admit().times(4).returning(move |_, _| given.next().unwrap());
+        breakers.expect_succeeded().times(2).return_const(());
+        breakers.expect_failed().times(1).return_const(Phase::Closed);
         let circuit = Circuits::new(Arc::new(breakers)).of(None, "m");
-        for expected in passages {
-            let passage = circuit.admit(DateTime::UNIX_EPOCH).await;
+        let last = start + GOOD_WEATHER - TimeDelta::milliseconds(1);
+        let after = start + GOOD_WEATHER;
+        for (now, expected) in
+            [(start, Passage::Clear), (last, Passage::Clear), (after, watched), (after, Passage::Clear)]
+        {
+            let passage = circuit.admit(now).await;
             assert_eq!(passage, expected);
             circuit.succeeded(passage).await;
             assert_eq!(circuit.phase(), Phase::Closed);
         }
+        circuit.failed(after).await;
+        let passage = circuit.admit(after).await;
+        assert_eq!(passage, watched, "after a failure here");
+        circuit.succeeded(passage).await;
     }
 
     #[test]

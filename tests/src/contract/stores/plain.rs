@@ -1,4 +1,4 @@
-//! Work in the plain case, of many tenants at once.
+//! Work in the plain case, and what is read of runs that were claimed, of many tenants at once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use powerhouse_domain::model::{Channel, Usage};
 use powerhouse_domain::money::{
     Budget, BudgetScope, Caps, Grouping, Period, Price, PriceEntry, UsageGroup, UsageKey,
 };
-use powerhouse_domain::runs::{ApprovalRules, EventBody, Room, Run};
+use powerhouse_domain::runs::{ApprovalRules, EventBody, Lease, Room, Run};
 use powerhouse_domain::tenants::Plan;
 use powerhouse_ports::store::{NewEvent, Plain, Work};
 
@@ -168,8 +168,35 @@ pub async fn plain_work_is_stored_as_by_its_tenants(stores: &Stores) {
     }
 }
 
-/// The store has a way of its own for plain work.
+/// Runs that were claimed are read as their tenants see them, or, where there is no such way, not at all; nobody else's are.
+pub async fn claimed_runs_are_read_as_their_tenants_see_them(stores: &Stores) {
+    let desks = [desk(stores).await, desk(stores).await];
+    let [first, last] = desks.each_ref().map(|desk| desk.work.lease);
+    let forged = Lease::granted(last.scope().tenant_id(), first.run(), first.token(), first.expires_at(), 0);
+    let read = stores.tenants.read_claimed(&[last, forged, first]).await.expect("read");
+    let [of_last, None, of_first] = &read[..] else { panic!("somebody else's run was read") };
+    assert_eq!(of_first.is_some(), of_last.is_some());
+    for (claimed, desk) in [(of_first, &desks[0]), (of_last, &desks[1])] {
+        let Some(claimed) = claimed else { continue };
+        let mut view = stores.tenants.read(&desk.office.principal.scope()).await.expect("read");
+        assert_eq!(Some(&claimed.run), view.runs().find(desk.accepted.id()).await.expect("find").as_ref());
+        assert_eq!(claimed.journal, view.runs().events(desk.accepted.id(), 0, 100).await.expect("events"));
+        assert_eq!(claimed.journal.len(), 1);
+    }
+}
+
+/// The store has a way of its own for plain work, and for reading what was claimed unless it is long.
 pub async fn plain_work_goes_the_short_way(stores: &Stores) {
     let desk = desk(stores).await;
     assert_eq!(stores.tenants.record_plain(&[desk.plain()]).await.expect("record"), [Some(3)]);
+    let claimed = async || {
+        let read = stores.tenants.read_claimed(&[desk.work.lease]).await.expect("read").remove(0);
+        read.map(|claimed| claimed.journal.len())
+    };
+    assert_eq!(claimed().await, Some(3));
+    let mut tx = stores.tenants.begin(&desk.office.principal.scope()).await.expect("begin");
+    let more = vec![desk.work.events[0].clone(); 100];
+    tx.runs().record(&desk.work.lease, &desk.work.run, &more).await.expect("record");
+    tx.commit().await.expect("commit");
+    assert_eq!(claimed().await, None, "a long journal");
 }
