@@ -114,7 +114,9 @@ fn owns_partitions(name: &str) -> String {
     format!(
         "{made}
         DO $member$ BEGIN
-            IF NOT pg_has_role(current_user, {literal}, 'MEMBER') THEN GRANT {name} TO CURRENT_USER; END IF;
+            -- As of version 16, who makes a role is a member, and may still not become it.
+            IF NOT pg_has_role(current_user, {literal}, CASE WHEN current_setting('server_version_num')::int < 160000
+                THEN 'MEMBER' ELSE 'SET' END) THEN GRANT {name} TO CURRENT_USER; END IF;
         END $member$;"
     )
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// Chunks whose vectors are filled in at once.
-const AT_ONCE: usize = 200;
+const AT_ONCE: u16 = 200;
 
 /// What PostgreSQL says to somebody who may not.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -104,7 +104,7 @@ async fn fill(db: &DatabaseConnection) -> Result<(), DbErr> {
     loop {
         let (tenant, collection, document, ordinal) = after.clone();
         let values: [Value; 5] =
-            [tenant.into(), collection.into(), document.into(), ordinal.into(), (AT_ONCE as i64).into()];
+            [tenant.into(), collection.into(), document.into(), ordinal.into(), i64::from(AT_ONCE).into()];
         let query = Statement::from_sql_and_values(DbBackend::Postgres, MISSING, values);
         let rows = db.query_all_raw(query).await?;
         let mut given = Vec::new();
@@ -127,7 +127,7 @@ async fn fill(db: &DatabaseConnection) -> Result<(), DbErr> {
             let given = [Value::from(serde_json::Value::Array(given))];
             db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, FILL, given)).await?;
         }
-        if rows.len() < AT_ONCE {
+        if rows.len() < AT_ONCE.into() {
             return Ok(());
         }
     }

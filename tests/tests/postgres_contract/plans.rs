@@ -301,7 +301,8 @@ fn violations(call: &str, indexes: &[&str], plans: &[Value], is_own: bool) -> Ve
     found
 }
 
-fn flatten<'a>(node: &'a Value, into: &mut Vec<&'a Value>) {
+/// A plan's nodes.
+pub(super) fn flatten<'a>(node: &'a Value, into: &mut Vec<&'a Value>) {
     into.push(node);
     for child in node["Plans"].as_array().into_iter().flatten() {
         flatten(child, into);

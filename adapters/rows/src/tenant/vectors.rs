@@ -4,7 +4,7 @@ use powerhouse_domain::ids::DocumentId;
 use powerhouse_domain::knowledge::{CollectionName, Place};
 use powerhouse_domain::retrieval::cosine;
 use powerhouse_ports::store::StoreError;
-use sea_orm::sea_query::{Expr, ExprTrait as _, IntoIden as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, IntoIden, Query};
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait, DbErr, EntityTrait, Iterable as _, Order, QueryFilter, QueryOrder,
     QuerySelect, RuntimeErr,
@@ -43,7 +43,7 @@ impl<C: Transaction> Own<C> {
             return Ok(());
         }
         // The entity lacks `embedding`, which only some databases have.
-        let columns = chunk::Column::iter().map(|column| column.into_iden());
+        let columns = chunk::Column::iter().map(IntoIden::into_iden);
         let mut insert = Query::insert();
         insert.into_table(chunk::Entity).columns(columns.chain(["embedding".into_iden()]));
         for row in rows {
