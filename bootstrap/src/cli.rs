@@ -132,6 +132,9 @@ pub(crate) struct RunArguments {
     /// The agent that does it, `agent_…`; the platform chooses when left out.
     #[arg(long, conflicts_with = "kind")]
     pub(crate) agent: Option<String>,
+    /// The conversation of yours that it goes on with: `thread_…`, or a title. A title that you have none of begins one.
+    #[arg(long, value_name = "THREAD|TITLE")]
+    pub(crate) thread: Option<String>,
     #[command(flatten)]
     pub(crate) tried: TriedArguments,
     #[command(flatten)]
@@ -156,6 +159,11 @@ pub(crate) struct TriedArguments {
     /// The agents that it may have do something, by their names, separated by commas.
     #[arg(long, value_name = "AGENTS", requires = "kind", value_delimiter = ',')]
     pub(crate) agents: Vec<String>,
+    /// A PostgreSQL database that it may read, declared for this run: such as
+    /// `sales=postgres://reporting@db.example.org/sales?schemas=shop`. The password is read from
+    /// `POWERHOUSE_DATABASE_PASSWORD`, never from the command line, which others can see.
+    #[arg(long, value_name = "NAME=URL", requires = "kind")]
+    pub(crate) database: Option<String>,
     /// Its model; the platform's default when left out.
     #[arg(long, value_name = "MODEL", requires = "kind")]
     pub(crate) model: Option<String>,
@@ -230,6 +238,8 @@ mod tests {
         assert!(run(&["--kind", "react", "--parameters", "[]"]).is_err());
         assert!(run(&["--kind", "react", "--agent", "agent_x"]).is_err());
         assert!(run(&["--tools", "a"]).is_err());
+        assert!(run(&["--database", "a=postgres://b@c/d"]).is_err());
+        assert!(run(&["--thread", "Lisbon", "--agent", "agent_x"]).is_ok());
         assert!(Cli::try_parse_from(["powerhouse", "bench", "selection"]).is_ok());
         let estimate =
             |tenant| Cli::try_parse_from(["powerhouse", "selection", "estimate", "--tenant", tenant]);

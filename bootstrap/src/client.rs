@@ -94,46 +94,76 @@ impl Client {
     }
 
     /// Submits a task; gives the run's id.
-    pub(crate) async fn submit(&self, task: &str, agent: Option<&str>) -> anyhow::Result<String> {
+    pub(crate) async fn submit(
+        &self,
+        task: &str,
+        agent: Option<&str>,
+        thread: Option<&str>,
+    ) -> anyhow::Result<String> {
         let mut body = json!({ "task": task });
-        if let Some(agent) = agent {
-            body["agent"] = json!(agent);
+        for (field, id) in [("agent", agent), ("thread", thread)] {
+            if let Some(id) = id {
+                body[field] = json!(id);
+            }
         }
-        let request =
-            self.request(Method::POST, "v1/runs")?.header("Idempotency-Key", Uuid::new_v4().to_string());
-        let run = self.send_once(&request.json(&body)).await?;
+        let run = self.post("v1/runs", &body).await?;
         Ok(text(&run, "id").to_owned())
     }
 
     /// Makes an agent and publishes it; gives its id.
     pub(crate) async fn publish_agent(&self, name: &str, definition: &Value) -> anyhow::Result<String> {
-        let keyed = |path: &str| {
-            let request = self.request(Method::POST, path)?;
-            anyhow::Ok(request.header("Idempotency-Key", Uuid::new_v4().to_string()))
-        };
-        let draft = keyed("v1/agents")?.json(&json!({"name": name, "definition": definition}));
-        let agent = text(&self.send_once(&draft).await?, "id").to_owned();
-        self.send_once(&keyed(&format!("v1/agents/{agent}/publish"))?).await?;
+        let draft = self.post("v1/agents", &json!({"name": name, "definition": definition})).await?;
+        let agent = text(&draft, "id").to_owned();
+        self.send_once(&self.keyed(&format!("v1/agents/{agent}/publish"))?).await?;
         Ok(agent)
+    }
+
+    /// The newest of the caller's threads with this title, if there is one.
+    pub(crate) async fn thread(&self, title: &str) -> anyhow::Result<Option<String>> {
+        let me = self.get("v1/me").await?;
+        let mut found = None;
+        self.each("v1/threads", |thread| {
+            if thread["owner"] == me["user"]["id"] && thread["title"] == title {
+                found = Some(text(thread, "id").to_owned());
+            }
+            found.is_none()
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Begins a thread; gives its id.
+    pub(crate) async fn begin_thread(&self, title: &str) -> anyhow::Result<String> {
+        Ok(text(&self.post("v1/threads", &json!({ "title": title })).await?, "id").to_owned())
+    }
+
+    /// Puts a secret in.
+    pub(crate) async fn put_secret(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        self.post("v1/secrets", &json!({"name": name, "value": value})).await.map(drop)
+    }
+
+    /// Declares a database; gives the names of its tools: that of its schema, and that of queries.
+    pub(crate) async fn declare_database(
+        &self,
+        name: &str,
+        database: &Value,
+    ) -> anyhow::Result<(String, String)> {
+        let made = self.post("v1/databases", &json!({"name": name, "database": database})).await?;
+        let tool = |index: usize| made["tools"][index].as_str().map(str::to_owned);
+        tool(0).zip(tool(1)).context("the server did not say which tools the database has")
     }
 
     /// Published agents by their names, each with what it says of itself.
     pub(crate) async fn described(&self, names: &[String]) -> anyhow::Result<Vec<Value>> {
-        let (mut found, mut url) = (Vec::new(), self.url("v1/agents")?);
-        loop {
-            let request = self.authorized(self.http.get(url.clone()));
-            let page: Value = self.send(request).await?.json().await?;
-            for agent in page["items"].as_array().into_iter().flatten() {
-                if names.iter().any(|name| agent["name"] == name.as_str()) {
-                    let description = &agent["published"]["definition"]["description"];
-                    found.push(json!({"name": agent["name"], "description": description}));
-                }
+        let mut found = Vec::new();
+        self.each("v1/agents", |agent| {
+            if names.iter().any(|name| agent["name"] == name.as_str()) {
+                let description = &agent["published"]["definition"]["description"];
+                found.push(json!({"name": agent["name"], "description": description}));
             }
-            match page["next_cursor"].as_str() {
-                Some(next) => drop(url.query_pairs_mut().clear().append_pair("cursor", next)),
-                None => break,
-            }
-        }
+            true
+        })
+        .await?;
         let place = |agent: &Value| names.iter().position(|name| agent["name"] == name.as_str());
         found.sort_by_key(place);
         match names.iter().find(|name| found.iter().all(|agent| agent["name"] != name.as_str())) {
@@ -146,12 +176,15 @@ impl Client {
 
     /// Takes an agent out of use; its runs still name it.
     pub(crate) async fn retire_agent(&self, id: &str) -> anyhow::Result<()> {
-        self.send(self.request(Method::DELETE, &format!("v1/agents/{id}"))?).await.map(drop)
+        self.delete(&format!("v1/agents/{id}")).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.send(self.request(Method::DELETE, path)?).await.map(drop)
     }
 
     pub(crate) async fn run(&self, id: &str) -> anyhow::Result<Value> {
-        let answer = self.send(self.request(Method::GET, &format!("v1/runs/{id}"))?).await?;
-        answer.json().await.context("the server's answer is no JSON")
+        self.get(&format!("v1/runs/{id}")).await
     }
 
     /// A run's journal, as the server wrote it.
@@ -170,6 +203,35 @@ impl Client {
         let request = request.bearer_auth(self.token.as_str()).header("Last-Event-ID", after);
         let answer = self.send(request).await?;
         Ok(Events(SseStream::from_bytes_stream(answer.bytes_stream()).boxed()))
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.send(self.request(Method::GET, path)?).await?;
+        answer.json().await.context("the server's answer is no JSON")
+    }
+
+    /// Every item of a list, page after page, as long as more are wanted.
+    async fn each(&self, path: &str, mut wants_more: impl FnMut(&Value) -> bool) -> anyhow::Result<()> {
+        let mut url = self.url(path)?;
+        loop {
+            let page: Value = self.send(self.authorized(self.http.get(url.clone()))).await?.json().await?;
+            if !page["items"].as_array().into_iter().flatten().all(&mut wants_more) {
+                return Ok(());
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => drop(url.query_pairs_mut().clear().append_pair("cursor", next)),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send_once(&self.keyed(path)?.json(body)).await
+    }
+
+    /// A request that is carried out once, however often it is sent.
+    fn keyed(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        Ok(self.request(Method::POST, path)?.header("Idempotency-Key", Uuid::new_v4().to_string()))
     }
 
     fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {

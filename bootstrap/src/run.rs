@@ -3,17 +3,19 @@
 use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 
-use serde_json::json;
-use uuid::Uuid;
+use powerhouse_domain::ids::ThreadId;
 
-use crate::cli::{RunArguments, TriedArguments};
+use crate::cli::{RunArguments, say};
 use crate::client::{self, Client};
 use crate::settings::Settings;
 
+mod database;
 mod progress;
+mod tried;
 
 pub(crate) use progress::shown;
 use progress::{Form, Progress};
+use tried::Tried;
 
 /// Submits, watches, and tells by the exit code whether the run has succeeded. Ctrl-C cancels the run.
 pub(crate) async fn run(arguments: RunArguments, settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -24,40 +26,33 @@ pub(crate) async fn run(arguments: RunArguments, settings: &Settings) -> anyhow:
     };
     let client = Client::of(&arguments.server, settings).await?;
     let tried = match &arguments.tried.kind {
-        Some(kind) => Some(publish(&client, kind, &arguments.tried).await?),
+        Some(kind) => Some(Tried::make(&client, kind, &arguments.tried).await?),
         None => None,
     };
-    let agent = tried.as_deref().or(arguments.agent.as_deref());
-    let followed = follow(&client, &arguments.task, agent, form).await;
-    let retired = match &tried {
-        Some(agent) => client.retire_agent(agent).await,
+    let agent = tried.as_ref().map_or(arguments.agent.as_deref(), Tried::agent);
+    let followed = follow(&client, &arguments, agent, form).await;
+    let removed = match tried {
+        Some(tried) => tried.remove().await,
         None => Ok(()),
     };
     client.sign_out().await;
     let has_succeeded = followed?;
-    retired?;
+    removed?;
     Ok(if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// An agent to try a kind with. It is retired after its run, so that no task is given to it by selection.
-async fn publish(client: &Client, kind: &str, wanted: &TriedArguments) -> anyhow::Result<String> {
-    let TriedArguments { parameters, tools, agents, model, .. } = wanted;
-    let agents = if agents.is_empty() { Vec::new() } else { client.described(agents).await? };
-    let definition = json!({
-        "kind": kind,
-        "parameters": parameters,
-        "tools": tools,
-        "agents": agents,
-        "model": model,
-        "description": format!("Made by `powerhouse run --kind {kind}`"),
-    });
-    let name = format!("try-{}-{}", kind.replace('_', "-"), Uuid::new_v4().simple());
-    client.publish_agent(&name, &definition).await
-}
-
 /// Submits a task and shows its run to the end. Whether it has succeeded.
-async fn follow(client: &Client, task: &str, agent: Option<&str>, form: Form) -> anyhow::Result<bool> {
-    let run = client.submit(task, agent).await?;
+async fn follow(
+    client: &Client,
+    arguments: &RunArguments,
+    agent: Option<&str>,
+    form: Form,
+) -> anyhow::Result<bool> {
+    let thread = match &arguments.thread {
+        Some(wanted) => Some(thread(client, wanted, form).await?),
+        None => None,
+    };
+    let run = client.submit(&arguments.task, agent, thread.as_deref()).await?;
     let mut progress = Progress::new(form, stdout());
     let watched = tokio::select! {
         watched = watch(client, &run, &mut progress) => Some(watched),
@@ -71,6 +66,23 @@ async fn follow(client: &Client, task: &str, agent: Option<&str>, form: Form) ->
     let ended = client.run(&run).await?;
     progress.end(&ended)?;
     Ok(ended["status"] == "succeeded")
+}
+
+/// The id of a thread that is named by its id or its title. One is begun if there is none of the title.
+async fn thread(client: &Client, wanted: &str, form: Form) -> anyhow::Result<String> {
+    if wanted.parse::<ThreadId>().is_ok() {
+        return Ok(wanted.to_owned());
+    }
+    // As the server has it.
+    let title = wanted.trim();
+    if let Some(found) = client.thread(title).await? {
+        return Ok(found);
+    }
+    let begun = client.begin_thread(title).await?;
+    if form != Form::Json {
+        say(format_args!("{begun}: begun, there was no thread `{}`", shown(title)));
+    }
+    Ok(begun)
 }
 
 async fn watch(client: &Client, run: &str, progress: &mut Progress<std::io::Stdout>) -> anyhow::Result<()> {

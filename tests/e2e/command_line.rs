@@ -3,9 +3,9 @@
 use std::process::{Command, Output};
 
 use powerhouse_tests::stub_model::{Answer, StubModel};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::server::{Server, binary};
+use crate::server::{PASSWORD, Server, binary};
 
 fn text(output: &Output) -> (String, String) {
     let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -50,6 +50,52 @@ async fn a_kind_is_tried_with_an_agent_that_is_retired_after_its_run() {
     let id = tried["id"].as_str().unwrap();
     let output = binary(server.folder()).args(["replay", id, "--url", &server.base]).output().unwrap();
     assert!(text(&output).0.contains("same: 3 steps"), "{:?}", text(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_is_gone_on_with_by_its_title_or_its_id() {
+    let stub = StubModel::answering(|received| {
+        let messages = received.body["messages"].as_array().unwrap();
+        Answer::text([format!("answer after {}", messages.len()).as_str()], 1, 1)
+    })
+    .await
+    .unwrap();
+    let server = Server::with_model(&stub.base_url());
+    let said = |thread: &str, form: &[&str]| {
+        let kind = ["--kind", "direct", "--thread", thread];
+        let output = run(&server, &[&kind[..], form, &["Go on"]].concat());
+        let (shown, errors) = text(&output);
+        assert!(output.status.success() && errors.is_empty(), "{errors}");
+        shown
+    };
+    let asked = |shown: &str| serde_json::from_str::<Value>(shown.lines().last().unwrap()).unwrap();
+
+    let begun = said(" A trip ", &[]);
+    assert!(
+        begun.contains(": begun, there was no thread `A trip`") && begun.contains("answer after 1"),
+        "{begun}"
+    );
+    let id = begun.split(':').next().unwrap();
+    let by_title = asked(&said("A trip", &["--json"]));
+    assert_eq!((&by_title["thread"], &by_title["turn"]), (&json!(id), &json!(2)), "{by_title}");
+    assert_eq!(by_title["answer"], "answer after 3", "it saw the turn before");
+    assert_eq!(asked(&said(id, &["--json"]))["answer"], "answer after 5");
+    assert_eq!(asked(&said("a trip", &["--json"]))["answer"], "answer after 1", "another title");
+
+    // Somebody else's thread of that title is no conversation of one's own.
+    let owner = server.first_owner().await;
+    let user =
+        json!({"email": "bob@example.org", "display_name": "Bob", "role": "admin", "password": PASSWORD});
+    owner.post("/v1/users", &user).await;
+    let mut as_bob = binary(server.folder());
+    as_bob.args(["run", "--json", "--thread", "A trip", "Go on", "--url", &server.base]);
+    as_bob.args(["--tenant", "home", "--email", "bob@example.org"]).env("POWERHOUSE_PASSWORD", PASSWORD);
+    let his = asked(&text(&as_bob.output().unwrap()).0);
+    assert!(his["thread"] != id && his["turn"] == 1, "{his}");
+    for (thread, word) in [("thread_01h455vb4pex5vsknk084sn02q", "thread"), (" ", "title")] {
+        let (_, errors) = text(&run(&server, &["--thread", thread, "Go on"]));
+        assert!(errors.starts_with("error: ") && errors.contains(word), "{errors}");
+    }
 }
 
 #[test]

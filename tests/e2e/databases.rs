@@ -2,12 +2,13 @@
 //! writes, nothing changes and nothing takes long.
 
 use powerhouse_tests::own_database::{OwnDatabase, PASSWORD};
+use powerhouse_tests::own_postgres::OwnPostgres;
 use powerhouse_tests::stub_model::{Answer, StubModel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::server::{Caller, Server};
+use crate::server::{Caller, Server, binary};
 
 const CANARY: &str = "canary-database-77ab3e";
 
@@ -316,4 +317,105 @@ async fn with_tls_the_server_proves_who_it_is() {
     let given = outputs(&ada, &run).await;
     assert!(given[0].1 && given[0].0.contains("TABLE shop.orders"), "{given:?}");
     shop.close().await;
+}
+
+/// What a model is told of a password that is not taken: nothing that the server or its driver said.
+const NOT_TAKEN: &str = "The database cannot be asked: it does not take the user or the password.";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_said_to_be_one_and_no_more() {
+    let own = OwnPostgres::with_password(PASSWORD);
+    let ask = || {
+        [Answer::call("shop__query", &json!({"sql": "SELECT 1 AS one"}), 1, 1), Answer::text(["Done."], 1, 1)]
+    };
+    let analysis = [
+        Answer::text([r#"{"class": "easy", "sub_questions": []}"#], 1, 1),
+        Answer::text([r#"{"reasoning": "", "sql": "SELECT 1"}"#], 1, 1),
+    ];
+    let stub = StubModel::start(ask().into_iter().chain(ask()).chain(ask()).chain(analysis)).await.unwrap();
+    let server = server(&stub);
+    let ada = server.tenant("acme").await;
+    ada.post("/v1/secrets", &json!({"name": "shop-password", "value": CANARY})).await;
+    let database = json!({"host": "127.0.0.1", "port": own.port(), "database": "postgres", "user": "postgres",
+        "password": "shop-password", "tls": "off"});
+    ada.post("/v1/databases", &json!({"name": "shop", "database": database})).await;
+    let react = json!({"kind": "react", "description": "Asks", "tools": ["shop__query"]});
+    let agent = ada.publish("asker", &react).await;
+    let asked = json!({"task": "Ask", "agent": agent});
+    let refused = ada.run(&asked).await;
+    let mut given = outputs(&ada, &refused).await;
+    assert_eq!(given, [(NOT_TAKEN.to_owned(), false)]);
+
+    // A user that is not there is told from a wrong password by nothing.
+    let mut nobody = database.clone();
+    nobody["user"] = json!("nobody");
+    let put = async |path: &str, body: &Value| {
+        let answer = ada.request(Method::PUT, path).json(body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
+    };
+    put("/v1/databases/shop", &nobody).await;
+    given.extend(outputs(&ada, &ada.run(&asked).await).await);
+    assert_eq!(given[1], (NOT_TAKEN.to_owned(), false));
+
+    // An analyst has nothing to go by without the schema.
+    let analyst = json!({"kind": "sql_analyst", "description": "Knows", "tools": ["shop__*"],
+        "parameters": {"schema_tool": "shop__schema", "query_tool": "shop__query"}});
+    let agent = ada.publish("analyst", &analyst).await;
+    let failed = ada.run(&json!({"task": "Who ordered?", "agent": agent})).await;
+    assert_eq!((&failed["status"], &failed["failure"]["code"]), (&json!("failed"), &json!("tool_failed")));
+
+    for text in [
+        server.log(),
+        format!("{given:?} {failed}"),
+        stub.received().iter().map(|asked| asked.body.to_string()).collect(),
+        ada.get("/v1/audit").await.to_string(),
+    ] {
+        for word in [CANARY, "authentication failed", "scram"] {
+            assert!(!text.to_lowercase().contains(word), "{word} is in {}", &text[..200.min(text.len())]);
+        }
+    }
+
+    // It was the password: with the right one it answers.
+    put("/v1/databases/shop", &database).await;
+    put("/v1/secrets/shop-password", &json!({"value": PASSWORD})).await;
+    let given = outputs(&ada, &ada.run(&asked).await).await;
+    assert_eq!(given, [(r#"{"columns":["one"],"rows":[["1"]]}"#.to_owned(), true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_is_tried_with_a_database_that_is_gone_after_the_run() {
+    let own = OwnPostgres::with_password(PASSWORD);
+    let stub = StubModel::start([
+        Answer::call("shop__query", &json!({"sql": "SELECT 1 AS one"}), 1, 1),
+        Answer::text(["One."], 1, 1),
+    ])
+    .await
+    .unwrap();
+    let server = server(&stub);
+    let run = |database: &str, password: &str| {
+        let mut command = binary(server.folder());
+        command.args(["run", "--kind", "react", "--database", database, "--url", &server.base, "Ask"]);
+        let output = command.env("POWERHOUSE_DATABASE_PASSWORD", password).output().unwrap();
+        [output.stdout, output.stderr].map(|printed| String::from_utf8(printed).unwrap())
+    };
+    let shop = format!("shop=postgres://postgres@127.0.0.1:{}/postgres?tls=off", own.port());
+    let [shown, errors] = run(&shop, PASSWORD);
+    assert!(
+        shown.contains(r#"→ {"columns":["one"],"rows":[["1"]]}"#) && errors.is_empty(),
+        "{shown}{errors}"
+    );
+    // What was made for it is gone, also when it came to nothing.
+    for (database, said) in [
+        (shop.replace("127.0.0.1", "10.0.0.1"), "database/host"),
+        (shop.replace("shop=", "Shop="), "name"),
+        (shop.replace("postgres@", &format!("postgres:{CANARY}@")), "POWERHOUSE_DATABASE_PASSWORD"),
+    ] {
+        let [shown, errors] = run(&database, PASSWORD);
+        assert!(errors.starts_with("error: ") && errors.contains(said), "{database}: {shown}{errors}");
+        assert!(!errors.contains(CANARY), "{errors}");
+    }
+    let owner = server.first_owner().await;
+    for list in ["/v1/databases", "/v1/secrets"] {
+        assert_eq!(owner.get(list).await["items"], json!([]), "{list}");
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-/// There are no tools of a database yet; others take their place, and what they give is only recorded.
+/// Without a database: others take the place of its tools, and what they give is only recorded.
 const ANALYST: &str = "powerhouse run --kind sql_analyst --tools current_time,text_statistics --parameters \
     '{\"schema_tool\": \"current_time\", \"query_tool\": \"text_statistics\", \"query_argument\": \"text\"}' \
     'How many orders came in on Monday?'";
@@ -66,20 +66,11 @@ async fn the_golden_journal_of_every_kind_replays_bit_for_bit() {
 
 /// Puts the document of `docs/knowledge.md`, as the first owner.
 async fn put_handbook(server: &Server) {
-    let password = std::fs::read_to_string(server.folder().join("data/owner-password")).unwrap();
-    let owner = json!({"tenant": "home", "email": "owner@localhost", "password": password.trim()});
-    let http = reqwest::Client::new();
-    let session = http.post(server.url("/v1/sessions")).json(&owner).send().await.unwrap();
-    let session: Value = session.json().await.unwrap();
+    let owner = server.first_owner().await;
     let content = "# Leave\n\nEverybody has twenty days.\n\n## Parents\n\nParental leave takes 26 weeks.";
-    for (path, body) in [
-        ("/v1/collections", json!({"name": "handbook"})),
-        ("/v1/collections/handbook/documents", json!({"media_type": "text/markdown", "content": content})),
-    ] {
-        let request = http.post(server.url(path)).bearer_auth(session["access_token"].as_str().unwrap());
-        let put = request.json(&body).send().await.unwrap();
-        assert!(put.status().is_success(), "{}", put.text().await.unwrap());
-    }
+    owner.post("/v1/collections", &json!({"name": "handbook"})).await;
+    let document = json!({"media_type": "text/markdown", "content": content});
+    owner.post("/v1/collections/handbook/documents", &document).await;
 }
 
 /// Runs the examples of all pages, and keeps their journals.

@@ -121,8 +121,19 @@ impl Server {
         self.sign_in_as(slug, "ada@example.org").await
     }
 
+    /// The owner that the server made at its first start.
+    pub(crate) async fn first_owner(&self) -> Caller {
+        let password =
+            std::fs::read_to_string(self.folder().join("data/owner-password")).expect("it is there");
+        self.sign_in_with("home", "owner@localhost", password.trim()).await
+    }
+
     pub(crate) async fn sign_in_as(&self, slug: &str, email: &str) -> Caller {
-        let body = json!({"tenant": slug, "email": email, "password": PASSWORD});
+        self.sign_in_with(slug, email, PASSWORD).await
+    }
+
+    async fn sign_in_with(&self, slug: &str, email: &str, password: &str) -> Caller {
+        let body = json!({"tenant": slug, "email": email, "password": password});
         let answer = Client::new().post(self.url("/v1/sessions")).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
         let session: Value = answer.json().await.unwrap();

@@ -5,6 +5,7 @@ pub mod contract;
 pub mod no_maker;
 pub mod own_database;
 pub mod own_pgbouncer;
+pub mod own_postgres;
 pub mod own_redis;
 pub mod proxy;
 pub mod scripts;

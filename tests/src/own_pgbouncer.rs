@@ -75,9 +75,10 @@ impl OwnPgBouncer {
     }
 }
 
-const NOBODY: u32 = 65_534;
+/// A user without rights.
+pub(crate) const NOBODY: u32 = 65_534;
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout == b"0\n")
 }
