@@ -3,6 +3,7 @@
 #   apt-get install build-essential clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 binaryen python3.11 nodejs zstd
 # The source is Debian's source package python3.11 (3.11.2): its original tarball, unpatched. It is fetched if it is not in
 # the folder of the work already.
+# What it gives has the same SHA-256 each time, in whatever folder: `python.wasm.sha256` as it is checked in.
 #   adapters/sandbox/python/build.sh WORKDIR
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
