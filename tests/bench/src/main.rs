@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail, ensure};
 
 mod driver;
 mod http;
-mod masking;
 mod measured;
 mod model;
 mod read;
@@ -18,8 +17,7 @@ mod site;
 
 const USAGE: &str = "\
 powerhouse-bench reads [connections=16] [seconds=3] [rounds=5]
-powerhouse-bench runs [runs=2000] [calls=2] [tenants=20] [concurrency=64] [servers=1] [per_second=50] [seconds=10]
-powerhouse-bench masking [kilobytes=100] [rounds=201]";
+powerhouse-bench runs [runs=2000] [calls=2] [tenants=20] [concurrency=64] [servers=1] [per_second=50] [seconds=10]";
 
 /// `name=value` arguments, each a number above zero.
 struct Arguments(BTreeMap<String, u64>);
@@ -71,12 +69,6 @@ async fn main() -> anyhow::Result<()> {
             };
             given.end()?;
             runs::bench(load).await
-        }
-        Some("masking") => {
-            let (kilobytes, rounds) = (given.take("kilobytes", 100), given.take("rounds", 201));
-            given.end()?;
-            masking::bench(kilobytes.try_into()?, rounds.try_into()?);
-            Ok(())
         }
         _ => bail!(USAGE),
     }
