@@ -67,6 +67,14 @@ async fn what_real_tools_write_is_read_with_its_title_headings_and_letters() {
 }
 
 #[tokio::test]
+async fn text_is_where_matrices_forms_and_marks_say() {
+    let content = b"BT /F 11 Tf 50 700 Td [(Twen) -20 (ty) -300 (days)] TJ ET \
+        /Span <</ActualText <FEFF00660069>>> BDC BT /F 11 Tf 50 600 Td (*) Tj ET EMC q 1 0 0 1 0 -100 cm /X5 Do Q";
+    let shown = form("/Matrix [1 0 0 1 50 600]", &stream("", b"BT /F 11 Tf (in a form) Tj ET"));
+    assert_eq!(text(page(stream("", content), vec![shown])).await, "Twenty days\n\nfi\n\nin a form");
+}
+
+#[tokio::test]
 async fn what_needs_a_password_and_what_has_no_text_is_told_apart() {
     assert!(matches!(read(ENCRYPTED.to_vec()).await, Err(ExtractFailed::Encrypted)));
     // A scan: a picture on a page.
