@@ -8,6 +8,7 @@ use powerhouse_tests::scripts;
 use powerhouse_tests::stub_model::StubModel;
 use serde_json::Value;
 
+use crate::databases::Shop;
 use crate::server::Server;
 
 /// What is written from the catalogue stands between these.
@@ -26,7 +27,13 @@ fn folder() -> PathBuf {
 async fn the_pages_of_the_kinds_say_what_the_catalogue_and_the_commands_say() {
     let scripts = scripts::of_folder(&folder().join("examples")).unwrap();
     let stub = StubModel::answering(scripts::speaker(scripts)).await.unwrap();
-    let server = Server::with_model(&stub.base_url());
+    // The database of the page of `sql_analyst`.
+    let shop = Shop::open().await;
+    let server = Server::with(&[
+        ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
+        ("POWERHOUSE__TOOLS__ALLOW", "127.0.0.1"),
+    ]);
+    let examples_of = Examples { server: &server, shop: &shop.url() };
     let catalogue = server.tenant("acme").await.get("/v1/agent-kinds").await;
     let kinds = catalogue["items"].as_array().unwrap();
 
@@ -40,13 +47,14 @@ async fn the_pages_of_the_kinds_say_what_the_catalogue_and_the_commands_say() {
         check(
             &name,
             |page| {
-                let (page, run) = with_examples(&with_block(page, &facts(kind)), &server);
+                let (page, run) = examples_of.renewed(&with_block(page, &facts(kind)));
                 examples += run;
                 page
             },
             &mut stale,
         );
     }
+    shop.close().await;
     assert!(examples >= kinds.len(), "every page has an example");
     assert!(stale.is_empty(), "{stale:?} are not as they should be: UPDATE_AGENT_PAGES=1 writes them");
 }
@@ -130,36 +138,46 @@ fn allowed(schema: &Value) -> String {
     }
 }
 
-/// The page with what its commands print, and how many it has.
-fn with_examples(page: &str, server: &Server) -> (String, usize) {
-    let (mut renewed, mut rest, mut examples) = (String::new(), page, 0);
-    while let Some(at) = rest.find(COMMAND) {
-        let start = at + "```sh\n".len();
-        let end = start + rest[start..].find(FENCE).expect("the command ends");
-        let printed =
-            end + rest[end..].find(PRINTED).expect("what the command prints follows") + PRINTED.len();
-        let after = printed + rest[printed..].find("```\n").expect("what it prints ends");
-        let (before, said) = (&rest[..printed], &rest[printed..after]);
-        let says = print(&rest[start..end], server);
-        // What is asked for at the same time may end in any order.
-        let is_same = sorted(&says) == sorted(said);
-        renewed += before;
-        renewed += if is_same { said } else { &says };
-        rest = &rest[after..];
-        examples += 1;
+/// What the examples are run against.
+struct Examples<'a> {
+    server: &'a Server,
+    /// The database that they call `$SHOP`.
+    shop: &'a str,
+}
+
+impl Examples<'_> {
+    /// The page with what its commands print, and how many it has.
+    fn renewed(&self, page: &str) -> (String, usize) {
+        let (mut renewed, mut rest, mut examples) = (String::new(), page, 0);
+        while let Some(at) = rest.find(COMMAND) {
+            let start = at + "```sh\n".len();
+            let end = start + rest[start..].find(FENCE).expect("the command ends");
+            let printed =
+                end + rest[end..].find(PRINTED).expect("what the command prints follows") + PRINTED.len();
+            let after = printed + rest[printed..].find("```\n").expect("what it prints ends");
+            let (before, said) = (&rest[..printed], &rest[printed..after]);
+            let says = self.printed(&rest[start..end]);
+            // What is asked for at the same time may end in any order.
+            let is_same = sorted(&says) == sorted(said);
+            renewed += before;
+            renewed += if is_same { said } else { &says };
+            rest = &rest[after..];
+            examples += 1;
+        }
+        (renewed + rest, examples)
     }
-    (renewed + rest, examples)
+
+    /// What a command prints, with the same id for every run and every memory.
+    fn printed(&self, command: &str) -> String {
+        let printed = self.server.shell_with(&[("SHOP", self.shop)], command);
+        without_ids(&without_ids(&printed, "run_"), "memory_")
+    }
 }
 
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines
-}
-
-/// What a command prints, with the same id for every run and every memory.
-fn print(command: &str, server: &Server) -> String {
-    without_ids(&without_ids(&server.shell(command), "run_"), "memory_")
 }
 
 fn without_ids(printed: &str, prefix: &str) -> String {

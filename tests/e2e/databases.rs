@@ -13,13 +13,13 @@ use crate::server::{Caller, Server, binary};
 const CANARY: &str = "canary-database-77ab3e";
 
 /// A shop's database, and a role that may read some of it.
-struct Shop {
+pub(crate) struct Shop {
     own: OwnDatabase,
     reader: String,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let own = OwnDatabase::empty().await;
         let reader = format!("reader_{}", Uuid::new_v4().simple());
         own.run(&format!(
@@ -42,6 +42,14 @@ impl Shop {
         Self { own, reader }
     }
 
+    /// How the command line names it.
+    pub(crate) fn url(&self) -> String {
+        let mut url = self.own.owner();
+        url.set_username(&self.reader).expect("a URL with a host");
+        url.set_password(None).expect("a URL with a host");
+        format!("{url}?schemas=shop&tls=off")
+    }
+
     /// The declaration of it.
     fn declared(&self) -> Value {
         let url = self.own.owner();
@@ -50,7 +58,7 @@ impl Shop {
             "schemas": ["shop"], "max_rows": 5, "timeout_seconds": 2})
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         self.own.run(&format!("DROP OWNED BY {0}; DROP ROLE {0}", self.reader)).await;
     }
 }

@@ -73,9 +73,14 @@ impl Server {
 
     /// What a shell prints that runs this command of `powerhouse` as the first owner, and without complaint.
     pub(crate) fn shell(&self, command: &str) -> String {
+        self.shell_with(&[], command)
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn shell_with(&self, variables: &[(&str, &str)], command: &str) -> String {
         let command = command.replacen("powerhouse", env!("CARGO_BIN_EXE_powerhouse"), 1);
         let mut shell = Command::new("bash");
-        shell.args(["-c", &command]).current_dir(self.folder());
+        shell.args(["-c", &command]).current_dir(self.folder()).envs(variables.iter().copied());
         let output =
             shell.env("POWERHOUSE_URL", &self.base).env("POWERHOUSE__DATA__FOLDER", "data").output().unwrap();
         assert!(output.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
