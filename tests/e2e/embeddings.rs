@@ -34,7 +34,7 @@ fn speak(received: &Received) -> Answer {
     Answer::call(tool, &serde_json::from_str(arguments).unwrap(), 10, 2)
 }
 
-async fn serving(stub: &StubModel) -> Server {
+fn serving(stub: &StubModel) -> Server {
     Server::with(&[
         ("POWERHOUSE__MODEL__BASE_URL", &stub.base_url()),
         ("POWERHOUSE__MODEL__NAME", MODEL),
@@ -79,7 +79,7 @@ async fn refused(caller: &Caller, path: &str, body: &Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_embedder_is_told_what_is_masked() {
     let stub = StubModel::answering(speak).await.unwrap();
-    let server = serving(&stub).await;
+    let server = serving(&stub);
     let ada = server.tenant("acme").await;
     let agent = agent(&ada).await;
     ada.post("/v1/collections", &json!({"name": "handbook"})).await;
@@ -128,7 +128,7 @@ async fn no_embedder_is_told_what_is_masked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_no_budget_has_room_for_is_refused_and_nothing_of_it_is_stored() {
     let stub = StubModel::answering(speak).await.unwrap();
-    let server = serving(&stub).await;
+    let server = serving(&stub);
     let ada = server.tenant("acme").await;
     ada.post("/v1/collections", &json!({"name": "handbook"})).await;
     let budget = json!({"scope": "tenant", "period": "month", "cap_tokens": 300});
@@ -173,7 +173,7 @@ async fn a_document_that_no_budget_has_room_for_is_refused_and_nothing_of_it_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_pays_for_its_vectors_and_is_refused_those_that_it_cannot_pay() {
     let stub = StubModel::answering(speak).await.unwrap();
-    let server = serving(&stub).await;
+    let server = serving(&stub);
     let ada = server.tenant("acme").await;
     let agent = agent(&ada).await;
     price(&ada, &[MODEL]).await;

@@ -52,7 +52,7 @@ async fn what_real_tools_write_is_read_with_its_title_headings_and_letters() {
         "Leave\n\nEverybody in the office has twenty days of leave; the\nfirst efficient affidavit is for Zoë and Łukasz, who work\n\
          in naïve cafés at 5 € a day.\n\nExtraordinarily internationalised organisations characteristically misunderstand \
          responsibilities.\n\nParents\n\nParental leave takes 26 weeks. Apply to the staff office\nbefore the fifth month.\n\n\
-         Weeks Pay\n\n1–6 90 %\n\n7–26 £184\n\n1\n\nSickness\n\nTell your manager before ten o’clock. A doctor’s certificate \
+         Weeks Pay\n1–6 90 %\n7–26 £184\n\n1\n\nSickness\n\nTell your manager before ten o’clock. A doctor’s certificate \
          is wanted from the eighth day.\n\n2"
     );
     let reportlab = read(REPORTLAB.to_vec()).await.unwrap();
@@ -104,7 +104,9 @@ async fn what_inflates_without_end_is_refused_in_bounded_memory() {
         widths("[0 4294967295 500]"),
     ] {
         let refused = read(inflating).await;
-        assert!(matches!(refused, Err(ExtractFailed::Unreadable)), "{refused:?}");
+        // What came before the bound was no text, or nothing came at all.
+        let is_refused = matches!(refused, Err(ExtractFailed::Unreadable | ExtractFailed::Wordless));
+        assert!(is_refused, "{refused:?}");
     }
 }
 

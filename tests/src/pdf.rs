@@ -29,7 +29,8 @@ pub fn stream(entries: &str, data: &[u8]) -> Vec<u8> {
 /// A file with one page, whose content this stream is. The page has the font `/F`, and these objects, from number 5 on, as forms
 /// `/X5`, `/X6` and so on.
 pub fn page(content: Vec<u8>, forms: Vec<Vec<u8>>) -> Vec<u8> {
-    let names: String = (5..5 + forms.len()).map(|number| format!("/X{number} {number} 0 R ")).collect();
+    let name = |number| format!("/X{number} {number} 0 R");
+    let names = (5..5 + forms.len()).map(name).collect::<Vec<_>>().join(" ");
     let resources = format!("<</Font <</F 4 0 R>> /XObject <<{names}>>>>");
     let mut objects = vec![
         b"<</Type /Catalog /Pages 2 0 R>>".to_vec(),

@@ -35,8 +35,8 @@ const DROP_MONTHS: &str = "SELECT drop_run_event_months($1)";
 const PURGE_MONTHS: &str = "SELECT purge_months($1, $2, $3)";
 
 impl PostgresStore {
-    async fn platform(&self) -> Result<Platform<PgTransaction>, StoreError> {
-        Ok(Platform::new(self.across()))
+    fn platform(&self) -> Platform<PgTransaction> {
+        Platform::new(self.across())
     }
 
     /// Removes the months of a table that were over before this time.
@@ -65,11 +65,11 @@ impl PlatformStore for PostgresStore {
         membership: &Membership,
         password_hash: &str,
     ) -> Result<(), StoreError> {
-        self.platform().await?.provision(tenant, owner, membership, password_hash).await
+        self.platform().provision(tenant, owner, membership, password_hash).await
     }
 
     async fn credentials(&self, tenant: &Slug, email: &Email) -> Result<Option<Credentials>, StoreError> {
-        self.platform().await?.credentials(tenant, email).await
+        self.platform().credentials(tenant, email).await
     }
 
     async fn open_session(
@@ -79,7 +79,7 @@ impl PlatformStore for PostgresStore {
         now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.platform().await?.open_session(principal, digest, now, expires_at).await
+        self.platform().open_session(principal, digest, now, expires_at).await
     }
 
     async fn rotate(
@@ -88,15 +88,15 @@ impl PlatformStore for PostgresStore {
         next: &RefreshDigest,
         now: DateTime<Utc>,
     ) -> Result<Rotation, StoreError> {
-        self.platform().await?.rotate(presented, next, now).await
+        self.platform().rotate(presented, next, now).await
     }
 
     async fn end_session(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        self.platform().await?.end_session(session, now).await
+        self.platform().end_session(session, now).await
     }
 
     async fn purge_sessions(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        self.platform().await?.purge_sessions(before, limit).await
+        self.platform().purge_sessions(before, limit).await
     }
 
     async fn make_room(&self) -> Result<(), StoreError> {
@@ -142,11 +142,11 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {
-        self.platform().await?.extend(lease, expires_at).await
+        self.platform().extend(lease, expires_at).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.platform().await?.release(lease).await
+        self.platform().release(lease).await
     }
 
     async fn claim_schedules(
@@ -155,7 +155,7 @@ impl PlatformStore for PostgresStore {
         now: DateTime<Utc>,
         claim: Duration,
     ) -> Result<Vec<DueSchedule>, StoreError> {
-        self.platform().await?.claim_schedules(CLAIM_SCHEDULES, limit, now, claim).await
+        self.platform().claim_schedules(CLAIM_SCHEDULES, limit, now, claim).await
     }
 
     async fn claim_deliveries(
@@ -164,15 +164,15 @@ impl PlatformStore for PostgresStore {
         now: DateTime<Utc>,
         claim: Duration,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        self.platform().await?.claim_deliveries(CLAIM_DELIVERIES, limit, now, claim).await
+        self.platform().claim_deliveries(CLAIM_DELIVERIES, limit, now, claim).await
     }
 
     async fn purge_deliveries(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        self.platform().await?.purge_deliveries(before, limit).await
+        self.platform().purge_deliveries(before, limit).await
     }
 
     async fn purge_idempotency_keys(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, StoreError> {
-        self.platform().await?.purge_idempotency_keys(before, limit).await
+        self.platform().purge_idempotency_keys(before, limit).await
     }
 
     async fn data_keys(
@@ -180,7 +180,7 @@ impl PlatformStore for PostgresStore {
         after: Option<(TenantId, DataKeyId)>,
         limit: u32,
     ) -> Result<Vec<TenantDataKey>, StoreError> {
-        self.platform().await?.data_keys(after, limit).await
+        self.platform().data_keys(after, limit).await
     }
 
     async fn rewrap(
@@ -189,7 +189,7 @@ impl PlatformStore for PostgresStore {
         now_wrapped: &WrappedKey,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        self.platform().await?.rewrap(before, now_wrapped, now).await
+        self.platform().rewrap(before, now_wrapped, now).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -30,7 +30,8 @@ pub trait Tool: Send + Sync {
 
     /// The most that a call has a model consume; nothing where none has a part in it. So much is set aside before the call,
     /// which says in its output what it has used.
-    fn worst_case(&self, _arguments: &serde_json::Value) -> Option<ModelUsed> {
+    fn worst_case(&self, arguments: &serde_json::Value) -> Option<ModelUsed> {
+        let _ = arguments;
         None
     }
 

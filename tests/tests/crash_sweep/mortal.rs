@@ -90,7 +90,7 @@ impl Life {
 
     async fn die(&self) {
         self.died.notify_one();
-        pending().await
+        pending::<()>().await;
     }
 
     /// Returns when the process was killed.

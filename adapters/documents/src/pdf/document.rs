@@ -28,7 +28,7 @@ pub(super) fn read(content: Vec<u8>) -> Answer {
         return Answer::Broken;
     }
     let title = pdf.metadata().title.as_deref().map(text_string);
-    pages.finish(title)
+    pages.finish(title.as_deref())
 }
 
 /// A text of the document's structure (ISO 32000-2, 7.9.2.2): UTF-16 or UTF-8 where a mark says so, else `PDFDocEncoding`.

@@ -44,8 +44,8 @@ pub(super) struct TooLong;
 /// The text of a document, page by page.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// Those that are done.
-    pages: Vec<Vec<Line>>,
+    /// Those that are at their end.
+    done: Vec<Vec<Line>>,
     lines: Vec<Line>,
     bytes: usize,
     /// How many glyphs were of a letter, and of which it is not said what they are.
@@ -74,13 +74,12 @@ impl Pages {
         }
         self.known += 1;
         let length = |lines: &[Line]| lines.last().map_or(0, |line| line.text.len());
-        match self.lines.last_mut().and_then(|line| Some((line.gap(glyph)?, line))) {
-            Some((gap, line)) => line.put(glyph, text, gap > WORD_GAP),
-            None => {
-                // An empty line after it is counted with each.
-                self.bytes += 2 + length(&self.lines);
-                self.lines.push(Line::new(glyph, text));
-            }
+        if let Some((gap, line)) = self.lines.last_mut().and_then(|line| Some((line.gap(glyph)?, line))) {
+            line.put(glyph, text, gap > WORD_GAP);
+        } else {
+            // An empty line after it is counted with each.
+            self.bytes += 2 + length(&self.lines);
+            self.lines.push(Line::new(glyph, text));
         }
     }
 
@@ -94,19 +93,19 @@ impl Pages {
             return Err(TooLong);
         }
         self.bytes += self.lines.last().map_or(0, |line| line.text.len());
-        self.pages.push(std::mem::take(&mut self.lines));
+        self.done.push(std::mem::take(&mut self.lines));
         Ok(())
     }
 
-    pub(super) fn finish(self, title: Option<String>) -> Answer {
+    pub(super) fn finish(self, title: Option<&str>) -> Answer {
         if self.known == 0 || self.unknown > self.known {
             return Answer::Wordless;
         }
-        let levels = Levels::of(self.pages.iter().flatten());
+        let levels = Levels::of(self.done.iter().flatten());
         let parts: Vec<Part> =
-            self.pages.iter().flat_map(|page| paragraphs(page)).map(|lines| levels.part(lines)).collect();
+            self.done.iter().flat_map(|page| paragraphs(page)).map(|lines| levels.part(lines)).collect();
         let is_blank = parts.iter().all(|part| part.text.trim().is_empty());
-        if is_blank { Answer::Wordless } else { Answer::Text { title: title.as_deref().map(cleaned), parts } }
+        if is_blank { Answer::Wordless } else { Answer::Text { title: title.map(cleaned), parts } }
     }
 }
 

@@ -1,3 +1,5 @@
+//! What is masked, paid in advance and given back, and what becomes of failures between.
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 

@@ -51,18 +51,18 @@ pub(crate) async fn give_back(
     (user, agent): (UserId, Option<AgentId>),
     paid: Prepaid,
     calls: u64,
-    used: &mut ModelUsed,
+    told: &mut ModelUsed,
 ) -> Result<(), StoreError> {
     let Prepaid { reservation, prices, at } = paid;
-    let price = prices.at(&used.model, at).or_else(|| prices.at(&reservation.model, at));
-    used.usage = price.unwrap_or(Price::FREE).applied_to(used.usage);
-    let unspent = reservation.unspent(used.usage);
+    let price = prices.at(&told.model, at).or_else(|| prices.at(&reservation.model, at));
+    told.usage = price.unwrap_or(Price::FREE).applied_to(told.usage);
+    let unspent = reservation.unspent(told.usage);
     for window in &reservation.windows {
         tx.budgets().give_back(*window, unspent).await?;
     }
     if calls > 0 {
-        let key = UsageKey { day: at.date_naive(), agent, user, model: used.model.clone() };
-        tx.usage().add(&key, calls, used.usage).await?;
+        let key = UsageKey { day: at.date_naive(), agent, user, model: told.model.clone() };
+        tx.usage().add(&key, calls, told.usage).await?;
     }
     Ok(())
 }
