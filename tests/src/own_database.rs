@@ -38,6 +38,13 @@ impl OwnDatabase {
         Self { server, name }
     }
 
+    /// Another one like it, to which nobody is connected now: faster than to migrate each.
+    pub async fn copied(&self) -> Self {
+        let name = format!("powerhouse_{}", Uuid::new_v4().simple());
+        run(&self.server, &format!("CREATE DATABASE {name} TEMPLATE {}", self.name)).await;
+        Self { server: self.server.clone(), name }
+    }
+
     /// The database, as the superuser.
     pub fn owner(&self) -> Url {
         let mut url = self.server.clone();

@@ -276,8 +276,9 @@ pub(super) async fn on_postgres(own: &OwnDatabase, unfiltered: Option<&'static s
 
 #[tokio::test]
 async fn s07_without_a_tables_filter_row_level_security_keeps_tenants_apart() {
+    let template = migrated().await;
     for &table in TABLES {
-        let own = migrated().await;
+        let own = template.copied().await;
         let (stores, seen) = on_postgres(&own, Some(table)).await;
         isolate(&stores).await;
         assert!(seen.mutated.load(Ordering::Relaxed) > 0, "no statement filters {table}");
@@ -287,8 +288,9 @@ async fn s07_without_a_tables_filter_row_level_security_keeps_tenants_apart() {
 
 #[tokio::test]
 async fn s07_without_a_tables_policy_the_filter_keeps_tenants_apart() {
+    let template = migrated().await;
     for &table in TABLES {
-        let own = migrated().await;
+        let own = template.copied().await;
         // Opened before: it would refuse to serve.
         let store = Arc::new(open(&own).await);
         own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
@@ -299,8 +301,9 @@ async fn s07_without_a_tables_policy_the_filter_keeps_tenants_apart() {
 /// The mistakes above are mistakes: with the one wall gone and the other as well, the suite fails.
 #[tokio::test]
 async fn s07_without_filter_and_policy_tenants_meet() {
+    let template = migrated().await;
     for &table in TABLES {
-        let own = migrated().await;
+        let own = template.copied().await;
         let (stores, _) = on_postgres(&own, Some(table)).await;
         own.run(&format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
         assert!(!do_isolate(&stores).await, "on PostgreSQL, nothing is seen of an unfiltered {table}");
