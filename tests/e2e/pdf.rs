@@ -59,8 +59,8 @@ async fn what_real_tools_write_is_read_with_its_title_headings_and_letters() {
     assert_eq!(reportlab.title.as_deref(), Some("Reisekosten – Übersicht"));
     assert_eq!(
         reportlab.text,
-        "Reisekosten\n\nFahrten werden mit 0,30 € je Kilometer vergütet.\nGrößere Beträge prüft die Buchhaltung.\n\n\
-         Plain words in Helvetica, with “quotes” and a bullet • too.\n\nCity Rate\nKöln 95\nGenève 40"
+        "Reisekosten\n\nFahrten werden mit 0,30 € je Kilometer vergütet.\nGrößere Beträge prüft die Buchhaltung.\n\
+         Plain words in Helvetica, with “quotes” and a bullet • too.\nCity Rate\nKöln 95\nGenève 40"
     );
     // Some may change it; anybody may read it.
     assert_eq!(text(ENCRYPTED_FOR_OWNER.to_vec()).await, "The code is 4711.");
