@@ -170,7 +170,7 @@ mod tests {
     use powerhouse_ports::events::{EventBus, MockEventBus, RunNews};
     use powerhouse_ports::models::MockModelProvider;
     use powerhouse_ports::platform::MockPlatformStore;
-    use powerhouse_ports::store::{MockTenantStore, StoreError};
+    use powerhouse_ports::store::{MockTenantStore, Plain, StoreError, TenantStore, TenantTx, TenantView};
     use powerhouse_ports::tools::MockToolMaker;
     use uuid::Uuid;
 
@@ -185,19 +185,19 @@ mod tests {
     fn workshop() -> Arc<Workshop> {
         let mut platform = MockPlatformStore::new();
         platform.expect_claim().returning(|_, _, _| Err(StoreError::Unavailable("away".into())));
-        furnished(platform, MockTenantStore::new(), Arc::new(MockEventBus::new()))
+        furnished(platform, Arc::new(MockTenantStore::new()), Arc::new(MockEventBus::new()))
     }
 
     fn furnished(
         platform: MockPlatformStore,
-        store: MockTenantStore,
+        store: Arc<dyn TenantStore>,
         bus: Arc<dyn EventBus>,
     ) -> Arc<Workshop> {
         let mut clock = MockClock::new();
         clock.expect_now().return_const(DateTime::UNIX_EPOCH + MINUTE * 60);
         let clock: Arc<MockClock> = Arc::new(clock);
         Arc::new(Workshop {
-            store: Arc::new(store),
+            store,
             platform: Arc::new(platform),
             models: Models::of(Arc::new(MockModelProvider::new()), ""),
             tools: Resolver {
@@ -233,12 +233,30 @@ mod tests {
     }
 
     #[async_trait]
-    impl EventBus for InTurn {
+    impl TenantStore for InTurn {
+        async fn begin(&self, _: &TenantScope) -> Result<Box<dyn TenantTx>, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+
+        async fn read(&self, _: &TenantScope) -> Result<Box<dyn TenantView>, StoreError> {
+            let number = self.number.fetch_add(1, Ordering::Relaxed).clamp(1, 64);
+            tokio::time::sleep(self.turn * number).await;
+            Err(StoreError::Unavailable("away".into()))
+        }
+
+        async fn record_plain<'a>(&self, _: &[Plain<'a>]) -> Result<Vec<Option<u64>>, StoreError> {
+            Err(StoreError::Unavailable("away".into()))
+        }
+    }
+
+    /// Tells nobody anything.
+    struct Silent;
+
+    #[async_trait]
+    impl EventBus for Silent {
         async fn publish(&self, _: &TenantScope, _: RunNews) {}
 
         async fn subscribe(&self, _: &TenantScope, _: RunId) -> BoxStream<'static, RunNews> {
-            let number = self.number.fetch_add(1, Ordering::Relaxed).clamp(1, 64);
-            tokio::time::sleep(self.turn * number).await;
             futures::stream::empty().boxed()
         }
     }
@@ -247,7 +265,7 @@ mod tests {
     /// working for a second, and is woken half-way.
     async fn claims_of_a_busy_worker(turn: Duration) -> Vec<(Room, Instant)> {
         let claims = Arc::new(Mutex::new(Vec::new()));
-        let (mut platform, mut store) = (MockPlatformStore::new(), MockTenantStore::new());
+        let mut platform = MockPlatformStore::new();
         let made = Arc::clone(&claims);
         platform.expect_claim().returning(move |room, now, _| {
             made.lock().unwrap().push((room, Instant::now()));
@@ -255,8 +273,8 @@ mod tests {
             let lease = Lease::granted(tenant, run, FencingToken(1), now + MINUTE, 0);
             Ok(vec![lease; usize::try_from(room.anyone).unwrap()])
         });
-        store.expect_read().returning(|_| Err(StoreError::Unavailable("away".into())));
-        let workshop = furnished(platform, store, Arc::new(InTurn { turn, number: AtomicU32::new(0) }));
+        let store = Arc::new(InTurn { turn, number: AtomicU32::new(0) });
+        let workshop = furnished(platform, store, Arc::new(Silent));
         let (stop, wake) = (CancellationToken::new(), Arc::clone(&workshop.wake));
         let working = tokio::spawn(Worker { workshop }.run(stop.clone()));
         tokio::time::sleep(Duration::from_millis(499)).await;
