@@ -218,7 +218,14 @@ impl PriceList {
         self.exactly(model, at).or_else(|| self.exactly(released(model)?, at))
     }
 
-    /// The same, for a call that budgets may count: a model without a price costs nothing while money is not bounded, and is
+    /// What a call used, at the price of the model that answered; at that of the one that was asked, where it has none; and for
+    /// nothing, where neither has.
+    pub fn charged(&self, used: Usage, answered: &str, asked: &str, at: DateTime<Utc>) -> Usage {
+        let price = self.at(answered, at).or_else(|| self.at(asked, at));
+        price.unwrap_or(Price::FREE).applied_to(used)
+    }
+
+    /// The price of a call that budgets may count: a model without a price costs nothing while money is not bounded, and is
     /// refused once it is.
     pub fn bounding(
         &self,

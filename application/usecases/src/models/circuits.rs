@@ -41,8 +41,8 @@ impl Circuits {
             known.retain(|_, circuit| circuit.phase() != Phase::Closed || Arc::strong_count(circuit) > 1);
         }
         let id = CircuitId { provider, model: model.to_owned() };
-        let new = || Arc::new(Circuit::new(id.clone(), Arc::clone(&self.breakers)));
-        Arc::clone(known.entry(id.clone()).or_insert_with(new))
+        let new = |id: &CircuitId| Arc::new(Circuit::new(id.clone(), Arc::clone(&self.breakers)));
+        Arc::clone(known.entry(id).or_insert_with_key(new))
     }
 
     /// Says how many are in which phase, as far as calls of this process have found.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use powerhouse_domain::ids::{AgentId, UserId};
-use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, Reservation, UsageKey, check_fits};
+use powerhouse_domain::money::{BudgetRefusal, PriceList, Reservation, UsageKey, check_fits};
 use powerhouse_domain::tools::ModelUsed;
 use powerhouse_ports::store::{StoreError, TenantTx};
 
@@ -54,8 +54,7 @@ pub(crate) async fn give_back(
     told: &mut ModelUsed,
 ) -> Result<(), StoreError> {
     let Prepaid { reservation, prices, at } = paid;
-    let price = prices.at(&told.model, at).or_else(|| prices.at(&reservation.model, at));
-    told.usage = price.unwrap_or(Price::FREE).applied_to(told.usage);
+    told.usage = prices.charged(told.usage, &told.model, &reservation.model, at);
     let unspent = reservation.unspent(told.usage);
     for window in &reservation.windows {
         tx.budgets().give_back(*window, unspent).await?;

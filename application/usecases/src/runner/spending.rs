@@ -13,7 +13,7 @@ use powerhouse_domain::effects::{
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, UserId};
 use powerhouse_domain::model::{ModelRequest, Usage};
-use powerhouse_domain::money::{BudgetRefusal, Price, PriceList, Reservation, in_flight};
+use powerhouse_domain::money::{BudgetRefusal, PriceList, Reservation, in_flight};
 use powerhouse_domain::runs::{Run, RunEvent};
 use powerhouse_domain::tools::{ModelUsed, ToolOutput};
 use tokio::sync::mpsc;
@@ -124,8 +124,7 @@ impl Purse {
         match outcome {
             EffectOutcome::Model(mut reply) => {
                 let asked = reply.routed.as_ref().map_or(&reservation.model, |routed| &routed.model);
-                let price = self.prices.at(&reply.model, at).or_else(|| self.prices.at(asked, at));
-                reply.usage = price.unwrap_or(Price::FREE).applied_to(reply.usage);
+                reply.usage = self.prices.charged(reply.usage, &reply.model, asked, at);
                 let (used, model) = (reply.usage, reply.model.clone());
                 self.settled.push(Settled { reservation, used, calls: 1, model, at: now });
                 EffectOutcome::Model(reply)
@@ -165,9 +164,7 @@ impl Purse {
                     // It was set aside for by nobody, and no budget bounds it.
                     None => (Reservation::nothing(&used.model), now),
                 };
-                let price =
-                    self.prices.at(&used.model, at).or_else(|| self.prices.at(&reservation.model, at));
-                used.usage = price.unwrap_or(Price::FREE).applied_to(used.usage);
+                used.usage = self.prices.charged(used.usage, &used.model, &reservation.model, at);
                 Settled { reservation, used: used.usage, calls: 1, model: used.model.clone(), at: now }
             }
         };
@@ -224,7 +221,7 @@ impl Purse {
 mod tests {
     use std::time::Duration;
 
-    use powerhouse_domain::money::{BudgetWindow, PriceEntry};
+    use powerhouse_domain::money::{BudgetWindow, Price, PriceEntry};
     use powerhouse_domain::runs::{RunLimits, Task};
     use powerhouse_domain::selection;
     use uuid::Uuid;
