@@ -1,5 +1,5 @@
 //! What tests of several crates share: the contract suites, each generic over a harness, run against every adapter,
-//! a stub of a model's API, and databases of one's own.
+//! a stub of a model's API, and databases and stores of one's own.
 
 pub mod contract;
 pub mod labelled;
@@ -8,6 +8,7 @@ pub mod own_database;
 pub mod own_pgbouncer;
 pub mod own_postgres;
 pub mod own_redis;
+pub mod own_stores;
 pub mod pdf;
 pub mod proxy;
 pub mod scripts;

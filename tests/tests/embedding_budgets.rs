@@ -22,17 +22,14 @@ use powerhouse_ports::clock::{Clock as _, IdSource as _};
 use powerhouse_ports::documents::{ExtractFailed, TextExtractor};
 use powerhouse_ports::embeddings::{Embedder, Embeddings};
 use powerhouse_ports::models::ModelError;
-use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
-use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{Office, agent, office};
 use powerhouse_tests::contract::stores::Stores;
-use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_stores::{migrated, on_postgres, on_sqlite};
 use powerhouse_usecases::knowledge::{AddDocument, CreateCollection, Query, SearchKnowledge, Searcher};
 use powerhouse_usecases::memories::{AddMemory, Remembrance};
 use powerhouse_usecases::{Embedding, Once, Refused};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
-use zeroize::Zeroizing;
 
 /// Each fifth time it is away, and each seventh what it says is no answer.
 #[derive(Default)]
@@ -225,19 +222,11 @@ async fn storm(stores: Stores) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_vectors_made_at_once_no_cap_is_passed_on_sqlite() {
     let folder = TempDir::new().unwrap();
-    let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
-    storm(Stores { tenants: store.clone(), platform: store, open_at_once: 1 }).await;
+    storm(on_sqlite(folder.path()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_vectors_made_at_once_no_cap_is_passed_on_postgres() {
-    let own = OwnDatabase::empty().await;
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
-    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
-    let store =
-        PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await.unwrap();
-    let store = Arc::new(store);
-    storm(Stores { tenants: store.clone(), platform: store, open_at_once: 8 }).await;
+    let own = migrated().await;
+    storm(on_postgres(&own).await).await;
 }

@@ -27,12 +27,12 @@ use powerhouse_memory::{MemoryEventBus, SystemClock, UuidV7Source};
 use powerhouse_models::{Scripted, ScriptedModel};
 use powerhouse_ports::clock::IdSource as _;
 use powerhouse_ports::tools::Tool;
-use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
+use powerhouse_postgres::PoolSettings;
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::no_maker::NoMaker;
-use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_stores::{migrated, open};
 use powerhouse_usecases::models::Models;
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
 use powerhouse_usecases::tools::Resolver;
@@ -42,7 +42,6 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 /// Steps of the runs that are measured.
 const STEPS: [u32; 3] = [250, 500, 1_000];
@@ -235,10 +234,7 @@ async fn a_long_run_takes_space_in_proportion() {
 /// On PostgreSQL the rows that are read are counted too: by the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_run_on_postgresql_takes_space_and_reading_in_proportion() {
-    let own = OwnDatabase::empty().await;
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
+    let own = migrated().await;
     // A table as small as this one PostgreSQL may prefer to read from end to end.
     own.run("DO $do$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $do$")
         .await;
@@ -246,9 +242,7 @@ async fn a_long_run_on_postgresql_takes_space_and_reading_in_proportion() {
     let mut measured = Vec::new();
     for steps in STEPS {
         let before = read_and_written(&db).await;
-        let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
-        let store = PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default());
-        let store = Arc::new(store.await.unwrap());
+        let store = Arc::new(open(&own, PoolSettings::default()).await);
         let stores = Stores { tenants: store.clone(), platform: store.clone(), open_at_once: 8 };
         let one = measure(&stores, steps).await;
         // The counts of a connection are there when it has ended.

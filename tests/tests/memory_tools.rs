@@ -15,17 +15,14 @@ use powerhouse_domain::tenants::Plan;
 use powerhouse_memory::UuidV7Source;
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::tools::{RunContext, Tool, ToolFactory as _};
-use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
-use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::sample::{Office, agent, at, next_id, office};
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::labelled::Labelled;
-use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_stores::{migrated, on_postgres, on_sqlite};
 use powerhouse_usecases::Keeper;
 use powerhouse_usecases::memories::{MemoryApply, MemorySearch, Remembrance};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 /// Time goes by as the test says.
 #[derive(Default)]
@@ -194,19 +191,11 @@ impl Scene {
 #[tokio::test]
 async fn the_tools_of_memory_keep_their_promises_on_sqlite() {
     let folder = TempDir::new().unwrap();
-    let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
-    Scene::new(Stores { tenants: store.clone(), platform: store, open_at_once: 1 }).await.play().await;
+    Scene::new(on_sqlite(folder.path()).await).await.play().await;
 }
 
 #[tokio::test]
 async fn the_tools_of_memory_keep_their_promises_on_postgres() {
-    let own = OwnDatabase::empty().await;
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
-    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
-    let store =
-        PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await.unwrap();
-    let store = Arc::new(store);
-    Scene::new(Stores { tenants: store.clone(), platform: store, open_at_once: 8 }).await.play().await;
+    let own = migrated().await;
+    Scene::new(on_postgres(&own).await).await.play().await;
 }

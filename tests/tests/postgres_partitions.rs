@@ -7,23 +7,20 @@
 use powerhouse_ports::platform::PlatformStore as _;
 use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_stores;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use zeroize::Zeroizing;
 
 const TENANT: &str = "00000000-0000-0000-0000-000000000001";
 
 async fn migrated() -> (OwnDatabase, DatabaseConnection) {
-    let own = OwnDatabase::empty().await;
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
+    let own = own_stores::migrated().await;
     let owner = Database::connect(own.owner().as_str()).await.unwrap();
     (own, owner)
 }
 
 async fn open(own: &OwnDatabase) -> PostgresStore {
-    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
-    PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await.unwrap()
+    own_stores::open(own, PoolSettings::default()).await
 }
 
 async fn column(db: &impl ConnectionTrait, sql: &str) -> Vec<String> {

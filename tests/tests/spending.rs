@@ -28,12 +28,12 @@ use powerhouse_memory::{MemoryBreakers, MemoryEventBus, SystemClock, UuidV7Sourc
 use powerhouse_ports::clock::{Clock as _, IdSource as _};
 use powerhouse_ports::models::{DeltaSink, ModelError, ModelProvider};
 use powerhouse_ports::store::Limit;
-use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
-use powerhouse_sqlite::SqliteStore;
+use powerhouse_postgres::PoolSettings;
 use powerhouse_tests::contract::sample::office;
 use powerhouse_tests::contract::stores::Stores;
 use powerhouse_tests::no_maker::NoMaker;
-use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_database::OwnDatabase;
+use powerhouse_tests::own_stores::{self, migrated, open};
 use powerhouse_usecases::Once;
 use powerhouse_usecases::models::{Models, Platform};
 use powerhouse_usecases::runner::{Pulse, Settings, Worker, Workshop};
@@ -45,7 +45,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 /// Long enough for a worker under load to extend it, short enough for a test to wait for its end.
 const LEASE: Duration = Duration::from_secs(2);
@@ -122,19 +121,14 @@ enum Kept {
 
 async fn on_sqlite() -> (Kept, Stores) {
     let folder = TempDir::new().unwrap();
-    let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
-    (Kept::Folder(folder), Stores { tenants: store.clone(), platform: store, open_at_once: 1 })
+    let stores = own_stores::on_sqlite(folder.path()).await;
+    (Kept::Folder(folder), stores)
 }
 
 async fn on_postgres() -> (Kept, Stores) {
-    let own = OwnDatabase::empty().await;
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
-    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
+    let own = migrated().await;
     let settings = PoolSettings { connections: 12, platform_connections: 3, ..PoolSettings::default() };
-    let store = PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap();
-    let store = Arc::new(store);
+    let store = Arc::new(open(&own, settings).await);
     (Kept::Database(own), Stores { tenants: store.clone(), platform: store, open_at_once: 12 })
 }
 

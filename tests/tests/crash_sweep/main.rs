@@ -10,17 +10,13 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use powerhouse_postgres::{PoolSettings, PostgresStore, Roles, migrate};
-use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::contract::stores::Stores;
-use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_stores::{migrated, on_postgres, on_sqlite};
 use powerhouse_tests::scale;
 use tempfile::TempDir;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 mod mortal;
 mod scenario;
@@ -87,31 +83,15 @@ fn folder() -> TempDir {
     if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap()
 }
 
-async fn on_sqlite(folder: &TempDir) -> Stores {
-    let store = Arc::new(SqliteStore::open(&folder.path().join("powerhouse.db")).await.unwrap());
-    Stores { tenants: store.clone(), platform: store, open_at_once: 1 }
-}
-
-async fn on_postgres(own: &OwnDatabase) -> Stores {
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap();
-    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
-    let store =
-        PostgresStore::open(application.as_str(), platform.as_str(), PoolSettings::default()).await.unwrap();
-    let store = Arc::new(store);
-    Stores { tenants: store.clone(), platform: store, open_at_once: 8 }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_survives_a_death_at_each_moment() {
     let folder = folder();
-    sweep(&on_sqlite(&folder).await).await;
+    sweep(&on_sqlite(folder.path()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_on_postgresql_survives_a_death_at_each_moment() {
-    let own = OwnDatabase::empty().await;
+    let own = migrated().await;
     sweep(&on_postgres(&own).await).await;
 }
 
@@ -131,8 +111,8 @@ fn numbers(seed: u64) -> impl Iterator<Item = usize> {
 async fn a_run_survives_several_deaths() {
     let runs: u64 = scale("CRASH_SCENARIOS").unwrap_or(60);
     let folder = folder();
-    let own = OwnDatabase::empty().await;
-    let databases = [on_sqlite(&folder).await, on_postgres(&own).await];
+    let own = migrated().await;
+    let databases = [on_sqlite(folder.path()).await, on_postgres(&own).await];
     for seed in 0..runs {
         let mut numbers = numbers(seed);
         let mut below = |bound: usize| numbers.next().unwrap_or_default() % bound;

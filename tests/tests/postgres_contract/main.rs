@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use powerhouse_postgres::{Compared, OpenError, PoolSettings, Pooler, PostgresStore, Roles, Unsafe, migrate};
+use powerhouse_postgres::{OpenError, PoolSettings, Pooler, PostgresStore, Roles, Unsafe, migrate};
 use powerhouse_tests::contract::stores::{Harness, Stores};
-use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD, PLATFORM};
+use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PLATFORM};
 use powerhouse_tests::own_pgbouncer::OwnPgBouncer;
+use powerhouse_tests::own_stores::{self, migrated};
 use powerhouse_tests::store_contract;
 use url::Url;
-use zeroize::Zeroizing;
 
 mod mutations;
 mod pgvector;
@@ -22,26 +22,13 @@ mod raw_sql;
 mod tls;
 mod trips;
 
-async fn migrated() -> OwnDatabase {
-    let own = OwnDatabase::empty().await;
-    migrate_as_superuser(&own).await;
-    own
-}
-
-async fn migrate_as_superuser(own: &OwnDatabase) -> Compared {
-    let password = || Some(Zeroizing::new(PASSWORD.to_owned()));
-    let roles = Roles::new((APPLICATION, password()), (PLATFORM, password()));
-    migrate(own.owner().as_str(), &roles).await.unwrap()
-}
-
 /// How many connections the application's role has.
 const CONNECTIONS: u8 = 8;
 
 async fn open(own: &OwnDatabase) -> PostgresStore {
     let settings =
         PoolSettings { connections: CONNECTIONS.into(), platform_connections: 4, ..PoolSettings::default() };
-    let (application, platform) = (own.role(APPLICATION), own.role(PLATFORM));
-    PostgresStore::open(application.as_str(), platform.as_str(), settings).await.unwrap()
+    own_stores::open(own, settings).await
 }
 
 struct OnPostgres(tokio::sync::Mutex<Vec<OwnDatabase>>);
