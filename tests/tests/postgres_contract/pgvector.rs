@@ -14,6 +14,7 @@ use powerhouse_rows::{Own, Transaction};
 use powerhouse_tests::contract::stores::knowledge::{put, with_collections};
 use powerhouse_tests::contract::stores::{Harness, Stores};
 use powerhouse_tests::own_database::{APPLICATION, OwnDatabase, PASSWORD};
+use powerhouse_tests::own_stores;
 use powerhouse_tests::store_contract;
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
@@ -24,12 +25,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::mutations::on_postgres;
+use super::open;
 use super::plans::flatten;
-use super::{migrate_as_superuser, open};
 
 async fn migrated() -> OwnDatabase {
     let own = OwnDatabase::with_pgvector().await;
-    assert_eq!(migrate_as_superuser(&own).await, Compared::ByDatabase);
+    assert_eq!(own_stores::migrate(&own).await, Compared::ByDatabase);
     own
 }
 
@@ -60,7 +61,7 @@ async fn nearest(stores: &Stores, scope: &TenantScope) -> Vec<DocumentId> {
 #[tokio::test]
 async fn s07_both_walls_hold_where_the_database_compares() {
     let own = migrated().await;
-    let (unfiltered, seen) = on_postgres(&own, Some("document_chunks")).await;
+    let (unfiltered, seen) = on_postgres(&own, &["document_chunks"]).await;
     let store = Arc::new(open(&own).await);
     let filtered = Stores { tenants: store.clone(), platform: store, open_at_once: 1 };
     let (ours, theirs) =
