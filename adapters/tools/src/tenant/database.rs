@@ -31,6 +31,9 @@ use super::{NOT_LISTED, Outside, TIMEOUTS, mask};
 use crate::arguments;
 use bounded::Bounded;
 
+/// How long a database has, after its time is up, to stop a query by itself and say so.
+const TO_SAY_SO: Duration = Duration::from_secs(2);
+
 /// How much a server may send beside what is kept: names, frames, a certificate, and what is cut off.
 const BESIDE: usize = 1024 * 1024;
 
@@ -94,7 +97,7 @@ impl Tool for ReadTool {
             Err(refusal) => return refusal,
         };
         let seconds = self.database.limits.seconds();
-        let limit = Duration::from_secs(seconds.into());
+        let limit = Duration::from_secs(seconds.into()) + TO_SAY_SO;
         match tokio::time::timeout(limit, self.asked(sql.as_deref())).await {
             Ok(Ok(content)) => ToolOutput::ok(content),
             Ok(Err(why)) => ToolOutput::error(format!("{why}.")),
@@ -164,8 +167,7 @@ impl ReadTool {
     /// Begins to read: nothing can be written, nothing takes long, and names are looked for where they were declared.
     fn begin(&self) -> String {
         let schemas: Vec<String> = self.database.schemas.iter().map(|name| quoted(name)).collect();
-        // A little less than the call may take, for the database to stop the query by itself and say so.
-        let milliseconds = u64::from(self.database.limits.seconds()) * 1_000 - 300;
+        let milliseconds = u64::from(self.database.limits.seconds()) * 1_000;
         format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}; \
              SET LOCAL idle_in_transaction_session_timeout = {milliseconds}; SET LOCAL search_path = {}",
