@@ -32,6 +32,7 @@ mod m0023_keys_and_masks;
 mod m0024_rules_when_written;
 mod m0025_room_in_pages;
 mod m0029_read_claimed;
+mod m0030_claim_runs;
 #[cfg(test)]
 mod on_postgres;
 mod rls;
@@ -70,6 +71,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0024_rules_when_written::Migration),
             Box::new(m0025_room_in_pages::Migration),
             Box::new(m0029_read_claimed::Migration),
+            Box::new(m0030_claim_runs::Migration),
         ]
     }
 }

@@ -142,8 +142,9 @@ fn grants(application: &str, platform: &str, keeper: &str) -> String {
         GRANT SELECT, INSERT, UPDATE, DELETE ON budgets TO {application};
         GRANT SELECT, INSERT, UPDATE ON budget_windows, usage, idempotency_keys, approval_rules, selectors, egress_rules,
             masking_rules TO {application};
-        REVOKE ALL ON FUNCTION record_work, add_usage, read_claimed FROM PUBLIC;
+        REVOKE ALL ON FUNCTION record_work, add_usage, read_claimed, claim_runs FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION record_work, add_usage, read_claimed TO {application};
+        GRANT EXECUTE ON FUNCTION claim_runs TO {platform};
         GRANT SELECT, INSERT ON audit_records TO {application};
         GRANT INSERT ON audit_records TO {platform};
         GRANT SELECT, INSERT, UPDATE ON audit_heads TO {application}, {platform};

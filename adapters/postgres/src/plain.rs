@@ -1,18 +1,23 @@
 //! What workers did to runs of any tenants, and what they read of those that they have claimed, each in one round trip.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use powerhouse_domain::runs::Lease;
 use powerhouse_ports::store::{ClaimedRun, Plain, StoreError};
 use powerhouse_rows::claimed::{claimed, key, read_columns, wanted};
 use powerhouse_rows::plain::{Part, parts};
-use powerhouse_rows::{Transaction as _, store_error};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use powerhouse_rows::store_error;
+use sea_orm::{DbBackend, QueryResult, Statement};
 
-use crate::transaction::{PgTransaction, Pool, Sending, Single};
+use crate::transaction::{Pool, call};
 
 /// The function says for each item whose it is, and row-level security holds it to that.
 const RECORD: &str = "SELECT record_work(CAST($1 AS text)::jsonb)";
+
+static READ: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM read_claimed(CAST($1 AS text)::jsonb, $2) AS read", read_columns())
+});
 
 /// What goes to the network as one piece: a TLS record has 16 KiB. sqlx leaves Nagle's algorithm on (RFC 896), which would
 /// hold back the next one until the one before is acknowledged, and that may take 40 ms.
@@ -40,30 +45,17 @@ pub(crate) async fn read_claimed(
     pool: &Pool,
     leases: &[Lease],
 ) -> Result<Vec<Option<ClaimedRun>>, StoreError> {
-    let sql = format!("SELECT {} FROM read_claimed(CAST($1 AS text)::jsonb, $2) AS read", read_columns());
     let wanted = wanted(leases).map_err(|error| StoreError::Internal(Box::new(error)))?;
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [wanted.into(), SHORT.into()]);
+    let statement =
+        Statement::from_sql_and_values(DbBackend::Postgres, READ.as_str(), [wanted.into(), SHORT.into()]);
     // What no run can be made of is left out: whoever reads it alone hears why.
-    let rows = alone(pool, statement).await?;
+    let rows = call(pool, statement).await?;
     let mut read: HashMap<_, _> = rows.iter().filter_map(|row| claimed(row).ok()).collect();
     Ok(leases.iter().map(|lease| read.remove(&key(lease))).collect())
 }
 
 async fn send(pool: &Pool, json: String) -> Result<Vec<QueryResult>, StoreError> {
-    alone(pool, Statement::from_sql_and_values(DbBackend::Postgres, RECORD, [json.into()])).await
-}
-
-/// Runs a function that says itself whose each row is.
-async fn alone(pool: &Pool, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
-    if pool.prepares {
-        // A statement is a transaction by itself.
-        let single = Sending::<Single>::alone(pool).await?;
-        return single.query_all_raw(statement).await.map_err(store_error(RUN));
-    }
-    let tx = PgTransaction::of_nobody(pool);
-    let rows = tx.query_all_raw(statement).await.map_err(store_error(RUN))?;
-    tx.commit().await.map_err(store_error(RUN))?;
-    Ok(rows)
+    call(pool, Statement::from_sql_and_values(DbBackend::Postgres, RECORD, [json.into()])).await
 }
 
 fn number(row: &QueryResult) -> Result<Option<u64>, StoreError> {

@@ -22,7 +22,6 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 
 use crate::PostgresStore;
 use crate::due::{CLAIM_DELIVERIES, CLAIM_SCHEDULES};
-use crate::queue::{CLAIM, TAKE_TURNS};
 use crate::transaction::PgTransaction;
 
 /// What is kept by month has a part for each: this one and three more are there in time.
@@ -137,8 +136,7 @@ impl PlatformStore for PostgresStore {
     }
 
     async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        let tx = self.in_turn(TAKE_TURNS);
-        Platform::new(tx).claim_at_once(CLAIM, room, now, lease).await
+        crate::queue::claim(&self.platform, room, now, lease).await
     }
 
     async fn extend(&self, lease: &Lease, expires_at: DateTime<Utc>) -> Result<(), StoreError> {

@@ -87,7 +87,7 @@ pub enum OpenError {
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     application: Pool,
-    platform: Pool,
+    pub(crate) platform: Pool,
 }
 
 impl PostgresStore {
@@ -107,11 +107,6 @@ impl PostgresStore {
     /// A transaction across tenants.
     pub(crate) fn across(&self) -> PgTransaction {
         PgTransaction::of_nobody(&self.platform)
-    }
-
-    /// The same, beginning with these statements.
-    pub(crate) fn in_turn(&self, statements: &str) -> PgTransaction {
-        PgTransaction::in_turn(&self.platform, statements)
     }
 
     /// Measures the connections of both roles.

@@ -46,11 +46,6 @@ impl PgTransaction {
         Self::begin(pool, "BEGIN", "")
     }
 
-    /// A transaction of no tenant that begins with these statements.
-    pub(crate) fn in_turn(pool: &Pool, statements: &str) -> Self {
-        Self::begin(pool, "BEGIN", &format!("; {statements}"))
-    }
-
     fn begin(pool: &Pool, kind: &str, more: &str) -> Self {
         let opening = format!("{kind}{}{more}", pool.limits);
         Self::new(Begun::by(pool.connections.clone(), opening), pool)
@@ -61,6 +56,8 @@ impl PgTransaction {
 fn tenant(scope: &TenantScope) -> String {
     format!("; SET LOCAL app.tenant_id = '{}'", scope.tenant_id().as_uuid())
 }
+
+const RUN: &str = "run";
 
 /// A connection for a single statement, which is a transaction of its own.
 pub(crate) enum Single {
@@ -94,6 +91,19 @@ impl Sending<Single> {
         let bare = within(pool.patience, pool.connections.acquire()).await;
         Ok(Self::new(Single::Bare(bare.map_err(unreachable)?), pool))
     }
+}
+
+/// Calls a function of the database, which is all that its transaction does.
+pub(crate) async fn call(pool: &Pool, function: Statement) -> Result<Vec<QueryResult>, StoreError> {
+    if pool.prepares {
+        // A statement is a transaction by itself.
+        let single = Sending::<Single>::alone(pool).await?;
+        return single.query_all_raw(function).await.map_err(store_error(RUN));
+    }
+    let tx = PgTransaction::of_nobody(pool);
+    let rows = tx.query_all_raw(function).await.map_err(store_error(RUN))?;
+    tx.commit().await.map_err(store_error(RUN))?;
+    Ok(rows)
 }
 
 fn unreachable(error: sqlx::Error) -> StoreError {

@@ -29,6 +29,8 @@ mod queue;
 mod retention;
 mod schedules;
 
+pub use queue::{granted, terms};
+
 const SESSION: &str = "session";
 
 /// A transaction across tenants. Each method is all that it is for, and commits what it writes.

@@ -49,29 +49,8 @@ impl Claimed {
 }
 
 impl<C: Transaction> Platform<C> {
-    /// Grants leases by one statement, which is given now, the room in all and for anyone, the plans as JSON and when the
-    /// leases expire, and returns `tenant_id`, `id`, `fencing_token` and `unproductive` of each run that was granted, in the order of
-    /// service.
-    pub async fn claim_at_once(
-        self,
-        statement: &str,
-        room: Room,
-        now: DateTime<Utc>,
-        lease: Duration,
-    ) -> Result<Vec<Lease>, StoreError> {
-        let expires_at = now + lease;
-        let [now, total, anyone, plans] = terms(room, now);
-        let values = [now, total, anyone, plans, expires_at.into()];
-        let statement = Statement::from_sql_and_values(self.0.get_database_backend(), statement, values);
-        let rows = self.0.query_all_raw(statement).await.map_err(store_error(RUN))?;
-        let leases =
-            rows.iter().map(|row| Claimed::read(row)?.lease(expires_at)).collect::<Result<Vec<_>, _>>()?;
-        self.0.commit().await.map_err(store_error(RUN))?;
-        Ok(leases)
-    }
-
-    /// Grants leases one by one on what `candidates` selects, which is given the same but when the leases expire, and
-    /// returns the same columns, with `start` and `cost`.
+    /// Grants leases one by one on what `candidates` selects, which is given [`terms`], and returns `tenant_id`, `id`,
+    /// `fencing_token`, `unproductive`, `start` and `cost` of each run that may be granted, in the order of service.
     pub async fn claim(
         self,
         candidates: &str,
@@ -123,8 +102,13 @@ impl<C: Transaction> Platform<C> {
     }
 }
 
-/// What a claim's query is given first.
-fn terms(room: Room, now: DateTime<Utc>) -> [sea_orm::Value; 4] {
+/// The leases that a statement granted, which returns `tenant_id`, `id`, `fencing_token` and `unproductive` of each run.
+pub fn granted(rows: &[QueryResult], expires_at: DateTime<Utc>) -> Result<Vec<Lease>, StoreError> {
+    rows.iter().map(|row| Claimed::read(row)?.lease(expires_at)).collect()
+}
+
+/// What a claim is given first: now, the room in all and for anyone, and the plans as JSON.
+pub fn terms(room: Room, now: DateTime<Utc>) -> [sea_orm::Value; 4] {
     [now.into(), i64::from(room.total()).into(), i64::from(room.anyone).into(), plans().into()]
 }
 

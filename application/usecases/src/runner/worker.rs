@@ -15,10 +15,10 @@ use super::{Settings, Shared, Workshop, drive};
 use crate::measure::runs_claimed;
 
 /// A worker that is busy claims when this part of its room is free: a claim of many costs little more than one of one.
-const WORTHWHILE: u32 = 8;
+const WORTHWHILE: u32 = 4;
 
 /// How long it waits for that from the beginning of its last claim.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(40);
 
 /// How long after the beginning of its last claim it looks, at the soonest, for the run that it was woken for.
 const PAUSE: Duration = Duration::from_millis(4);
