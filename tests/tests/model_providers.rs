@@ -105,6 +105,28 @@ async fn recorded_texts_are_read() {
     assert_eq!(reply.usage, Usage { cache_read_tokens: 1_024, cache_write_tokens: 2_048, ..kept });
 }
 
+/// Reasoning that comes beside the reply, comments, white space, and usage wherever it is told.
+#[tokio::test]
+async fn recorded_habits_of_others_are_borne() {
+    let deepseek = stream(include_bytes!("../fixtures/models/deepseek_text.sse"));
+    let anthropic = stream(include_bytes!("../fixtures/models/anthropic_brief.sse"));
+    for ((reply, heard), usage) in [
+        (
+            replayed(&ChatCompletions, deepseek).await,
+            Usage { cache_read_tokens: 6, ..Usage::of_tokens(16, 21) },
+        ),
+        (replayed(&Messages, anthropic).await, Usage { cache_read_tokens: 4, ..Usage::of_tokens(20, 9) }),
+    ] {
+        let reply = reply.unwrap();
+        assert_eq!((reply.text.as_str(), heard.as_str()), ("6 × 7 is 42.", "6 × 7 is 42."));
+        assert_eq!((reply.stop, reply.usage), (StopReason::EndTurn, usage));
+    }
+    let cut = stream(include_bytes!("../fixtures/models/openrouter_cut.sse"));
+    let reply = replayed(&ChatCompletions, cut).await.0.unwrap();
+    assert_eq!((reply.text.as_str(), reply.stop), ("6 × 7", StopReason::MaxTokens));
+    assert_eq!(reply.usage, Usage::of_tokens(43, 10), "it is told with the complaint that this was all");
+}
+
 #[tokio::test]
 async fn recorded_tool_calls_are_read() {
     let openai = stream(include_bytes!("../fixtures/models/openai_tools.sse"));
@@ -127,6 +149,9 @@ async fn recorded_failures_are_told_apart() {
     let overloaded = stream(include_bytes!("../fixtures/models/anthropic_overloaded.sse"));
     let (reply, _) = replayed(&Messages, overloaded).await;
     assert!(matches!(reply, Err(ModelError::Unavailable { .. })));
+    let refused = stream(include_bytes!("../fixtures/models/groq_refused.sse"));
+    let (reply, _) = replayed(&ChatCompletions, refused).await;
+    assert!(matches!(reply, Err(ModelError::Rejected(_))), "{reply:?}");
     let refused = |document: &str| Answer::error_document(400, document);
     let document = include_str!("../fixtures/models/anthropic_error.json");
     let (reply, _) = replayed(&Messages, refused(document)).await;

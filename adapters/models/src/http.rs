@@ -350,14 +350,8 @@ impl<D: Dialect> HttpProvider<D> {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(retry::after);
         let complaint = format!("HTTP {status}: {}", self.complaint(response).await);
-        let passing = matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
-        );
         match status {
-            _ if passing || status.is_server_error() => {
-                Failure::Passing { retry_after, source: complaint.into() }
-            }
+            _ if is_passing(status) => Failure::Passing { retry_after, source: complaint.into() },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Key(complaint.into()),
             StatusCode::NOT_FOUND => Failure::Unknown(complaint.into()),
             _ => Failure::rejected(complaint),
@@ -410,6 +404,15 @@ impl<D: Dialect> ModelProvider for HttpProvider<D> {
             Err(_) => Err(Failure::passing("the call took too long").into()),
         }
     }
+}
+
+/// Whether another attempt may do better.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
+        )
 }
 
 /// Why an attempt failed.

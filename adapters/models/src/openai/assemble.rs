@@ -2,13 +2,17 @@
 
 use powerhouse_domain::model::{ModelReply, ModelRequest, StopReason, Usage};
 use powerhouse_domain::tools::ToolCall;
+use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::wire::{CallDelta, Chunk, Consumed};
-use crate::http::{Assembly, Failure, Taken};
+use crate::http::{Assembly, Failure, Taken, is_passing};
 use crate::tokens;
 
 /// The most tool calls that a reply may have.
 const MAX_CALLS: usize = 128;
+/// Its own words may be those of whoever wrote the prompt.
+const COMPLAINT: &str = "the provider reports an error in the stream";
 
 /// What has come so far.
 #[derive(Default)]
@@ -49,15 +53,18 @@ impl Assembly for Assembled {
             return Ok(Taken::End);
         }
         let chunk: Chunk = serde_json::from_str(data).map_err(Failure::malformed)?;
-        if chunk.error.is_some() {
-            return Err(Failure::passing("the provider reports an error in the stream"));
+        // A reply whose end was told is whole, whatever is said of it then.
+        if let Some(error) = chunk.error.filter(|_| self.stop.is_none()) {
+            return Err(complaint(&error));
         }
         self.model = self.model.take().or(chunk.model);
         self.usage = chunk.usage.or(self.usage);
         // One choice is asked for.
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Taken::Silent) };
-        if let Some(reason) = choice.finish_reason {
-            self.stop = Some(stop_reason(&reason));
+        match choice.finish_reason.as_deref() {
+            Some("error") => return Err(Failure::passing(COMPLAINT)),
+            Some(reason) => self.stop = Some(stop_reason(reason)),
+            None => {}
         }
         if choice.delta.refusal.is_some_and(|refusal| !refusal.is_empty()) {
             self.stop = Some(StopReason::ContentFilter);
@@ -93,6 +100,15 @@ impl Assembly for Assembled {
         let model = self.model.unwrap_or_else(|| model.to_owned());
         Ok(ModelReply { tool_calls: self.calls, stop, ..ModelReply::text(self.text, usage, model) })
     }
+}
+
+/// An error in the middle of a stream. Those that are the request's own will be the same again.
+fn complaint(error: &Value) -> Failure {
+    let status = [&error["status_code"], &error["code"]].into_iter().find_map(Value::as_u64);
+    let status = status.and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok());
+    let is_lasting =
+        status.map_or_else(|| error["type"] == "invalid_request_error", |status| !is_passing(status));
+    if is_lasting { Failure::rejected(COMPLAINT) } else { Failure::passing(COMPLAINT) }
 }
 
 fn stop_reason(text: &str) -> StopReason {
@@ -169,9 +185,25 @@ mod tests {
     #[test]
     fn what_is_no_reply_is_refused() {
         assert!(matches!(Assembled::default().take("{"), Err(Failure::Malformed(_))));
-        let error = json!({"error": {"message": "overloaded"}});
         let mut assembly = Assembled::default();
-        assert!(matches!(assembly.take(&error.to_string()), Err(Failure::Passing { .. })));
+        let mut taken = |said: &Value| assembly.take(&said.to_string());
+        for passing in [
+            json!({"error": {"message": "overloaded"}}),
+            json!({"error": "overloaded"}),
+            json!({"error": {"code": 429, "message": "slow"}}),
+            json!({"error": {"code": 502, "type": "invalid_request_error"}}),
+            json!({"error": {"code": "server_error", "type": "server_error"}}),
+            json!({"choices": [{"delta": {}, "finish_reason": "error"}]}),
+        ] {
+            assert!(matches!(taken(&passing), Err(Failure::Passing { .. })), "{passing}");
+        }
+        for lasting in [
+            json!({"error": {"code": 400, "message": "no"}}),
+            json!({"error": {"code": "tool_use_failed", "status_code": 400}}),
+            json!({"error": {"code": "invalid", "type": "invalid_request_error"}}),
+        ] {
+            assert!(matches!(taken(&lasting), Err(Failure::Rejected(_))), "{lasting}");
+        }
         assert!(!assembly.has_text());
         let gap = calls(&json!([{"index": 3, "function": {"name": "a"}}]));
         assert!(matches!(assembled(&[gap]), Err(Failure::Malformed(_))));
