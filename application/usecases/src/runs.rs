@@ -35,6 +35,9 @@ pub use watch_run::{RunWatch, WatchRun};
 
 use crate::{Refused, permit};
 
+/// How often a run's worker may be faster than somebody who changes the run, before we give up.
+pub(crate) const TRIES: u32 = 10;
+
 const NO_RUN: Refused = Refused::NotFound("run");
 
 /// A run that the caller may see, with the permit to do `A` to it.

@@ -9,11 +9,8 @@ use powerhouse_domain::runs::{AnswerRefused, Approval, Decision, EventBody};
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
-use crate::runs::Going;
+use crate::runs::{Going, TRIES};
 use crate::{Once, Refused, permit};
-
-/// How often the worker may be faster before we give up.
-const TRIES: u32 = 10;
 
 /// Takes answers.
 #[derive(Clone)]

@@ -10,13 +10,10 @@ use powerhouse_domain::runs::{EventBody, Run, RunEvent, RunStatus};
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore, TenantTx};
 
-use super::{Going, find, stop_begun, whole_journal};
+use super::{Going, TRIES, find, stop_begun, whole_journal};
 use crate::measure::run_ended;
 use crate::runner::settle_in_flight;
 use crate::{Once, Refused};
-
-/// How often the worker may be faster before we give up.
-const TRIES: u32 = 10;
 
 /// Stops runs.
 #[derive(Clone)]

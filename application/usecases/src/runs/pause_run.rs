@@ -10,11 +10,8 @@ use powerhouse_ports::clock::Clock;
 use powerhouse_ports::events::{EventBus, RunNews};
 use powerhouse_ports::store::{NewEvent, StoreError, TenantStore};
 
-use super::{find, whole_journal};
+use super::{TRIES, find, whole_journal};
 use crate::{Once, Refused};
-
-/// How often the worker may be faster before we give up.
-const TRIES: u32 = 10;
 
 /// Pauses runs.
 #[derive(Clone)]

@@ -9,11 +9,8 @@ use powerhouse_domain::runs::{EventBody, Ledger, Run};
 use powerhouse_ports::clock::Clock;
 use powerhouse_ports::store::{NewEvent, TenantStore};
 
-use super::{Going, find, whole_journal};
+use super::{Going, TRIES, find, whole_journal};
 use crate::{Once, Refused};
-
-/// How often the worker may be faster before we give up.
-const TRIES: u32 = 10;
 
 /// Resumes runs.
 #[derive(Clone)]
