@@ -105,7 +105,10 @@ fn mistakes_are_answered_with_what_to_do() {
         (&["--agent", "nobody", "1 + 1"][..], "agent"),
         (&["--tenant", "other", "1 + 1"][..], "POWERHOUSE_PASSWORD"),
         (&[" "][..], "task"),
-        (&["--kind", "oracle", "1 + 1"][..], "definition/kind"),
+        (
+            &["--kind", "oracle", "1 + 1"][..],
+            "definition/kind: there is no such kind of agent; there are direct, ",
+        ),
         (&["--kind", "react", "--parameters", r#"{"max_turns": 0}"#, "1 + 1"][..], "parameters/max_turns"),
     ] {
         let output = run(&server, arguments);

@@ -146,8 +146,13 @@ fn read<K: Kind>(given: &Value) -> Result<K, ParameterError> {
 
 /// A text that names no kind of agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no such kind of agent")]
+#[error("there is no such kind of agent; there are {}", names())]
 pub struct UnknownKind;
+
+fn names() -> String {
+    let names: Vec<_> = AgentKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    names.join(", ")
+}
 
 /// A strategy under way.
 pub type StrategyFuture = Pin<Box<dyn Future<Output = Result<Answer, StrategyError>> + Send>>;
