@@ -72,6 +72,10 @@ async fn text_is_where_matrices_forms_and_marks_say() {
         /Span <</ActualText <FEFF00660069>>> BDC BT /F 11 Tf 50 600 Td (*) Tj ET EMC q 1 0 0 1 0 -100 cm /X5 Do Q";
     let shown = form("/Matrix [1 0 0 1 50 600]", &stream("", b"BT /F 11 Tf (in a form) Tj ET"));
     assert_eq!(text(page(stream("", content), vec![shown])).await, "Twenty days\n\nfi\n\nin a form");
+    // A form that restores more states than it has saved takes none of its page's.
+    let content = b"q 1 0 0 1 0 400 cm BT /F 11 Tf 50 200 Td (first) Tj ET /X5 Do Q BT /F 11 Tf 50 587 Td (second) Tj ET";
+    let greedy = form("", &stream("", b"Q Q"));
+    assert_eq!(text(page(stream("", content), vec![greedy])).await, "first\nsecond");
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ impl<'a> Painter<'a> {
         depth: u32,
         pages: &mut Pages,
     ) {
+        let base = self.saved.len();
         while let Some(operator) = operators.next() {
             self.left = self.left.saturating_sub(1);
             if self.left == 0 || pages.is_full() {
@@ -109,6 +110,8 @@ impl<'a> Painter<'a> {
             let state = &mut self.state;
             match operator {
                 Op::SaveState(_) => self.saved.push(state.clone()),
+                // None of a page's is a form's to restore.
+                Op::RestoreState(_) if self.saved.len() == base => {}
                 Op::RestoreState(_) => {
                     if let Some(saved) = self.saved.pop() {
                         self.state = saved;
