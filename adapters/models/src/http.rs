@@ -445,6 +445,13 @@ impl Failure {
     pub(crate) fn malformed(source: impl Into<Cause>) -> Self {
         Self::Malformed(source.into())
     }
+
+    /// What a provider complains of in the middle of a stream; lasting, if it would again. Its own words may be those of whoever
+    /// wrote the prompt.
+    pub(crate) fn in_stream(is_lasting: bool) -> Self {
+        let words = "the provider reports an error in the stream";
+        if is_lasting { Self::rejected(words) } else { Self::passing(words) }
+    }
 }
 
 impl From<Failure> for ModelError {

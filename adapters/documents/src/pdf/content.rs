@@ -110,9 +110,8 @@ impl<'a> Painter<'a> {
             let state = &mut self.state;
             match operator {
                 Op::SaveState(_) => self.saved.push(state.clone()),
-                // None of a page's is a form's to restore.
-                Op::RestoreState(_) if self.saved.len() == base => {}
-                Op::RestoreState(_) => {
+                // What a page has saved is no form's to restore.
+                Op::RestoreState(_) if self.saved.len() > base => {
                     if let Some(saved) = self.saved.pop() {
                         self.state = saved;
                     }

@@ -96,9 +96,7 @@ impl Assembly for Assembled {
             }
             Event::MessageStop => return Ok(Taken::End),
             Event::Error { error } => {
-                let words = "the provider reports an error in the stream";
-                let is_lasting = LASTING.contains(&error.kind.as_str());
-                return Err(if is_lasting { Failure::rejected(words) } else { Failure::passing(words) });
+                return Err(Failure::in_stream(LASTING.contains(&error.kind.as_str())));
             }
             Event::Other => {}
         }

@@ -11,8 +11,6 @@ use crate::tokens;
 
 /// The most tool calls that a reply may have.
 const MAX_CALLS: usize = 128;
-/// Its own words may be those of whoever wrote the prompt.
-const COMPLAINT: &str = "the provider reports an error in the stream";
 
 /// What has come so far.
 #[derive(Default)]
@@ -55,14 +53,14 @@ impl Assembly for Assembled {
         let chunk: Chunk = serde_json::from_str(data).map_err(Failure::malformed)?;
         // A reply whose end was told is whole, whatever is said of it then.
         if let Some(error) = chunk.error.filter(|_| self.stop.is_none()) {
-            return Err(complaint(&error));
+            return Err(Failure::in_stream(is_lasting(&error)));
         }
         self.model = self.model.take().or(chunk.model);
         self.usage = chunk.usage.or(self.usage);
         // One choice is asked for.
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Taken::Silent) };
         match choice.finish_reason.as_deref() {
-            Some("error") => return Err(Failure::passing(COMPLAINT)),
+            Some("error") => return Err(Failure::in_stream(false)),
             Some(reason) => self.stop = Some(stop_reason(reason)),
             None => {}
         }
@@ -102,13 +100,11 @@ impl Assembly for Assembled {
     }
 }
 
-/// An error in the middle of a stream. Those that are the request's own will be the same again.
-fn complaint(error: &Value) -> Failure {
+/// Whether an error in the middle of a stream is the request's own, and will be the same again.
+fn is_lasting(error: &Value) -> bool {
     let status = [&error["status_code"], &error["code"]].into_iter().find_map(Value::as_u64);
     let status = status.and_then(|status| StatusCode::from_u16(u16::try_from(status).ok()?).ok());
-    let is_lasting =
-        status.map_or_else(|| error["type"] == "invalid_request_error", |status| !is_passing(status));
-    if is_lasting { Failure::rejected(COMPLAINT) } else { Failure::passing(COMPLAINT) }
+    status.map_or_else(|| error["type"] == "invalid_request_error", |status| !is_passing(status))
 }
 
 fn stop_reason(text: &str) -> StopReason {
