@@ -27,7 +27,7 @@ use powerhouse_ports::store::{
     WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 /// When a process dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +48,8 @@ pub(crate) struct Life {
     moments: AtomicUsize,
     /// Changes that were begun and outlive it: in its stores, and downstream.
     changes: AtomicUsize,
+    /// Held by each claim that is under way.
+    claims: Arc<RwLock<()>>,
     died: Notify,
 }
 
@@ -58,6 +60,7 @@ impl Life {
             death,
             moments: AtomicUsize::new(0),
             changes: AtomicUsize::new(0),
+            claims: Arc::default(),
             died: Notify::new(),
         })
     }
@@ -91,6 +94,11 @@ impl Life {
     async fn die(&self) {
         self.died.notify_one();
         pending::<()>().await;
+    }
+
+    /// Returns when no claim is under way any more.
+    pub(crate) async fn settled(&self) {
+        drop(self.claims.write().await);
     }
 
     /// Returns when the process was killed.
@@ -237,8 +245,15 @@ impl TenantTx for MortalTx {
 #[async_trait]
 impl PlatformStore for MortalStores {
     async fn claim(&self, room: Room, now: DateTime<Utc>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        // To look for runs where there are none changes nothing: how often that is done is a matter of time.
-        let claimed = self.stores.platform.claim(room, now, lease).await?;
+        // To look for runs where there are none changes nothing: how often that is done is a matter of time. A process that dies
+        // meanwhile has sent it: what comes after it waits until that has been done, or it would be granted to the dead.
+        let platform = Arc::clone(&self.stores.platform);
+        let under_way = Arc::clone(&self.life.claims).read_owned().await;
+        let claim = tokio::spawn(async move {
+            let _under_way = under_way;
+            platform.claim(room, now, lease).await
+        });
+        let claimed = claim.await.map_err(|gone| StoreError::Internal(Box::new(gone)))??;
         if claimed.is_empty() { Ok(claimed) } else { self.life.change(async { Ok(claimed) }).await }
     }
 

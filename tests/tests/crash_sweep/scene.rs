@@ -189,6 +189,7 @@ impl Scene {
         };
         working.abort();
         let _ = working.await;
+        life.settled().await;
         has_ended
     }
 
