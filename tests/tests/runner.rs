@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use powerhouse_domain::access::{Principal, Role};
+use powerhouse_domain::access::{Principal, Role, TenantScope};
 use powerhouse_domain::agents::{Agent, Definition};
+use powerhouse_domain::effects::EffectOutcome;
 use powerhouse_domain::idempotency::CallKey;
 use powerhouse_domain::ids::{AgentId, RunId, SessionId, StepId, TenantId, UserId};
 use powerhouse_domain::runs::{
@@ -42,7 +43,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// A tool that answers late, at length, or not at all.
+/// A tool that answers late, at length, or not at all. Calls of `pending` stay in the process.
 struct Odd(&'static str);
 
 #[async_trait]
@@ -55,20 +56,59 @@ impl Tool for Odd {
         true
     }
 
+    fn leaves_the_process(&self) -> bool {
+        self.0 != "pending"
+    }
+
     async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
         match self.0 {
-            "stuck" => std::future::pending().await,
+            "stuck" | "pending" => std::future::pending().await,
             "long" => ToolOutput::ok("x".repeat(1 << 20)),
             _ => panic!("the tool panics"),
         }
     }
 }
 
+/// A tool that tells how many steps had ended, and how many were under way, as the journal had it when it was called.
+struct Look {
+    leaves: bool,
+    run: Arc<OnceLock<(TenantScope, RunId)>>,
+    store: Arc<SqliteStore>,
+}
+
+#[async_trait]
+impl Tool for Look {
+    fn spec(&self) -> ToolSpec {
+        Odd(if self.leaves { "look_far" } else { "look" }).spec()
+    }
+
+    fn is_safe_to_repeat(&self) -> bool {
+        true
+    }
+
+    fn leaves_the_process(&self) -> bool {
+        self.leaves
+    }
+
+    async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
+        let (scope, run) = self.run.get().unwrap();
+        let mut view = self.store.read(scope).await.unwrap();
+        let events = view.runs().events(*run, 0, 1_000).await.unwrap();
+        let count = |is: fn(&EventBody) -> bool| events.iter().filter(|event| is(&event.body)).count();
+        let ended = count(|body| matches!(body, EventBody::StepEnded { .. }));
+        ToolOutput::ok(format!("{ended} of {} have ended", count(is_begun)))
+    }
+}
+
+const TOOLS: [&str; 6] = ["long", "look", "look_far", "panics", "pending", "stuck"];
+
 /// A tenant with one agent, and workers on one store.
 struct Scene {
     _folder: TempDir,
     workshop: Arc<Workshop>,
     wake: Arc<Notify>,
+    /// The first that was submitted.
+    run: Arc<OnceLock<(TenantScope, RunId)>>,
     principal: Principal,
     agent: AgentId,
     stop: CancellationToken,
@@ -99,7 +139,7 @@ impl Scene {
             strategy,
             instructions: String::new(),
             model: None,
-            tools: vec!["long".into(), "panics".into(), "stuck".into()],
+            tools: TOOLS.map(str::to_owned).into(),
             capabilities: Vec::new(),
             approvals: Vec::new(),
             examples: Vec::new(),
@@ -114,8 +154,16 @@ impl Scene {
         tx.agents().add(&draft.publish(now).unwrap()).await.unwrap();
         tx.commit().await.unwrap();
 
-        let tools =
-            ["long", "panics", "stuck"].map(|name| (name.to_owned(), Arc::new(Odd(name)) as Arc<dyn Tool>));
+        let run = Arc::default();
+        let look = |leaves| Look { leaves, run: Arc::clone(&run), store: Arc::clone(&store) };
+        let tools = TOOLS.map(|name| -> (String, Arc<dyn Tool>) {
+            let tool: Arc<dyn Tool> = match name {
+                "look" => Arc::new(look(false)),
+                "look_far" => Arc::new(look(true)),
+                name => Arc::new(Odd(name)),
+            };
+            (name.to_owned(), tool)
+        });
         let settings = Settings { tool_timeout: Duration::from_millis(100), ..Settings::default() };
         let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let workshop = Arc::new(Workshop {
@@ -134,7 +182,7 @@ impl Scene {
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
-        Self { _folder: folder, workshop, wake, principal, agent, stop, workers: Vec::new() }
+        Self { _folder: folder, workshop, wake, run, principal, agent, stop, workers: Vec::new() }
     }
 
     fn start_worker(&mut self) {
@@ -158,14 +206,16 @@ impl Scene {
             ids: Arc::clone(ids),
         };
         let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
-        submit
+        let run = submit
             .execute(
                 &self.principal,
                 SubmitRunCommand { task, target, formation: None, thread: None, placement },
                 &Once::unkeyed(),
             )
             .await
-            .unwrap()
+            .unwrap();
+        let _ = self.run.set((self.principal.scope(), run.id()));
+        run
     }
 
     async fn ended(&self, id: RunId) -> Run {
@@ -189,11 +239,15 @@ impl Scene {
         events.into_iter().map(|event| event.body).collect()
     }
 
-    async fn leave(self) {
+    async fn stop_workers(&mut self) {
         self.stop.cancel();
-        for worker in self.workers {
+        for worker in self.workers.drain(..) {
             timeout(Duration::from_secs(5), worker).await.expect("the worker stops").unwrap();
         }
+    }
+
+    async fn leave(mut self) {
+        self.stop_workers().await;
     }
 }
 
@@ -270,6 +324,53 @@ async fn a_rule_that_comes_while_a_run_works_holds_for_its_next_call_and_nothing
     assert!(
         serde_json::to_string(&model.asked()[2].1).unwrap().contains("a rule of the tenant does not allow")
     );
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_call_that_stays_in_the_process_is_written_with_what_follows() {
+    let turns = vec![call("look"), call("look_far"), call("look"), call("look"), Scripted::say("Done.")];
+    let model = Arc::new(ScriptedModel::new(turns));
+    let mut scene = Scene::new(AgentKind::React, limits(), Arc::clone(&model)).await;
+    let id = scene.submit().await;
+    scene.start_worker();
+    scene.ended(id).await;
+    let journal = scene.journal(id).await;
+    let looked: Vec<_> = journal
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::StepEnded { outcome: EffectOutcome::Tool(output), .. } => {
+                Some(output.content.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    // The first step is the model's, and of each turn but the second neither its end nor the call is written.
+    let seen = ["0 of 1", "3 of 4", "4 of 5", "6 of 7"].map(|seen| format!("{seen} have ended"));
+    assert_eq!(looked, seen);
+    assert_eq!(journal.iter().filter(|event| is_begun(event)).count(), 9);
+    scene.leave().await;
+}
+
+#[tokio::test]
+async fn a_process_that_stops_in_such_a_call_keeps_what_the_model_said() {
+    let model = Arc::new(ScriptedModel::new([call("pending"), Scripted::say("Done.")]));
+    let mut scene = Scene::new(AgentKind::React, limits(), Arc::clone(&model)).await;
+    let id = scene.submit().await;
+    scene.start_worker();
+    while model.asked().is_empty() {
+        sleep(Duration::from_millis(2)).await;
+    }
+    sleep(Duration::from_millis(20)).await;
+    scene.stop_workers().await;
+    let is_model =
+        |event: &EventBody| matches!(event, EventBody::StepEnded { outcome: EffectOutcome::Model(_), .. });
+    assert_eq!(scene.journal(id).await.iter().filter(|event| is_model(event)).count(), 1);
+    scene.stop = CancellationToken::new();
+    scene.start_worker();
+    let run = scene.ended(id).await;
+    assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "Done."), "{run:?}");
+    assert!(serde_json::to_string(&model.asked()[1].1).unwrap().contains("took longer than"));
     scene.leave().await;
 }
 

@@ -55,6 +55,10 @@ impl Tool for Calculator {
         false
     }
 
+    fn leaves_the_process(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { expression } = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -60,6 +60,10 @@ impl Tool for CurrentTime {
         false
     }
 
+    fn leaves_the_process(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { time_zone } = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -63,6 +63,10 @@ impl Tool for JsonQuery {
         false
     }
 
+    fn leaves_the_process(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let arguments = match arguments::read(arguments) {
             Ok(arguments) => arguments,

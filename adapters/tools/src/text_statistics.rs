@@ -52,6 +52,10 @@ impl Tool for TextStatistics {
         false
     }
 
+    fn leaves_the_process(&self) -> bool {
+        false
+    }
+
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {
         let Arguments { text } = match arguments::read(arguments) {
             Ok(arguments) => arguments,

@@ -28,6 +28,12 @@ pub trait Tool: Send + Sync {
         true
     }
 
+    /// Whether a call does anything that others could notice, or takes its time. One that does neither is made before it is
+    /// known to be wanted.
+    fn leaves_the_process(&self) -> bool {
+        true
+    }
+
     /// The most that a call has a model consume; nothing where none has a part in it. So much is set aside before the call,
     /// which says in its output what it has used.
     fn worst_case(&self, arguments: &serde_json::Value) -> Option<ModelUsed> {

@@ -3,6 +3,7 @@
 mod asking;
 mod bill;
 mod deltas;
+mod dispatch;
 mod drive;
 mod family;
 mod gate;

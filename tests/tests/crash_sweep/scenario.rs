@@ -15,6 +15,8 @@ pub(crate) struct Scenario {
     pub(crate) team: bool,
     /// Whether it goes on with a conversation, which has grown too long.
     pub(crate) in_thread: bool,
+    /// Whether calls of all tools but `pay` stay in the process.
+    pub(crate) at_hand: bool,
 }
 
 /// Who wants a person's word.
@@ -29,7 +31,7 @@ pub(crate) enum Careful {
     Policy,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 32] = [
+pub(crate) const SCENARIOS: [Scenario; 35] = [
     scenario(AgentKind::React, 2, Careful::Nobody),
     scenario(AgentKind::React, 1, Careful::Agent),
     scenario(AgentKind::React, 1, Careful::Strategy),
@@ -63,10 +65,13 @@ pub(crate) const SCENARIOS: [Scenario; 32] = [
     scenario(AgentKind::Memory, 0, Careful::Nobody),
     scenario(AgentKind::CodeInterpreter, 2, Careful::Nobody),
     scenario(AgentKind::MetaEvolver, 0, Careful::Nobody),
+    Scenario { at_hand: true, ..scenario(AgentKind::CodeInterpreter, 2, Careful::Nobody) },
+    Scenario { at_hand: true, ..scenario(AgentKind::Toolformer, 3, Careful::Nobody) },
+    Scenario { at_hand: true, ..scenario(AgentKind::SqlAnalyst, 0, Careful::Nobody) },
 ];
 
 const fn scenario(kind: AgentKind, turns: usize, careful: Careful) -> Scenario {
-    Scenario { kind, turns, careful, team: false, in_thread: false }
+    Scenario { kind, turns, careful, team: false, in_thread: false, at_hand: false }
 }
 
 impl Scenario {

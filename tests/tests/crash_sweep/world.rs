@@ -69,6 +69,8 @@ const BROKEN: &str = "1 / 0";
 /// A tool of one process on the world. `pay` must not be repeated, `look` and `run_code` may.
 pub(crate) struct Hand {
     pub(crate) name: &'static str,
+    /// Whether its calls stay in the process.
+    pub(crate) stays_here: bool,
     pub(crate) downstream: Arc<Downstream>,
     pub(crate) life: Arc<Life>,
 }
@@ -81,6 +83,10 @@ impl Tool for Hand {
 
     fn is_safe_to_repeat(&self) -> bool {
         self.name != "pay"
+    }
+
+    fn leaves_the_process(&self) -> bool {
+        !self.stays_here
     }
 
     async fn call(&self, _: &CallKey, arguments: &Value) -> ToolOutput {

@@ -1,7 +1,8 @@
 //! Driving one run: from the journal to its end, or until the lease is lost or the process stops.
 //!
-//! What an effect gave and what is asked for next are journalled in one transaction, before the next effect is
-//! performed. No transaction is open while effects are performed (ADR 0003).
+//! What an effect gave and what is asked for next are journalled in one transaction, before the next effect that leaves the
+//! process is performed; a call that stays in it is journalled with what follows (ADR 0052). No transaction is open while
+//! effects are performed (ADR 0003).
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,11 +14,11 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use powerhouse_domain::agents::{Definition, PublishedVersion};
-use powerhouse_domain::effects::{EffectKey, EffectOutcome, EffectRequest, Execution, Issued, Progress};
-use powerhouse_domain::ids::{RunId, StepId, TenantId};
+use powerhouse_domain::effects::{EffectKey, EffectOutcome, Execution, Issued, Progress};
+use powerhouse_domain::ids::TenantId;
 use powerhouse_domain::runs::{
-    Approval, Ending, EventBody, Lease, Ledger, OpenEffect, Provenance, Run, RunEvent, RunState,
-    RunTransitionRefused, Selection, StepKind, offered, settled,
+    Approval, Ending, EventBody, Lease, Ledger, Provenance, Run, RunEvent, RunState, RunTransitionRefused,
+    Selection, offered, settled,
 };
 use powerhouse_domain::strategies::{Answer, Brief, StrategyError};
 use powerhouse_ports::Chain;
@@ -30,8 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::bill::settle_in_flight;
 use super::deltas::Pending;
-use super::family::{Children, WantedRun, has_begun_runs, is_orphan, may_begin};
-use super::gate::{Gate, gate};
+use super::dispatch::Dispatched;
+use super::family::{Children, has_begun_runs, is_orphan, may_begin};
 use super::perform::{Allowed, Delta};
 use super::pulse::Holding;
 use super::spending::Purse;
@@ -101,16 +102,6 @@ enum Left {
     Stuck,
 }
 
-/// What came of what was asked for.
-enum Dispatched {
-    /// It is on its way, or waits for people.
-    Done,
-    /// Some of it has its outcome already.
-    Settled,
-    /// The run may not have it.
-    Limited(Ending),
-}
-
 /// What woke a drive.
 enum Woken {
     Settled(EffectKey, EffectOutcome),
@@ -140,12 +131,12 @@ pub(super) struct Drive {
     pub(super) holding: Holding,
     pub(super) run: Run,
     /// When the first worker took it, and later by as long as it has waited for people.
-    started_at: DateTime<Utc>,
+    pub(super) started_at: DateTime<Utc>,
     pub(super) allowed: Allowed,
     pub(super) purse: Purse,
     execution: Execution<Result<Answer, StrategyError>>,
     /// Every effect that was ever asked for.
-    asked: BTreeSet<EffectKey>,
+    pub(super) asked: BTreeSet<EffectKey>,
     /// What the journal says of effects without an outcome.
     pub(super) ledger: Ledger,
     /// Whether others have written to the journal since it was last decided what may begin.
@@ -155,7 +146,7 @@ pub(super) struct Drive {
     /// Until when the first of the questions can be answered.
     pub(super) held_until: Option<DateTime<Utc>>,
     pub(super) in_flight: InFlight,
-    text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
+    pub(super) text: (mpsc::Sender<Delta>, mpsc::Receiver<Delta>),
     pub(super) pending: Pending,
     /// What is to be journalled with the next write.
     pub(super) outbox: Vec<NewEvent>,
@@ -342,7 +333,12 @@ impl Drive {
                     is_newer
                 }
                 Woken::TimeIsUp => return self.end(Ending::TimedOut).await,
-                Woken::Stopping => return Ok(Left::Stopping),
+                Woken::Stopping => {
+                    if !self.outbox.is_empty() {
+                        self.write().await?;
+                    }
+                    return Ok(Left::Stopping);
+                }
             };
             if goes_on && let Some(ending) = self.advance().await? {
                 return self.end(ending).await;
@@ -378,89 +374,6 @@ impl Drive {
                 Dispatched::Limited(ending) => return Ok(Some(ending)),
             }
         }
-    }
-
-    /// Begins what may begin of what was asked for, and asks people where they have a word in it.
-    async fn dispatch(&mut self) -> Result<Dispatched, StoreError> {
-        let now = self.workshop.clock.now();
-        self.lapse_overdue(now).await?;
-        self.has_news = false;
-        let rules = self.rules().await?;
-        self.refresh_models(now).await?;
-        let (mut begun, mut runs) = (Vec::new(), Vec::new());
-        let mut outcomes = Vec::new();
-        self.held_until = None;
-        for issued in std::mem::take(&mut self.undone) {
-            if self.ledger.is_paused {
-                self.undone.push(issued);
-                continue;
-            }
-            let Issued { key, request } = &issued;
-            if !self.asked.contains(key) {
-                let steps = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
-                if let Err(limit) = self.run.limits().check(steps, self.run.usage(), self.started_at, now) {
-                    return Ok(Dispatched::Limited(limit.into()));
-                }
-                self.asked.insert(key.clone());
-            }
-            let terms = self.terms(request, &rules);
-            match gate(request, self.ledger.open.get(key), &terms, now) {
-                Gate::Perform(EffectRequest::Run(request)) => {
-                    let step = match self.ledger.open.get(key) {
-                        Some(OpenEffect::Begun { step, .. }) => *step,
-                        _ => self.intend(key, &issued.request, now),
-                    };
-                    runs.push(WantedRun { key: key.clone(), id: RunId::from_uuid(step.as_uuid()), request });
-                }
-                Gate::Perform(performed) => {
-                    self.intend(key, request, now);
-                    self.want(key, &performed, now);
-                    begun.push((key.clone(), performed));
-                }
-                Gate::Outcome(output) => {
-                    self.intend(key, request, now);
-                    outcomes.push((key.clone(), output));
-                }
-                Gate::Ask(question) => {
-                    self.ask(key, question, now);
-                    self.undone.push(issued);
-                }
-                Gate::Hold { until } => {
-                    self.hold(until);
-                    self.undone.push(issued);
-                }
-                // Found overdue since: the run comes back at once.
-                Gate::Lapse(_) => {
-                    self.hold(now);
-                    self.undone.push(issued);
-                }
-            }
-        }
-        let mut has_settled = !outcomes.is_empty();
-        for (key, output) in outcomes {
-            self.settle(&key, EffectOutcome::Tool(output));
-        }
-        self.write().await?;
-        has_settled |= self.begin_runs(runs).await?;
-        for (key, request) in begun {
-            let issued = Issued { key, request };
-            self.in_flight.push(self.purse.dispatch(&self.workshop, &self.allowed, issued, &self.text.0));
-        }
-        Ok(if has_settled { Dispatched::Settled } else { Dispatched::Done })
-    }
-
-    /// The intent to perform an effect, as a step of this id.
-    fn intend(&mut self, key: &EffectKey, request: &EffectRequest, now: DateTime<Utc>) -> StepId {
-        let step = StepId::from_uuid(self.workshop.ids.next());
-        let body = EventBody::StepStarted {
-            step,
-            key: key.clone(),
-            kind: StepKind::from(request),
-            fingerprint: Some(request.fingerprint()),
-            reservation: None,
-        };
-        self.journal(now, body);
-        step
     }
 
     /// Leaves the run waiting for people, nothing being under way. Whether it does.

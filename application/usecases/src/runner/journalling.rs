@@ -126,6 +126,10 @@ impl Drive {
         if self.ledger.is_paused || called.is_empty() {
             return Ok(Arc::default());
         }
+        if self.decided.is_some() {
+            // One write tells of what was decided by one state of the rules.
+            self.write().await?;
+        }
         let (agent, tenant) = (self.run.selection().agent, self.lease.scope().tenant_id());
         let is_idle = self.in_flight.is_empty();
         let known = self.shared.rules.get(&tenant).filter(|_| is_idle);
