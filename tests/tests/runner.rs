@@ -374,6 +374,37 @@ async fn a_process_that_stops_in_such_a_call_keeps_what_the_model_said() {
     scene.leave().await;
 }
 
+/// What was kept back of a run that is at its end is not written with the end of it, which may not come to be.
+#[tokio::test]
+async fn a_rule_that_comes_in_such_a_call_leaves_a_run_with_its_end() {
+    let model = Arc::new(ScriptedModel::new([call("pending"), Scripted::say("Done.")]));
+    let mut scene =
+        Scene::new(AgentKind::React, RunLimits { steps: 2, ..limits() }, Arc::clone(&model)).await;
+    let id = scene.submit().await;
+    scene.start_worker();
+    while model.asked().is_empty() {
+        sleep(Duration::from_millis(2)).await;
+    }
+    sleep(Duration::from_millis(20)).await;
+    let rule = ApprovalRule::new("pending".parse().unwrap(), Vec::new(), "not now".into()).unwrap();
+    let rule = rule.that(Condition::Always, Consequence::Refuse);
+    let mut tx = scene.workshop.store.begin(&scene.principal.scope()).await.unwrap();
+    tx.approval_rules().replace(&ApprovalRules::restore(vec![rule], 1)).await.unwrap();
+    tx.commit().await.unwrap();
+    let run = scene.ended(id).await;
+    assert_eq!(failure(&run).0, "limit_reached");
+    let journal = scene.journal(id).await;
+    assert!(journal.last().unwrap().is_final(), "{journal:#?}");
+    let is_refused = |event: &&EventBody| match event {
+        EventBody::StepEnded { outcome: EffectOutcome::Tool(output), .. } => {
+            output.content.contains("a rule of the tenant does not allow")
+        }
+        _ => false,
+    };
+    assert_eq!(journal.iter().filter(is_refused).count(), 1, "{journal:#?}");
+    scene.leave().await;
+}
+
 fn is_begun(event: &EventBody) -> bool {
     matches!(event, EventBody::StepStarted { .. })
 }
