@@ -43,8 +43,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// A tool that answers late, at length, or not at all. Calls of `pending` stay in the process.
-struct Odd(&'static str);
+/// A tool that answers late, at length, or not at all. Calls of `pending` stay in the process, and it tells of them.
+struct Odd(&'static str, Arc<Notify>);
 
 #[async_trait]
 impl Tool for Odd {
@@ -62,16 +62,21 @@ impl Tool for Odd {
 
     async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
         match self.0 {
-            "stuck" | "pending" => std::future::pending().await,
+            "stuck" => std::future::pending().await,
+            "pending" => {
+                self.1.notify_one();
+                std::future::pending().await
+            }
             "long" => ToolOutput::ok("x".repeat(1 << 20)),
             _ => panic!("the tool panics"),
         }
     }
 }
 
-/// A tool that tells how many steps had ended, and how many were under way, as the journal had it when it was called.
+/// A tool that tells how many steps had ended, and how many were begun, as the journal had it when it was called. Calls of
+/// `look_far` leave the process; `meddle` has further calls of it refused.
 struct Look {
-    leaves: bool,
+    name: &'static str,
     run: Arc<OnceLock<(TenantScope, RunId)>>,
     store: Arc<SqliteStore>,
 }
@@ -79,7 +84,7 @@ struct Look {
 #[async_trait]
 impl Tool for Look {
     fn spec(&self) -> ToolSpec {
-        Odd(if self.leaves { "look_far" } else { "look" }).spec()
+        Odd(self.name, Arc::default()).spec()
     }
 
     fn is_safe_to_repeat(&self) -> bool {
@@ -87,20 +92,26 @@ impl Tool for Look {
     }
 
     fn leaves_the_process(&self) -> bool {
-        self.leaves
+        self.name == "look_far"
     }
 
     async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
         let (scope, run) = self.run.get().unwrap();
-        let mut view = self.store.read(scope).await.unwrap();
-        let events = view.runs().events(*run, 0, 1_000).await.unwrap();
+        let mut tx = self.store.begin(scope).await.unwrap();
+        let events = tx.runs().events(*run, 0, 1_000).await.unwrap();
+        if self.name == "meddle" {
+            let rule = ApprovalRule::new("meddle".parse().unwrap(), Vec::new(), "not now".into()).unwrap();
+            let rule = rule.that(Condition::Always, Consequence::Refuse);
+            tx.approval_rules().replace(&ApprovalRules::restore(vec![rule], 1)).await.unwrap();
+            tx.commit().await.unwrap();
+        }
         let count = |is: fn(&EventBody) -> bool| events.iter().filter(|event| is(&event.body)).count();
         let ended = count(|body| matches!(body, EventBody::StepEnded { .. }));
         ToolOutput::ok(format!("{ended} of {} have ended", count(is_begun)))
     }
 }
 
-const TOOLS: [&str; 6] = ["long", "look", "look_far", "panics", "pending", "stuck"];
+const TOOLS: [&str; 7] = ["long", "look", "look_far", "meddle", "panics", "pending", "stuck"];
 
 /// A tenant with one agent, and workers on one store.
 struct Scene {
@@ -109,6 +120,8 @@ struct Scene {
     wake: Arc<Notify>,
     /// The first that was submitted.
     run: Arc<OnceLock<(TenantScope, RunId)>>,
+    /// Rung when `pending` is called.
+    called: Arc<Notify>,
     principal: Principal,
     agent: AgentId,
     stop: CancellationToken,
@@ -155,12 +168,13 @@ impl Scene {
         tx.commit().await.unwrap();
 
         let run = Arc::default();
-        let look = |leaves| Look { leaves, run: Arc::clone(&run), store: Arc::clone(&store) };
+        let called = Arc::new(Notify::new());
         let tools = TOOLS.map(|name| -> (String, Arc<dyn Tool>) {
             let tool: Arc<dyn Tool> = match name {
-                "look" => Arc::new(look(false)),
-                "look_far" => Arc::new(look(true)),
-                name => Arc::new(Odd(name)),
+                "look" | "look_far" | "meddle" => {
+                    Arc::new(Look { name, run: Arc::clone(&run), store: Arc::clone(&store) })
+                }
+                name => Arc::new(Odd(name, Arc::clone(&called))),
             };
             (name.to_owned(), tool)
         });
@@ -182,7 +196,7 @@ impl Scene {
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
-        Self { _folder: folder, workshop, wake, run, principal, agent, stop, workers: Vec::new() }
+        Self { _folder: folder, workshop, wake, run, called, principal, agent, stop, workers: Vec::new() }
     }
 
     fn start_worker(&mut self) {
@@ -358,10 +372,7 @@ async fn a_process_that_stops_in_such_a_call_keeps_what_the_model_said() {
     let mut scene = Scene::new(AgentKind::React, limits(), Arc::clone(&model)).await;
     let id = scene.submit().await;
     scene.start_worker();
-    while model.asked().is_empty() {
-        sleep(Duration::from_millis(2)).await;
-    }
-    sleep(Duration::from_millis(20)).await;
+    scene.called.notified().await;
     scene.stop_workers().await;
     let is_model =
         |event: &EventBody| matches!(event, EventBody::StepEnded { outcome: EffectOutcome::Model(_), .. });
@@ -377,20 +388,11 @@ async fn a_process_that_stops_in_such_a_call_keeps_what_the_model_said() {
 /// What was kept back of a run that is at its end is not written with the end of it, which may not come to be.
 #[tokio::test]
 async fn a_rule_that_comes_in_such_a_call_leaves_a_run_with_its_end() {
-    let model = Arc::new(ScriptedModel::new([call("pending"), Scripted::say("Done.")]));
+    let model = Arc::new(ScriptedModel::new([call("meddle"), Scripted::say("Done.")]));
     let mut scene =
         Scene::new(AgentKind::React, RunLimits { steps: 2, ..limits() }, Arc::clone(&model)).await;
     let id = scene.submit().await;
     scene.start_worker();
-    while model.asked().is_empty() {
-        sleep(Duration::from_millis(2)).await;
-    }
-    sleep(Duration::from_millis(20)).await;
-    let rule = ApprovalRule::new("pending".parse().unwrap(), Vec::new(), "not now".into()).unwrap();
-    let rule = rule.that(Condition::Always, Consequence::Refuse);
-    let mut tx = scene.workshop.store.begin(&scene.principal.scope()).await.unwrap();
-    tx.approval_rules().replace(&ApprovalRules::restore(vec![rule], 1)).await.unwrap();
-    tx.commit().await.unwrap();
     let run = scene.ended(id).await;
     assert_eq!(failure(&run).0, "limit_reached");
     let journal = scene.journal(id).await;
