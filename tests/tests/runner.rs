@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests, also their helpers")]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ use powerhouse_models::{Scripted, ScriptedModel};
 use powerhouse_ports::clock::{Clock as _, IdSource as _};
 use powerhouse_ports::models::ModelError;
 use powerhouse_ports::platform::PlatformStore as _;
-use powerhouse_ports::store::TenantStore as _;
+use powerhouse_ports::store::{Limit, TenantStore};
 use powerhouse_ports::tools::Tool;
 use powerhouse_sqlite::SqliteStore;
 use powerhouse_tests::no_maker::NoMaker;
@@ -43,13 +43,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+fn spec(tool: &str) -> ToolSpec {
+    ToolSpec { name: tool.into(), description: String::new(), parameters: json!({"type": "object"}) }
+}
+
 /// A tool that answers late, at length, or not at all. Calls of `pending` stay in the process, and it tells of them.
 struct Odd(&'static str, Arc<Notify>);
 
 #[async_trait]
 impl Tool for Odd {
     fn spec(&self) -> ToolSpec {
-        ToolSpec { name: self.0.into(), description: String::new(), parameters: json!({"type": "object"}) }
+        spec(self.0)
     }
 
     fn is_safe_to_repeat(&self) -> bool {
@@ -73,18 +77,18 @@ impl Tool for Odd {
     }
 }
 
-/// A tool that tells how many steps had ended, and how many were begun, as the journal had it when it was called. Calls of
+/// A tool that tells how many steps of the tenant's only run had ended, and how many were begun, as the journal had it when it was called. Calls of
 /// `look_far` leave the process; `meddle` has further calls of it refused.
 struct Look {
     name: &'static str,
-    run: Arc<OnceLock<(TenantScope, RunId)>>,
+    scope: TenantScope,
     store: Arc<SqliteStore>,
 }
 
 #[async_trait]
 impl Tool for Look {
     fn spec(&self) -> ToolSpec {
-        Odd(self.name, Arc::default()).spec()
+        spec(self.name)
     }
 
     fn is_safe_to_repeat(&self) -> bool {
@@ -96,19 +100,25 @@ impl Tool for Look {
     }
 
     async fn call(&self, _: &CallKey, _: &Value) -> ToolOutput {
-        let (scope, run) = self.run.get().unwrap();
-        let mut tx = self.store.begin(scope).await.unwrap();
-        let events = tx.runs().events(*run, 0, 1_000).await.unwrap();
         if self.name == "meddle" {
-            let rule = ApprovalRule::new("meddle".parse().unwrap(), Vec::new(), "not now".into()).unwrap();
-            let rule = rule.that(Condition::Always, Consequence::Refuse);
-            tx.approval_rules().replace(&ApprovalRules::restore(vec![rule], 1)).await.unwrap();
-            tx.commit().await.unwrap();
+            refuse(&*self.store, &self.scope, self.name).await;
         }
+        let mut view = self.store.read(&self.scope).await.unwrap();
+        let run = view.runs().list(None, None, Limit::default()).await.unwrap().items.remove(0);
+        let events = view.runs().events(run.id(), 0, 1_000).await.unwrap();
         let count = |is: fn(&EventBody) -> bool| events.iter().filter(|event| is(&event.body)).count();
         let ended = count(|body| matches!(body, EventBody::StepEnded { .. }));
         ToolOutput::ok(format!("{ended} of {} have ended", count(is_begun)))
     }
+}
+
+/// Has a rule of the tenant refuse all calls of a tool.
+async fn refuse(store: &dyn TenantStore, scope: &TenantScope, tool: &str) {
+    let rule = ApprovalRule::new(tool.parse().unwrap(), Vec::new(), "not now".into()).unwrap();
+    let rule = rule.that(Condition::Always, Consequence::Refuse);
+    let mut tx = store.begin(scope).await.unwrap();
+    tx.approval_rules().replace(&ApprovalRules::default().replaced(vec![rule]).unwrap()).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 const TOOLS: [&str; 7] = ["long", "look", "look_far", "meddle", "panics", "pending", "stuck"];
@@ -118,8 +128,6 @@ struct Scene {
     _folder: TempDir,
     workshop: Arc<Workshop>,
     wake: Arc<Notify>,
-    /// The first that was submitted.
-    run: Arc<OnceLock<(TenantScope, RunId)>>,
     /// Rung when `pending` is called.
     called: Arc<Notify>,
     principal: Principal,
@@ -167,13 +175,11 @@ impl Scene {
         tx.agents().add(&draft.publish(now).unwrap()).await.unwrap();
         tx.commit().await.unwrap();
 
-        let run = Arc::default();
+        let scope = principal.scope();
         let called = Arc::new(Notify::new());
         let tools = TOOLS.map(|name| -> (String, Arc<dyn Tool>) {
             let tool: Arc<dyn Tool> = match name {
-                "look" | "look_far" | "meddle" => {
-                    Arc::new(Look { name, run: Arc::clone(&run), store: Arc::clone(&store) })
-                }
+                "look" | "look_far" | "meddle" => Arc::new(Look { name, scope, store: Arc::clone(&store) }),
                 name => Arc::new(Odd(name, Arc::clone(&called))),
             };
             (name.to_owned(), tool)
@@ -196,7 +202,7 @@ impl Scene {
             pulse: Pulse::new(Arc::new(SystemClock), Duration::from_mins(1)),
             settings,
         });
-        Self { _folder: folder, workshop, wake, run, called, principal, agent, stop, workers: Vec::new() }
+        Self { _folder: folder, workshop, wake, called, principal, agent, stop, workers: Vec::new() }
     }
 
     fn start_worker(&mut self) {
@@ -220,16 +226,14 @@ impl Scene {
             ids: Arc::clone(ids),
         };
         let (task, target) = (Task::new("Work").unwrap(), Target::Agent(self.agent));
-        let run = submit
+        submit
             .execute(
                 &self.principal,
                 SubmitRunCommand { task, target, formation: None, thread: None, placement },
                 &Once::unkeyed(),
             )
             .await
-            .unwrap();
-        let _ = self.run.set((self.principal.scope(), run.id()));
-        run
+            .unwrap()
     }
 
     async fn ended(&self, id: RunId) -> Run {
@@ -323,11 +327,7 @@ async fn a_rule_that_comes_while_a_run_works_holds_for_its_next_call_and_nothing
     {
         sleep(Duration::from_millis(2)).await;
     }
-    let rule = ApprovalRule::new("long".parse().unwrap(), Vec::new(), "not now".into()).unwrap();
-    let rule = rule.that(Condition::Always, Consequence::Refuse);
-    let mut tx = scene.workshop.store.begin(&scene.principal.scope()).await.unwrap();
-    tx.approval_rules().replace(&ApprovalRules::default().replaced(vec![rule]).unwrap()).await.unwrap();
-    tx.commit().await.unwrap();
+    refuse(&*scene.workshop.store, &scene.principal.scope(), "long").await;
 
     let run = scene.ended(id).await;
     assert!(matches!(run.state(), RunState::Succeeded { answer, .. } if answer == "Done."), "{run:?}");
@@ -344,12 +344,8 @@ async fn a_rule_that_comes_while_a_run_works_holds_for_its_next_call_and_nothing
 #[tokio::test]
 async fn a_call_that_stays_in_the_process_is_written_with_what_follows() {
     let turns = vec![call("look"), call("look_far"), call("look"), call("look"), Scripted::say("Done.")];
-    let model = Arc::new(ScriptedModel::new(turns));
-    let mut scene = Scene::new(AgentKind::React, limits(), Arc::clone(&model)).await;
-    let id = scene.submit().await;
-    scene.start_worker();
-    scene.ended(id).await;
-    let journal = scene.journal(id).await;
+    let (scene, run, _) = alone(AgentKind::React, limits(), turns).await;
+    let journal = scene.journal(run.id()).await;
     let looked: Vec<_> = journal
         .iter()
         .filter_map(|event| match event {
@@ -388,14 +384,10 @@ async fn a_process_that_stops_in_such_a_call_keeps_what_the_model_said() {
 /// What was kept back of a run that is at its end is not written with the end of it, which may not come to be.
 #[tokio::test]
 async fn a_rule_that_comes_in_such_a_call_leaves_a_run_with_its_end() {
-    let model = Arc::new(ScriptedModel::new([call("meddle"), Scripted::say("Done.")]));
-    let mut scene =
-        Scene::new(AgentKind::React, RunLimits { steps: 2, ..limits() }, Arc::clone(&model)).await;
-    let id = scene.submit().await;
-    scene.start_worker();
-    let run = scene.ended(id).await;
+    let turns = vec![call("meddle"), Scripted::say("Done.")];
+    let (scene, run, _) = alone(AgentKind::React, RunLimits { steps: 2, ..limits() }, turns).await;
     assert_eq!(failure(&run).0, "limit_reached");
-    let journal = scene.journal(id).await;
+    let journal = scene.journal(run.id()).await;
     assert!(journal.last().unwrap().is_final(), "{journal:#?}");
     let is_refused = |event: &&EventBody| match event {
         EventBody::StepEnded { outcome: EffectOutcome::Tool(output), .. } => {

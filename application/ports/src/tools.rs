@@ -28,8 +28,8 @@ pub trait Tool: Send + Sync {
         true
     }
 
-    /// Whether a call does anything that others could notice, or takes its time. One that does neither is made before it is
-    /// known to be wanted.
+    /// Whether a call does anything that others could notice, or takes its time. One that does neither is made before its
+    /// intent is in the journal.
     fn leaves_the_process(&self) -> bool {
         true
     }

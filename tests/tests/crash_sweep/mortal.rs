@@ -27,7 +27,8 @@ use powerhouse_ports::store::{
     WebhookRepository,
 };
 use powerhouse_tests::contract::stores::Stores;
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 /// When a process dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,8 +49,8 @@ pub(crate) struct Life {
     moments: AtomicUsize,
     /// Changes that were begun and outlive it: in its stores, and downstream.
     changes: AtomicUsize,
-    /// Held by each claim that is under way.
-    claims: Arc<RwLock<()>>,
+    /// Those that are under way.
+    claims: TaskTracker,
     died: Notify,
 }
 
@@ -60,7 +61,7 @@ impl Life {
             death,
             moments: AtomicUsize::new(0),
             changes: AtomicUsize::new(0),
-            claims: Arc::default(),
+            claims: TaskTracker::new(),
             died: Notify::new(),
         })
     }
@@ -98,7 +99,8 @@ impl Life {
 
     /// Returns when no claim is under way any more.
     pub(crate) async fn settled(&self) {
-        drop(self.claims.write().await);
+        self.claims.close();
+        self.claims.wait().await;
     }
 
     /// Returns when the process was killed.
@@ -248,11 +250,7 @@ impl PlatformStore for MortalStores {
         // To look for runs where there are none changes nothing: how often that is done is a matter of time. A process that dies
         // meanwhile has sent it: what comes after it waits until that has been done, or it would be granted to the dead.
         let platform = Arc::clone(&self.stores.platform);
-        let under_way = Arc::clone(&self.life.claims).read_owned().await;
-        let claim = tokio::spawn(async move {
-            let _under_way = under_way;
-            platform.claim(room, now, lease).await
-        });
+        let claim = self.life.claims.spawn(async move { platform.claim(room, now, lease).await });
         let claimed = claim.await.map_err(|gone| StoreError::Internal(Box::new(gone)))??;
         if claimed.is_empty() { Ok(claimed) } else { self.life.change(async { Ok(claimed) }).await }
     }

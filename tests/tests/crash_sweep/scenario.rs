@@ -16,7 +16,7 @@ pub(crate) struct Scenario {
     /// Whether it goes on with a conversation, which has grown too long.
     pub(crate) in_thread: bool,
     /// Whether calls of all tools but `pay` stay in the process.
-    pub(crate) at_hand: bool,
+    pub(crate) stays_here: bool,
 }
 
 /// Who wants a person's word.
@@ -65,13 +65,13 @@ pub(crate) const SCENARIOS: [Scenario; 35] = [
     scenario(AgentKind::Memory, 0, Careful::Nobody),
     scenario(AgentKind::CodeInterpreter, 2, Careful::Nobody),
     scenario(AgentKind::MetaEvolver, 0, Careful::Nobody),
-    Scenario { at_hand: true, ..scenario(AgentKind::CodeInterpreter, 2, Careful::Nobody) },
-    Scenario { at_hand: true, ..scenario(AgentKind::Toolformer, 3, Careful::Nobody) },
-    Scenario { at_hand: true, ..scenario(AgentKind::SqlAnalyst, 0, Careful::Nobody) },
+    Scenario { stays_here: true, ..scenario(AgentKind::CodeInterpreter, 2, Careful::Nobody) },
+    Scenario { stays_here: true, ..scenario(AgentKind::Toolformer, 3, Careful::Nobody) },
+    Scenario { stays_here: true, ..scenario(AgentKind::SqlAnalyst, 0, Careful::Nobody) },
 ];
 
 const fn scenario(kind: AgentKind, turns: usize, careful: Careful) -> Scenario {
-    Scenario { kind, turns, careful, team: false, in_thread: false, at_hand: false }
+    Scenario { kind, turns, careful, team: false, in_thread: false, stays_here: false }
 }
 
 impl Scenario {

@@ -157,7 +157,7 @@ impl Scene {
     pub(crate) async fn live(&self, life: &Arc<Life>) -> bool {
         let mortal = Arc::new(MortalStores { stores: self.stores.clone(), life: Arc::clone(life) });
         let tools = ["look", "pay", "run_code"].map(|name| {
-            let stays_here = self.scenario.at_hand && name != "pay";
+            let stays_here = self.scenario.stays_here && name != "pay";
             let downstream = Arc::clone(&self.downstream);
             let hand = Hand { name, stays_here, downstream, life: Arc::clone(life) };
             (name.to_owned(), Arc::new(hand) as Arc<dyn Tool>)

@@ -418,10 +418,7 @@ impl Drive {
     async fn end(mut self, ending: Ending) -> Result<Left, StoreError> {
         // The calls in flight are of no use any more.
         self.in_flight.clear();
-        if self.decided.is_some() {
-            // By other rules it might not be at its end.
-            self.write().await?;
-        }
+        self.write_decided().await?;
         let now = self.workshop.clock.now();
         self.outbox.extend(self.pending.take(now));
         self.keep_summary().await;

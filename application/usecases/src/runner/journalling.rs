@@ -74,6 +74,12 @@ impl Drive {
         self.written(entry, seq).await
     }
 
+    /// Journals what rules let begin, if that is still to be written. A write tells of what one state of the rules has decided,
+    /// and of no end that might not come by another.
+    pub(super) async fn write_decided(&mut self) -> Result<(), StoreError> {
+        if self.decided.is_some() { self.write().await } else { Ok(()) }
+    }
+
     /// What was to be written is in the journal up to here.
     async fn written(&mut self, entry: Entry, seq: u64) -> Result<(), StoreError> {
         let events = entry.work.events;
@@ -126,10 +132,7 @@ impl Drive {
         if self.ledger.is_paused || called.is_empty() {
             return Ok(Arc::default());
         }
-        if self.decided.is_some() {
-            // One write tells of what was decided by one state of the rules.
-            self.write().await?;
-        }
+        self.write_decided().await?;
         let (agent, tenant) = (self.run.selection().agent, self.lease.scope().tenant_id());
         let is_idle = self.in_flight.is_empty();
         let known = self.shared.rules.get(&tenant).filter(|_| is_idle);
